@@ -1,0 +1,49 @@
+"""fastgd: linear and logistic regression by gradient descent on large data, as fast as memory can be read.
+
+The public names below are loaded at first use: importing fastgd imports neither numba nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastgd.descent import History as History
+    from fastgd.descent import Result as Result
+    from fastgd.descent import Status as Status
+    from fastgd.estimators import LinearRegression as LinearRegression
+    from fastgd.estimators import LogisticRegression as LogisticRegression
+    from fastgd.estimators import Ridge as Ridge
+    from fastgd.fitting import fit as fit
+    from fastgd.fitting import minimize as minimize
+    from fastgd.models import FitResult as FitResult
+    from fastgd.models import load as load
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "fit": "fitting",
+    "minimize": "fitting",
+    "load": "models",
+    "FitResult": "models",
+    "Result": "descent",
+    "History": "descent",
+    "Status": "descent",
+    "LinearRegression": "estimators",
+    "Ridge": "estimators",
+    "LogisticRegression": "estimators",
+}
+__all__ = [*_ROOMS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'fastgd' has no attribute {name!r}")
+    value = getattr(import_module(f"fastgd.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

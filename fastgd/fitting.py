@@ -1,0 +1,393 @@
+"""`fit` and `minimize`: put a source, an objective and a rule together, and pick what is "auto"."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastgd import __version__, kernels
+from fastgd.descent import Evaluation, Floats, Result, Row, descend
+from fastgd.models import FitResult
+from fastgd.objective import Moments, Objective, moments
+from fastgd.rules import estimate_lipschitz, make_rule
+from fastgd.sources import InMemory, Matrix, as_matrix, check_finite, check_vector, coef_names, spans
+
+LIPSCHITZ_EVALUATIONS = 20
+
+
+def fit(
+    X: Any,
+    y: ArrayLike,
+    *,
+    loss: str | kernels.Loss = "squared",
+    l2: float = 0.0,
+    intercept: bool = True,
+    standardize: bool = True,
+    sample_weight: ArrayLike | None = None,
+    categorical: Sequence[str] = (),
+    solver: str = "auto",
+    learning_rate: float | str = "auto",
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    time_limit: float | None = None,
+    start: ArrayLike | Result | str | None = None,
+    rng: int | np.random.Generator | None = None,
+    n_threads: int | None = None,
+    callback: Callable[[Row], object] | None = None,
+    progress: bool = False,
+) -> FitResult:
+    """Fit a linear or logistic regression by gradient descent.
+
+    Minimises, over the coefficients β (d,) and the intercept b,
+
+        f(β, b) = (1/Σs) Σ_i s_i L(y_i, x_i·β + b) + ½ l2 ‖β‖².
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d), or a table
+        The samples, without NaN and infinity. C-order float64 and float32 are read where they lie; any other real
+        dtype or order, and tables (pandas, polars, pyarrow, dict of arrays), are converted a few MB at a time.
+    y : array-like of shape (n,)
+        The targets: numbers, or for a loss that classifies two labels of any kind; the one that sorts last is coded 1.
+    loss : {"squared", "logistic"} or Loss
+        ``L = (y − z)²``; or ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with ``h(z) = 1/(1 + e^(−z))``; or an
+        instance of a `fastgd.kernels.Loss`.
+    l2 : float
+        The penalty, at least 0. The intercept is never penalised. scikit-learn's ``Ridge(alpha)`` is
+        ``l2 = 2 alpha / Σs`` and its ``LogisticRegression(C)`` is ``l2 = 1 / (C Σs)``.
+    intercept : bool
+        Whether the model has an intercept b.
+    standardize : bool
+        Descend in coordinates in which every feature has mean 0 and standard deviation 1 (adjusted for the penalty).
+        It changes the path and its length, not the minimum; X is not touched, and what is reported is in the user's
+        units. False is the plain iteration in the coefficients themselves.
+    sample_weight : array-like of shape (n,), optional
+        Weights s, at least 0 and not all 0. Only their ratios matter. None is all ones.
+    categorical : sequence of str
+        Columns of a table to take as categories, by one coefficient per level but the first in sorted order.
+    solver : {"auto", "lbfgs", "gd", "nesterov"}
+        ``"gd"``: gradient descent with a fixed learning rate. ``"nesterov"``: accelerated, with adaptive restart.
+        ``"lbfgs"``: quasi-Newton with a line search. ``"auto"`` is ``"lbfgs"``.
+    learning_rate : float or "auto"
+        The rate γ of ``"gd"`` and ``"nesterov"``, in the coordinates of the descent. ``"auto"`` is 1 / (largest
+        curvature), estimated on a sample of rows and raised if a step meets a larger one.
+    tol : float
+        Converged when the largest slope per standard deviation of its feature is at most ``tol``, in units of the
+        standard deviation of y (of 1 for classes).
+    max_iter : int
+        Evaluations after the one at the start, at least 0.
+    time_limit : float, optional
+        Seconds; looked at after every evaluation.
+    start : array-like of shape (d,) or (d + 1,), FitResult, "random" or None
+        Where to begin: zeros; coefficients followed by the intercept if there is one; the end of an earlier fit; or
+        a standard normal draw in the coordinates of the descent.
+    rng : int, Generator or None
+        Draws the random start and the sample of rows. None is seed 0, so that a fit can be repeated.
+    n_threads : int, optional
+        Threads for the passes; None is numba's number (``NUMBA_NUM_THREADS``, by default the available cores).
+        The result is the same, to the bit, for any number.
+    callback : callable, optional
+        Called with a `Row` of the history after every evaluation; a true answer stops the fit.
+    progress : bool
+        Show a progress line on stderr (extra: cli).
+
+    Returns
+    -------
+    FitResult
+        Whatever happened: look at ``converged``, ``status`` or ``message``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On bad input, before any long work: the message names the argument, the row or column, what was found and
+        what is allowed.
+    """
+    began = time.perf_counter()
+    chosen = _choose_loss(loss)
+    matrix = as_matrix(X, categorical)
+    if 0 in matrix.shape:
+        raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed")
+    n, d = matrix.shape
+    targets, classes = _targets(y, n, chosen)
+    weight, pivot_row = _weights(sample_weight, n)
+    _check_number("l2", l2, 0.0)
+    _check_descent(tol, max_iter, time_limit)
+    if n_threads is not None and not 1 <= n_threads <= kernels.max_threads():
+        raise ValueError(f"n_threads={n_threads}; 1 to {kernels.max_threads()} are possible (NUMBA_NUM_THREADS)")
+    generator = np.random.default_rng(0 if rng is None else rng)
+
+    source = InMemory(matrix, targets, weight)
+    statistics = moments(source, pivot_row, about_mean=intercept, n_threads=n_threads)
+    _check_moments(statistics, matrix)
+    objective = Objective(source, chosen, float(l2), statistics, intercept, standardize, n_threads)
+    origin = _start(start, objective, generator, classes)
+    passes = 1.0  # the statistics
+
+    def lipschitz() -> float:
+        nonlocal passes
+        size = min(n, max(1000, 10 * d))
+        sample = objective.on_rows(np.sort(generator.choice(n, size, replace=False))) if size < n else objective
+        passes += LIPSCHITZ_EVALUATIONS * size / n
+        zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
+        return estimate_lipschitz(sample, zero, generator, LIPSCHITZ_EVALUATIONS)
+
+    rule = make_rule(solver, learning_rate, lipschitz, 1.0 / objective.largest_diagonal)
+    with _watching(progress, callback, tol) as watch:
+        result = descend(
+            objective,
+            origin,
+            rule,
+            tol=tol,
+            max_iter=max_iter,
+            time_limit=time_limit,
+            gradient_norm=objective.largest_slope,
+            callback=watch,
+            passes=passes,
+            began=began,
+        )
+    coef, b = objective.to_coef(result.coef)
+    return FitResult(
+        coef=coef,
+        loss=result.loss,
+        status=result.status,
+        message=result.message,
+        history=result.history,
+        intercept=b,
+        spread=statistics.spread,
+        classes=classes,
+        features=matrix.features,
+        rows=n,
+        settings={
+            "loss": {"name": type(chosen).__name__.lower(), **chosen._asdict()},
+            "l2": float(l2),
+            "intercept": intercept,
+            "standardize": standardize,
+            "solver": "lbfgs" if solver == "auto" else solver,
+            "learning_rate": learning_rate,
+            "tol": tol,
+            "max_iter": max_iter,
+            "time_limit": time_limit,
+            "weighted": weight is not None,
+        },
+        version=__version__,
+    )
+
+
+def minimize(
+    objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
+    start: ArrayLike,
+    *,
+    solver: str = "auto",
+    learning_rate: float | str = "auto",
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    time_limit: float | None = None,
+    rng: int | np.random.Generator | None = None,
+    callback: Callable[[Row], object] | None = None,
+    progress: bool = False,
+) -> Result:
+    """Minimise any smooth function by the rules that fit regressions.
+
+    Parameters
+    ----------
+    objective : callable
+        Maps a point, ndarray of shape (d,), to ``(value, gradient)``; the gradient has shape (d,).
+    start : array-like of shape (d,)
+        Where to begin.
+    solver, learning_rate
+        As for `fit`. ``"auto"`` rates spend 20 evaluations near ``start`` to estimate the largest curvature.
+    tol : float
+        Converged when the largest absolute component of the gradient is at most ``tol``.
+    max_iter, time_limit, callback, progress
+        As for `fit`. The history's passes count evaluations of ``objective``.
+    rng : int, Generator or None
+        Draws the first direction in which curvature is estimated. None is seed 0.
+
+    Returns
+    -------
+    Result
+        ``coef`` is the point, ``loss`` the value there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On bad input, or if value or gradient are not finite at the start.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), np.array([3.0, 4.0]), solver="gd", learning_rate=0.1)
+    >>> result.converged, np.abs(result.coef).max() < 1e-6
+    (True, True)
+    """
+    began = time.perf_counter()
+    point = np.array(start, dtype=np.float64)
+    if point.ndim != 1 or not point.size or not np.isfinite(point).all():
+        raise ValueError(f"start has shape {point.shape}; finite numbers of shape (d,) are needed")
+    _check_descent(tol, max_iter, time_limit)
+    generator = np.random.default_rng(0 if rng is None else rng)
+    passes = 0.0
+
+    def checked(x: Floats) -> Evaluation:
+        value, gradient, *cost = objective(x)
+        gradient = np.asarray(gradient, dtype=np.float64)
+        if gradient.shape != point.shape:
+            raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {point.shape}")
+        return Evaluation(float(value), gradient, *cost)
+
+    def lipschitz() -> float:
+        nonlocal passes
+        passes += LIPSCHITZ_EVALUATIONS
+        return estimate_lipschitz(checked, point, generator, LIPSCHITZ_EVALUATIONS)
+
+    rule = make_rule(solver, learning_rate, lipschitz)
+    with _watching(progress, callback, tol) as watch:
+        return descend(
+            checked,
+            point,
+            rule,
+            tol=tol,
+            max_iter=max_iter,
+            time_limit=time_limit,
+            callback=watch,
+            passes=passes,
+            began=began,
+        )
+
+
+def _choose_loss(loss: str | kernels.Loss) -> kernels.Loss:
+    if isinstance(loss, str):
+        if loss not in kernels.LOSSES:
+            raise ValueError(f"loss={loss!r}; choose one of {', '.join(kernels.LOSSES)}, or give a Loss object")
+        return kernels.LOSSES[loss]()
+    if isinstance(loss, type) or not all(hasattr(loss, name) for name in ("at", "classifies", "curvature_bound")):
+        raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.kernels.Loss is needed")
+    return loss
+
+
+def _targets(y: ArrayLike, n: int, loss: kernels.Loss) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Give y as numbers, and for a loss that classifies as 0 and 1 with the two labels they stand for."""
+    if not loss.classifies:
+        return check_vector("y", y, n), None
+    labels = np.asarray(y)
+    if labels.shape != (n,):
+        raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
+    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
+        labels = labels.astype(str)
+    if labels.dtype.kind in "biuf":
+        check_vector("y", labels, n)
+        low, high = labels.min(), labels.max()
+        coded = labels == high
+        if not bool(np.all(coded | (labels == low))) or low == high:
+            _refuse_labels(np.unique(labels))
+        return coded, np.array([low, high], labels.dtype)
+    if labels.dtype.kind not in "UT":
+        raise ValueError(f"y has dtype {labels.dtype}; two labels, numbers or text, are needed")
+    classes, coded = np.unique(labels, return_inverse=True)
+    if len(classes) != 2:
+        _refuse_labels(classes)
+    return coded.astype(bool), classes
+
+
+def _refuse_labels(classes: NDArray[Any]) -> None:
+    some = ", ".join(map(str, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
+    count = "only one class" if len(classes) == 1 else f"{len(classes)} classes"
+    raise ValueError(f"y has {count}: {some}; a classification needs exactly two")
+
+
+def _weights(sample_weight: ArrayLike | None, n: int) -> tuple[Floats | None, int]:
+    """Check the weights; give them as float64 with a row of the largest weight."""
+    if sample_weight is None:
+        return None, 0
+    weight = np.ascontiguousarray(check_vector("sample_weight", sample_weight, n), dtype=np.float64)
+    row = int(np.argmin(weight))
+    if weight[row] < 0.0:
+        raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
+    row = int(np.argmax(weight))
+    if weight[row] == 0.0:
+        raise ValueError("sample_weight is 0 in every row; at least one must be positive")
+    return weight, row
+
+
+def _check_number(name: str, value: Any, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name}={value!r}; a number is needed")
+    if not least <= float(value) < np.inf:
+        raise ValueError(f"{name}={value!r}; a finite number of at least {least:g} is needed")
+
+
+def _check_descent(tol: float, max_iter: int, time_limit: float | None) -> None:
+    _check_number("tol", tol, 0.0)
+    _check_number("max_iter", max_iter, 0.0)
+    if max_iter != int(max_iter):
+        raise ValueError(f"max_iter={max_iter!r}; a whole number is needed")
+    if time_limit is not None:
+        _check_number("time_limit", time_limit, 0.0)
+
+
+def _check_moments(statistics: Moments, matrix: Matrix) -> None:
+    """Find out what is wrong where a mean or spread is not finite."""
+    finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
+    if not finite.all():
+        check_finite(matrix)
+        column = int(np.argmin(finite))
+        name = coef_names(matrix.features, matrix.shape[1])[column]
+        raise ValueError(f"X: the values of column {column} ({name}) are so large that squares overflow; rescale it")
+    if not np.isfinite(statistics.y_spread):
+        raise ValueError("y: values are so large that their squares overflow; rescale it")
+
+
+def _start(
+    start: ArrayLike | Result | str | None,
+    objective: Objective,
+    rng: np.random.Generator,
+    classes: NDArray[Any] | None,
+) -> Floats:
+    """Give the point where the descent begins."""
+    d = objective.source.shape[1]
+    if start is None:
+        return np.zeros(objective.size)
+    if isinstance(start, str):
+        if start != "random":
+            raise ValueError(f"start={start!r}; an array, an earlier result, 'random' or None is needed")
+        return rng.standard_normal(objective.size)
+    if isinstance(start, FitResult):
+        if len(start.coef) != d:
+            raise ValueError(f"start has {len(start.coef)} coefficients; X has {d} features")
+        if (start.classes is None) != (classes is None):
+            raise ValueError("start is a regression and the fit a classification, or the other way round")
+        return objective.to_point(start.coef, start.intercept)
+    point = np.array(start, dtype=np.float64)
+    if point.shape != (objective.size,):
+        what = "the coefficients, then the intercept" if objective.intercept else "the coefficients"
+        raise ValueError(f"start has shape {point.shape}; ({objective.size},) is needed: {what}")
+    if not np.isfinite(point).all():
+        raise ValueError("start contains NaN or infinity")
+    return objective.to_point(point[:d], float(point[-1]) if objective.intercept else 0.0)
+
+
+@contextmanager
+def _watching(
+    progress: bool, callback: Callable[[Row], object] | None, tol: float
+) -> Iterator[Callable[[Row], object] | None]:
+    """Put the progress line in front of the callback."""
+    if not progress:
+        yield callback
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise ImportError("progress=True needs tqdm: pip install 'fastgd[cli]'") from None
+    with tqdm(unit=" iterations", leave=False) as bar:
+
+        def watch(row: Row) -> object:
+            bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e} (tol {tol:.0e})", refresh=False)
+            bar.update()
+            return callback(row) if callback is not None else False
+
+        yield watch

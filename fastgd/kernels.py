@@ -1,0 +1,362 @@
+"""The compiled core: per-sample losses, and the passes that add them up.
+
+Every function compiled by numba is in this file, because numba stamps a cached kernel with the file it stands in:
+a helper kept elsewhere could be edited without the cache noticing.
+
+A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
+its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
+for any number of threads, and the serial twin of a parallel pass gives them too.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numba
+import numpy as np
+from numba import njit, prange
+from numba.extending import overload
+
+from fastgd.sources import Floats, Tile
+
+# Sums may be reordered (so that they vectorise), but NaN and infinity keep their meaning: "fast" would drop that.
+_SUMS = {"contract", "reassoc", "nsz"}
+# Reordering would undo the two-part reduction in _exp.
+_EXACT = {"contract"}
+
+
+def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile at first call, cached on disk where some folder can be written, otherwise in memory."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError:  # numba's "no locator available": a read-only installation without a home folder
+            return njit(nogil=True, **options)(function)
+
+    return decorate
+
+
+# --- One sample -------------------------------------------------------------------------------------------------------
+
+
+@_compiled(fastmath=_EXACT)
+def _exp(x):
+    """exp(x) for x <= 0 without a branch or a call, so that a loop over it vectorises; relative error < 1e-15.
+
+    x = k ln 2 + r with |r| <= ln(2)/2 (Cody and Waite, 1980, ln 2 in two parts), then a Chebyshev interpolant of
+    degree 11 for exp(r), error 3e-18, and 2^k written into the exponent's bits. Below -708 it stays at exp(-708).
+    """
+    x = max(x, -708.0)
+    k = np.int64(x * 1.4426950408889634 - 0.5)
+    r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10
+    p = 2.5110037605963777e-08
+    p = p * r + 2.763263963904103e-07
+    p = p * r + 2.755724091857897e-06
+    p = p * r + 2.4801485482328494e-05
+    p = p * r + 0.00019841269890047113
+    p = p * r + 0.0013888888952314775
+    p = p * r + 0.008333333333319601
+    p = p * r + 0.0416666666664881
+    p = p * r + 0.1666666666666668
+    p = p * r + 0.5000000000000019
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return p * np.int64((k + 1023) << 52).view(np.float64)
+
+
+@_compiled(fastmath=_EXACT)
+def _log1p(e):
+    """ln(1 + e) for 0 <= e <= 1 without a branch or a call; relative error < 1e-15.
+
+    ln(1 + e) = 2 artanh(s) with s = e / (2 + e) <= 1/3, and a Chebyshev interpolant of degree 9 in s² for
+    artanh(s) / s, error 5e-17.
+    """
+    s = e / (2.0 + e)
+    t = s * s
+    p = 0.08890381913056651
+    p = p * t + 0.04940394524382393
+    p = p * t + 0.06795652742789947
+    p = p * t + 0.07681838124445817
+    p = p * t + 0.09091429900236955
+    p = p * t + 0.11111095430673142
+    p = p * t + 0.1428571455582858
+    p = p * t + 0.199999999976438
+    p = p * t + 0.33333333333341286
+    p = p * t + 1.0
+    return 2.0 * s * p
+
+
+class Loss(Protocol):
+    """A loss and its parameters: a NamedTuple with these members, listed in `LOSSES` if it has a name.
+
+    ``at(loss, y, z)`` is compiled by numba and gives the value L(y, z) and the slope ∂L/∂z at one sample with target
+    y and margin z. Written without branches and calls (``max``, ``abs``, ``a if b else c`` are fine), it vectorises.
+    """
+
+    classifies: ClassVar[bool]
+    """True: y is one of two classes, coded 0 and 1, and z is the log-odds. False: z predicts y, in y's unit."""
+    curvature_bound: ClassVar[float]
+    """The largest ∂²L/∂z² there is; descent scales its coordinates by it."""
+
+    @staticmethod
+    def at(loss: Any, y: float, z: float) -> tuple[float, float]:
+        """Value and slope at one sample."""
+
+
+class Squared(NamedTuple):
+    """Linear regression: ``(y − z)²``."""
+
+    classifies = False
+    curvature_bound = 2.0
+
+    @staticmethod
+    def at(loss, y, z):  # noqa: ARG004
+        """Value and slope at one sample."""
+        residual = z - y
+        return residual * residual, 2.0 * residual
+
+
+class Logistic(NamedTuple):
+    """Logistic regression: ``−[y ln h(z) + (1 − y) ln(1 − h(z))]``, ``h(z) = 1/(1 + e^(−z))``, y in {0, 1}.
+
+    Both cases are ``ln(1 + e^m)`` with ``m = z`` for y = 0 and ``m = −z`` for y = 1, computed without overflow or
+    cancellation.
+    """
+
+    classifies = True
+    curvature_bound = 0.25
+
+    @staticmethod
+    def at(loss, y, z):  # noqa: ARG004
+        """Value and slope at one sample."""
+        sign = 1.0 - 2.0 * y
+        m = sign * z
+        e = _exp(-abs(m))
+        return max(m, 0.0) + _log1p(e), sign * (1.0 if m >= 0.0 else e) / (1.0 + e)
+
+
+LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic}
+
+
+def _at_sample(loss, y, z):
+    raise AssertionError("compiled code only")  # pragma: no cover
+
+
+@overload(_at_sample)
+def _select_loss(loss, y, z):  # noqa: ARG001
+    return loss.instance_class.at
+
+
+# --- One block of rows ------------------------------------------------------------------------------------------------
+
+
+@_compiled(fastmath=_SUMS)
+def _loss_block(X, y, weight, coef, intercept, loss, first, last, slope, partial):
+    """Loss, slope and gradient sums of rows first to last, X read from memory once.
+
+    Margins, losses and gradient are three loops over as many rows as `slope` holds, few enough to stay in cache.
+    """
+    d = coef.size
+    value_sum = 0.0
+    slope_sum = 0.0
+    gradient = partial[2:]
+    for start in range(first, last, slope.size):
+        rows = min(slope.size, last - start)
+        fours = rows - rows % 4
+        for k in range(rows):
+            z = intercept
+            for j in range(d):
+                z += X[start + k, j] * coef[j]
+            slope[k] = z
+        if weight.size:
+            for k in range(rows):
+                value, s = _at_sample(loss, y[start + k], slope[k])
+                value_sum += weight[start + k] * value
+                slope[k] = weight[start + k] * s
+                slope_sum += slope[k]
+        else:
+            for k in range(rows):
+                value, s = _at_sample(loss, y[start + k], slope[k])
+                value_sum += value
+                slope[k] = s
+                slope_sum += s
+        # Four rows at once load and store the gradient a quarter as often.
+        for k in range(0, fours, 4):
+            i = start + k
+            s0, s1, s2, s3 = slope[k], slope[k + 1], slope[k + 2], slope[k + 3]
+            for j in range(d):
+                gradient[j] += (s0 * X[i, j] + s1 * X[i + 1, j]) + (s2 * X[i + 2, j] + s3 * X[i + 3, j])
+        for k in range(fours, rows):
+            s0 = slope[k]
+            for j in range(d):
+                gradient[j] += s0 * X[start + k, j]
+    partial[0] = value_sum
+    partial[1] = slope_sum
+
+
+@_compiled(fastmath=_SUMS)
+def _moments_block(X, y, weight, pivot, y_pivot, first, last, partial):
+    """Σs, then Σs(y−p), Σs(y−p)² of y, then all first and all second moments of X's columns, about a pivot row p."""
+    d = pivot.size
+    weight_sum = 0.0
+    y_first = 0.0
+    y_second = 0.0
+    x_first = partial[3 : 3 + d]
+    x_second = partial[3 + d :]
+    for i in range(first, last):
+        s = weight[i] if weight.size else 1.0
+        weight_sum += s
+        t = y[i] - y_pivot
+        y_first += s * t
+        y_second += s * t * t
+        for j in range(d):
+            u = X[i, j] - pivot[j]
+            x_first[j] += s * u
+            x_second[j] += s * (u * u)
+    partial[0] = weight_sum
+    partial[1] = y_first
+    partial[2] = y_second
+
+
+# --- Passes: a parallel one and its serial twin -----------------------------------------------------------------------
+
+
+@_compiled(fastmath=_SUMS, parallel=True)
+def _loss_parallel(X, y, weight, coef, intercept, loss, block_rows, slope, partial):
+    for b in prange(partial.shape[0]):
+        last = min((b + 1) * block_rows, X.shape[0])
+        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, slope[b], partial[b])
+
+
+@_compiled(fastmath=_SUMS)
+def _loss_serial(X, y, weight, coef, intercept, loss, block_rows, slope, partial):
+    for b in range(partial.shape[0]):
+        last = min((b + 1) * block_rows, X.shape[0])
+        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, slope[b], partial[b])
+
+
+@_compiled(fastmath=_SUMS, parallel=True)
+def _moments_parallel(X, y, weight, pivot, y_pivot, block_rows, partial):
+    for b in prange(partial.shape[0]):
+        last = min((b + 1) * block_rows, X.shape[0])
+        _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, partial[b])
+
+
+@_compiled(fastmath=_SUMS)
+def _moments_serial(X, y, weight, pivot, y_pivot, block_rows, partial):
+    for b in range(partial.shape[0]):
+        last = min((b + 1) * block_rows, X.shape[0])
+        _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, partial[b])
+
+
+@_compiled(fastmath=_SUMS, parallel=True)
+def _read_parallel(words, partial):
+    length = words.size // partial.size
+    for b in prange(partial.size):
+        total = 0
+        for i in range(b * length, (b + 1) * length):
+            total += words[i]
+        partial[b] = total
+
+
+# --- What the rest of fastgd calls ------------------------------------------------------------------------------------
+
+_SMALL = 1 << 17  # elements of X below which waking the threads costs more than they save
+_forked = False
+_parallel_pass = threading.Lock()
+
+
+def _note_fork() -> None:
+    global _forked, _parallel_pass
+    _forked = True
+    _parallel_pass = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def max_threads() -> int:
+    """Give the number of threads a pass may use: numba's, which heeds NUMBA_NUM_THREADS and the CPU affinity."""
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def _launch(parallel: Any, serial: Any, elements: int, n_threads: int | None, arguments: tuple[Any, ...]) -> None:
+    """Run the parallel pass, or its serial twin where the parallel one cannot run or would not pay.
+
+    numba's workqueue layer aborts the process when two Python threads enter it at once and its OpenMP layer kills a
+    forked child at its first parallel call, so one thread at a time gets the parallel pass and forked children none.
+    """
+    if n_threads == 1 or elements < _SMALL or _forked or not _parallel_pass.acquire(blocking=False):
+        serial(*arguments)
+        return
+    try:
+        before = numba.get_num_threads()
+        numba.set_num_threads(n_threads or before)
+        try:
+            parallel(*arguments)
+        finally:
+            numba.set_num_threads(before)
+    finally:
+        _parallel_pass.release()
+
+
+def loss_sums(
+    tile: Tile, coef: Floats, intercept: float, loss: Loss, block_rows: int, n_threads: int | None = None
+) -> Floats:
+    """Add up loss and gradient over a tile in one reading of it.
+
+    Parameters
+    ----------
+    tile : Tile
+        n rows of d features, with their targets and weights.
+    coef : ndarray of shape (d,), float64
+    intercept : float
+    loss : Loss
+    block_rows : int
+        Rows per block; one row of the result each.
+    n_threads : int, optional
+        At most `max_threads()`; None takes what numba is set to.
+
+    Returns
+    -------
+    ndarray of shape (blocks, 2 + d), float64
+        Per block ``Σ s L``, ``Σ s L'`` and the d sums ``Σ s L' x``.
+    """
+    n, d = tile.X.shape
+    cached_rows = min(block_rows, max(8, min(512, (1 << 17) // max(1, tile.X.itemsize * d)) & ~7))
+    partial = np.zeros((-(-n // block_rows), 2 + d))
+    slope = np.empty((len(partial), cached_rows))
+    arguments = (tile.X, tile.y, tile.weight, coef, intercept, loss, block_rows, slope, partial)
+    _launch(_loss_parallel, _loss_serial, tile.X.size, n_threads, arguments)
+    return partial
+
+
+def moment_sums(
+    tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_threads: int | None = None
+) -> Floats:
+    """Add up weights and the first and second moments of y and every column about a pivot, one row per block.
+
+    Returns
+    -------
+    ndarray of shape (blocks, 3 + 2 d), float64
+        Per block ``Σs, Σs(y−p), Σs(y−p)²``, then d sums ``Σs(x−p)`` and d sums ``Σs(x−p)²``.
+    """
+    n, d = tile.X.shape
+    partial = np.zeros((-(-n // block_rows), 3 + 2 * d))
+    arguments = (tile.X, tile.y, tile.weight, pivot, y_pivot, block_rows, partial)
+    _launch(_moments_parallel, _moments_serial, tile.X.size, n_threads, arguments)
+    return partial
+
+
+def read(X: Floats) -> int:
+    """Merely read a contiguous array, as 8-byte words and with all threads: what a pass is measured against."""
+    words = X.reshape(-1).view(np.int64)
+    partial = np.zeros(64, dtype=np.int64)
+    _read_parallel(words, partial)
+    return int(partial.sum())

@@ -1,0 +1,238 @@
+"""A fitted model: what it predicts, and how it is saved and loaded as JSON. Loading and predicting need no numba."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastgd.descent import Floats, History, Result, Row, Status
+from fastgd.sources import Feature, as_matrix, check_finite_tile, coef_names, spans
+
+FORMAT = "fastgd-model"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FitResult(Result):
+    """A fitted linear or logistic regression, and how the descent got there.
+
+    Everything is in the user's units: ``z = X @ coef + intercept`` predicts y, or its log-odds.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (d,)
+        The coefficients.
+    intercept : float
+        0 if the model has none.
+    loss, status, message, history
+        As in `Result`. ``loss`` includes the penalty.
+    spread : ndarray of shape (d,)
+        The standard deviation of each feature (root mean square without an intercept): ``coef * spread`` is a
+        coefficient's effect per standard deviation.
+    classes : ndarray of shape (2,) or None
+        The two labels, sorted; probabilities are of the second. None for regression.
+    features : tuple of Feature or None
+        The table's columns that the model was fitted on, None for an array.
+    rows : int
+        Samples the model was fitted on.
+    settings : dict
+        The arguments of the fit, and the solver that "auto" chose.
+    version : str
+        The version of fastgd that fitted it.
+    """
+
+    intercept: float
+    spread: Floats
+    classes: NDArray[Any] | None
+    features: tuple[Feature, ...] | None
+    rows: int
+    settings: dict[str, Any]
+    version: str
+
+    def __repr__(self) -> str:
+        """Say what was fitted, and how it ended."""
+        return (
+            f"<FitResult: {self.settings['loss']['name']} loss {self.loss:.6g}, {len(self.coef)} coefficients, "
+            f"{self.rows} rows. {self.message}>"
+        )
+
+    @property
+    def coef_names(self) -> list[str]:
+        """The coefficients' names: columns, ``carrier[UA]`` for a level, x0, x1, ... for an array."""
+        return coef_names(self.features, len(self.coef))
+
+    def decision_function(self, X: Any) -> Floats:
+        """Compute the margins ``z = X @ coef + intercept``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a table with the columns of the fit, in any order
+
+        Returns
+        -------
+        ndarray of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If X has other columns, or contains NaN or infinity, or a level that the fit did not have.
+        """
+        matrix = as_matrix(X, features=self.features)
+        if matrix.shape[1] != len(self.coef):
+            raise ValueError(f"X has {matrix.shape[1]} features, but the model was fitted on {len(self.coef)}")
+        margins = np.empty(matrix.shape[0])
+        for start, stop in spans(matrix):
+            tile = matrix.tile(start, stop)
+            check_finite_tile(tile, start, self.coef_names)
+            margins[start:stop] = tile.astype(np.float64, copy=False) @ self.coef + self.intercept
+        return margins
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict y, or for classes the more probable label; X as for `decision_function`."""
+        margins = self.decision_function(X)
+        return margins if self.classes is None else self.classes[(margins > 0.0).astype(np.intp)]
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Predict the probabilities of both classes, (n, 2); X as for `decision_function`.
+
+        Raises
+        ------
+        TypeError
+            If the model is a regression.
+        """
+        if self.classes is None:
+            raise TypeError(f"a model with {self.settings['loss']['name']} loss has no probabilities; use predict")
+        margins = self.decision_function(X)
+        e = np.exp(-np.abs(margins))
+        larger, smaller = 1.0 / (1.0 + e), e / (1.0 + e)
+        second = np.where(margins > 0.0, larger, smaller)
+        return np.column_stack((np.where(margins > 0.0, smaller, larger), second))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as JSON. The file appears whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; what stood at ``path`` is unchanged.
+        """
+        document = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "version": self.version,
+            "coef": dict(zip(self.coef_names, self.coef.tolist(), strict=True)),
+            "intercept": self.intercept,
+            "spread": self.spread.tolist(),
+            "features": None if self.features is None else [f._asdict() for f in self.features],
+            "classes": None if self.classes is None else self.classes.tolist(),
+            "classes_dtype": None if self.classes is None else self.classes.dtype.str,
+            "rows": self.rows,
+            "loss": self.loss,
+            "status": self.status.name,
+            "message": self.message,
+            "settings": self.settings,
+            "history": {field.name: getattr(self.history, field.name).tolist() for field in fields(History)},
+        }
+        write_atomically(path, json.dumps(document, indent=1))
+
+
+def load(path: str | os.PathLike[str]) -> FitResult:
+    """Read a model that `FitResult.save` wrote. Only data is read: nothing in the file is ever executed.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such a model, naming what is wrong with it.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a fastgd model: {error}") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a fastgd model: it does not say format: {FORMAT}")
+    if document.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version {document.get('format_version')}; this fastgd reads {FORMAT_VERSION}"
+        )
+    try:
+        return _from_document(document)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path} is a damaged fastgd model: {type(error).__name__}: {error}") from None
+
+
+def _from_document(document: dict[str, Any]) -> FitResult:
+    coef = _numbers(document["coef"].values())
+    spread = _numbers(document["spread"])
+    features = document["features"]
+    if features is not None:
+        features = tuple(_feature(feature) for feature in features)
+    names = coef_names(features, len(coef))
+    if names != list(document["coef"]) or len(spread) != len(coef):
+        raise ValueError("coef, features and spread do not fit together")
+    classes = document["classes"]
+    if classes is not None:
+        dtype = np.dtype(document["classes_dtype"])
+        if dtype.kind not in "biufU" or len(classes) != 2:
+            raise ValueError("classes must be two numbers or strings")
+        classes = np.array(classes, dtype=dtype)
+    settings = document["settings"]
+    if not isinstance(settings, dict) or not isinstance(settings["loss"]["name"], str):
+        raise ValueError("settings must name the loss")
+    history = document["history"]
+    rows = [Row(*values) for values in zip(*(history[name] for name in Row._fields), strict=True)]
+    if not rows:
+        raise ValueError("history is empty")
+    return FitResult(
+        coef=coef,
+        loss=float(document["loss"]),
+        status=Status[document["status"]],
+        message=str(document["message"]),
+        history=History.from_rows(rows),
+        intercept=float(document["intercept"]),
+        spread=spread,
+        classes=classes,
+        features=features,
+        rows=int(document["rows"]),
+        settings=settings,
+        version=str(document["version"]),
+    )
+
+
+def _feature(entry: dict[str, Any]) -> Feature:
+    name, levels = entry["name"], entry["levels"]
+    if not isinstance(name, str) or not (levels is None or all(isinstance(level, str) for level in levels)):
+        raise ValueError("features must have a name and levels of text")
+    return Feature(name, None if levels is None else tuple(levels))
+
+
+def _numbers(values: ArrayLike | Sequence[float]) -> Floats:
+    numbers = np.array(list(values), dtype=np.float64)  # type: ignore[arg-type]
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise ValueError("finite numbers are needed")
+    return numbers
+
+
+def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file beside its place, then rename it: whoever reads it finds the old one or the new one whole."""
+    target = Path(path)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", text=True)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)  # mkstemp's files are for their owner alone
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,190 @@
+"""Mean loss plus penalty over a source: call it at a point, get value and gradient for one pass.
+
+The only place that knows scaling, of samples, of features and of the penalty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd import kernels
+from fastgd.descent import Evaluation
+from fastgd.sources import Floats, Source
+
+
+class Moments(NamedTuple):
+    """What one reading says of the samples: total weight, and mean and spread of y and of every feature."""
+
+    total_weight: float
+    y_mean: float
+    y_spread: float
+    mean: Floats
+    spread: Floats
+
+
+def moments(source: Source, pivot_row: int, *, about_mean: bool, n_threads: int | None = None) -> Moments:
+    """Take means and standard deviations of y and all features in one pass.
+
+    Sums are taken about a pivot row. If that row has the largest weight, it lies within √n standard deviations of
+    the mean, which bounds the relative error of a variance by n times the rounding unit, wherever the data lie;
+    and the spread of a constant column is exactly 0.
+
+    Parameters
+    ----------
+    source : Source
+        n samples with d features.
+    pivot_row : int
+        The row to take sums about: one of the largest weight.
+    about_mean : bool
+        Spread is the standard deviation; False, for models without an intercept: the root mean square.
+    n_threads : int, optional
+
+    Returns
+    -------
+    Moments
+        Not finite where a feature is not, or where its squares overflow.
+    """
+    pivot = source.rows(np.array([pivot_row]))
+    p, y_p = np.empty(0), 0.0
+
+    def visit_pivot(tile: kernels.Tile, block_rows: int) -> Floats:  # noqa: ARG001
+        nonlocal p, y_p
+        p, y_p = tile.X[0].astype(np.float64), float(tile.y[0])
+        return np.zeros((1, 1))
+
+    pivot.fold(visit_pivot)
+
+    def visit(tile: kernels.Tile, block_rows: int) -> Floats:
+        return kernels.moment_sums(tile, p, y_p, block_rows, n_threads)
+
+    sums = source.fold(visit)
+    d = source.shape[1]
+    total = float(sums[0])
+    pivots = np.append(y_p, p)
+    with np.errstate(over="ignore", invalid="ignore"):
+        first = np.append(sums[1], sums[3 : 3 + d]) / total
+        second = np.append(sums[2], sums[3 + d :]) / total
+        mean = pivots + first
+        variance = np.maximum(second - first * first, 0.0)
+        spread = np.sqrt(variance) if about_mean else np.hypot(mean, np.sqrt(variance))
+    return Moments(total, float(mean[0]), float(spread[0]), mean[1:], spread[1:])
+
+
+@dataclass(frozen=True)
+class Objective:
+    """``f(β, b) = (1/Σs) Σ s_i L(y_i, x_i·β + b) + ½ l2 ‖β‖²`` as a function of the point that descent moves.
+
+    The point is ``(θ, c)`` with ``β = θ / scale`` and ``b = c − mean·β``: the samples are never touched, the scaling
+    happens in the parameters. Without an intercept the point is θ alone. A feature with an infinite scale keeps β = 0.
+
+    Parameters
+    ----------
+    source : Source
+        n samples with d features.
+    loss : Loss
+    l2 : float
+        The penalty, in units of loss per squared unit of β. The intercept is never penalised.
+    moments : Moments
+        The samples' own, for weights, and for slopes per standard deviation.
+    intercept : bool
+    standardize : bool
+        False: mean 0 and scale 1, the point is (β, b) itself.
+    n_threads : int, optional
+    """
+
+    source: Source
+    loss: kernels.Loss
+    l2: float
+    moments: Moments
+    intercept: bool
+    standardize: bool
+    n_threads: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Length of a point: d, and one more with an intercept."""
+        return self.source.shape[1] + self.intercept
+
+    @cached_property
+    def scale(self) -> Floats:
+        """What a coefficient is multiplied by to become a coordinate, (d,).
+
+        Not just the standard deviation σ: where the penalty curves the objective more than the data do, its share
+        ``l2 / (largest curvature of the loss)`` is added to σ², so that no coordinate is stiff. Infinite if both are 0.
+        """
+        if not self.standardize:
+            return np.ones(self.source.shape[1])
+        scale = np.hypot(self.moments.spread, np.sqrt(self.l2 / self.loss.curvature_bound))
+        return np.where(scale > 0.0, scale, np.inf)
+
+    @cached_property
+    def mean(self) -> Floats:
+        """What features are centred at in the point's coordinates, (d,)."""
+        return self.moments.mean if self.standardize and self.intercept else np.zeros(self.source.shape[1])
+
+    @property
+    def unit(self) -> float:
+        """The unit of a slope: the spread of y for losses in y's unit, 1 for classes."""
+        if self.loss.classifies:
+            return 1.0
+        return self.moments.y_spread or abs(self.moments.y_mean) or 1.0
+
+    @property
+    def largest_diagonal(self) -> float:
+        """An upper bound of the Hessian's diagonal, from the moments alone."""
+        spread, offset = self.moments.spread / self.scale, (self.moments.mean - self.mean) / self.scale
+        diagonal = self.loss.curvature_bound * (spread**2 + offset**2) + self.l2 / self.scale**2
+        return float(np.max(np.append(diagonal, self.loss.curvature_bound)))
+
+    def to_coef(self, point: Floats) -> tuple[Floats, float]:
+        """Give the coefficients (d,) and the intercept, in the user's units, at a point."""
+        coef = point[: self.source.shape[1]] / self.scale
+        return coef, float(point[-1] - self.mean @ coef) if self.intercept else 0.0
+
+    def to_point(self, coef: Floats, intercept: float) -> Floats:
+        """Give the point with these coefficients (d,) and this intercept. Features that cannot move get 0."""
+        theta = np.where(np.isfinite(self.scale), coef, 0.0) * np.where(np.isfinite(self.scale), self.scale, 0.0)
+        return np.append(theta, intercept + self.mean @ coef) if self.intercept else theta
+
+    def __call__(self, point: Floats) -> Evaluation:
+        """Evaluate value and gradient, (d,) or (d + 1,), at a point: one pass."""
+        coef, intercept = self.to_coef(point)
+
+        def visit(tile: kernels.Tile, block_rows: int) -> Floats:
+            return kernels.loss_sums(tile, coef, intercept, self.loss, block_rows, self.n_threads)
+
+        sums = self.source.fold(visit) / self.moments.total_weight
+        value = float(sums[0]) + 0.5 * self.l2 * float(coef @ coef)
+        gradient = (sums[2:] - self.mean * sums[1] + self.l2 * coef) / self.scale
+        return Evaluation(value, np.append(gradient, sums[1]) if self.intercept else gradient)
+
+    def largest_slope(self, gradient: Floats) -> float:
+        """Give the largest slope per standard deviation of its feature, in units of `unit`.
+
+        It depends on no choice of coordinates: not on `standardize`, on the unit or origin of a feature, on the number
+        of samples, the unit of y (in losses that follow it) or of the weights.
+        """
+        d = self.source.shape[1]
+        raw = gradient[:d] * np.where(np.isfinite(self.scale), self.scale, 0.0)
+        if self.intercept:
+            raw = raw - (self.moments.mean - self.mean) * gradient[-1]
+        spread = self.moments.spread
+        slopes = np.divide(raw, spread, out=np.zeros(d), where=spread > 0.0)
+        return float(np.max(np.abs(np.append(slopes, gradient[d:])), initial=0.0)) / self.unit
+
+    def on_rows(self, rows: NDArray[np.intp]) -> Objective:
+        """Give the same objective, in the same coordinates, over some of the rows only, held in memory."""
+        source = self.source.rows(rows)
+        # Only the total weight changes: coordinates and units must stay those of the whole.
+        total = float(source.fold(lambda tile, _: _weight_sum(tile))[0])
+        return replace(self, source=source, moments=self.moments._replace(total_weight=total))
+
+
+def _weight_sum(tile: kernels.Tile) -> Floats:
+    total = float(tile.weight.sum()) if tile.weight.size else float(len(tile.y))
+    return np.array([[total]])

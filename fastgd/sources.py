@@ -1,0 +1,336 @@
+"""Where samples live. A source folds a function over its tiles, in a fixed order.
+
+A **tile** is a run of rows as the compiled passes want them: C order, float64 or float32. Data that already look so
+are only sliced; everything else (Fortran order, integers, tables with categories) is converted one tile at a time,
+so there is never a copy of X. Tile borders fall on block borders and partial sums are added block by block, so the
+size of a tile changes no bit of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks for many threads
+LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long
+VIEW_BYTES = 1 << 26  # of X per tile that is only sliced: some milliseconds, so Ctrl-C is never far
+COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
+
+
+class Tile(NamedTuple):
+    """n rows: X (n, d) C-order float64 or float32, y (n,) float64, weight (n,) float64 or empty for all ones."""
+
+    X: NDArray[Any]
+    y: Floats
+    weight: Floats
+
+
+class Feature(NamedTuple):
+    """A column by its name; a categorical one with its levels, of which the first is the reference."""
+
+    name: str
+    levels: tuple[str, ...] | None = None
+
+    def coef_names(self) -> list[str]:
+        """Name the coefficients this column has: ``distance``, or ``carrier[AA]``, ``carrier[UA]``, ..."""
+        if self.levels is None:
+            return [self.name]
+        return [f"{self.name}[{level}]" for level in self.levels[1:]]
+
+
+class Matrix(Protocol):
+    """The samples' features without their targets: ``shape`` (n, d), the tiles' ``dtype``, and rows on demand."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    tile_bytes: int
+    features: tuple[Feature, ...] | None
+
+    def tile(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start to stop, C order, of this dtype."""
+
+    def take(self, rows: NDArray[np.intp]) -> Array:
+        """Some rows as an array in memory."""
+
+
+class Source(Protocol):
+    """Samples with targets and weights, wherever they live."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of partial sums that it gives, in order."""
+
+    def rows(self, rows: NDArray[np.intp]) -> Source:
+        """Some of the samples, dense and in memory, in ascending order of row."""
+
+
+class Array:
+    """A two-dimensional NumPy array of numbers: any order, strides and real dtype."""
+
+    def __init__(self, X: NDArray[Any]) -> None:
+        self.X = X
+        self.shape: tuple[int, int] = X.shape  # type: ignore[assignment]
+        self.dtype = tile_dtype(X.dtype)
+        self.features: tuple[Feature, ...] | None = None
+        sliced = X.flags.c_contiguous and X.flags.aligned and X.dtype == self.dtype
+        self.tile_bytes = VIEW_BYTES if sliced else COPY_BYTES
+
+    def tile(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start to stop, C order, of this dtype."""
+        return np.require(self.X[start:stop], self.dtype, ["C", "ALIGNED"])
+
+    def take(self, rows: NDArray[np.intp]) -> Array:
+        """Some rows as an array in memory."""
+        return Array(np.require(self.X[rows], self.dtype, ["C", "ALIGNED"]))
+
+
+class Column(NamedTuple):
+    """One column of a table: numbers, or for a categorical feature the index of each row's level."""
+
+    feature: Feature
+    values: NDArray[Any]
+
+
+class Table:
+    """Named columns; categories become 0/1 features inside the tile, never a matrix of them."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = list(columns)
+        self.features = tuple(column.feature for column in columns)
+        width = sum(len(feature.coef_names()) for feature in self.features)
+        self.shape = (len(columns[0].values) if columns else 0, width)
+        self.dtype = np.dtype(np.float64)
+        self.tile_bytes = COPY_BYTES
+
+    def tile(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start to stop, C order, float64."""
+        return self._fill(slice(start, stop), stop - start)
+
+    def take(self, rows: NDArray[np.intp]) -> Array:
+        """Some rows as an array in memory."""
+        return Array(self._fill(rows, len(rows)))
+
+    def _fill(self, rows: slice | NDArray[np.intp], n: int) -> Floats:
+        tile = np.empty((n, self.shape[1]))
+        j = 0
+        for feature, values in self.columns:
+            if feature.levels is None:
+                tile[:, j] = values[rows]
+                j += 1
+            else:
+                width = len(feature.levels) - 1
+                tile[:, j : j + width] = values[rows, None] == np.arange(1, width + 1)
+                j += width
+        return tile
+
+
+class InMemory:
+    """Samples in memory: a matrix, and the arrays of targets and weights."""
+
+    def __init__(self, matrix: Matrix, y: NDArray[Any], weight: Floats | None = None) -> None:
+        self.matrix = matrix
+        self.shape = matrix.shape
+        self.dtype = matrix.dtype
+        self.y = y
+        self.weight = np.empty(0) if weight is None else weight
+
+    def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of partial sums that it gives, in order."""
+        block_rows = rows_per_block(self.shape[1], self.dtype)
+        total: Floats | None = None
+        for start, stop in spans(self.matrix, block_rows):
+            y = np.require(self.y[start:stop], np.float64, ["C", "ALIGNED"])
+            tile = Tile(self.matrix.tile(start, stop), y, self.weight[start:stop])
+            partial = visit(tile, block_rows)
+            if total is not None:
+                partial[0] += total  # carried into the first row, so that tiles leave no trace in the rounding
+            total = np.add.reduce(partial, axis=0)
+        assert total is not None  # noqa: S101  there is at least one row
+        return total
+
+    def rows(self, rows: NDArray[np.intp]) -> InMemory:
+        """Some of the samples, dense and in memory."""
+        weight = self.weight[rows] if self.weight.size else None
+        return InMemory(self.matrix.take(rows), self.y[rows], weight)
+
+
+def rows_per_block(d: int, dtype: np.dtype[Any]) -> int:
+    """Rows of a block: about `BLOCK_BYTES` of X, a multiple of 64 rows, the same wherever the samples live."""
+    return max(LEAST_BLOCK_ROWS, BLOCK_BYTES // (dtype.itemsize * max(1, d)) & ~63)
+
+
+def spans(matrix: Matrix, block_rows: int = 1) -> Iterator[tuple[int, int]]:
+    """Cut a matrix into tiles of whole blocks: their first rows and the rows after their last."""
+    n, d = matrix.shape
+    row_bytes = matrix.dtype.itemsize * max(1, d)
+    tile_rows = max(1, matrix.tile_bytes // (row_bytes * block_rows)) * block_rows
+    for start in range(0, n, tile_rows):
+        yield start, min(start + tile_rows, n)
+
+
+def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Choose the smaller of float32 and float64 that holds every value of a real dtype (float64 if neither does)."""
+    exact = np.result_type(dtype, np.float32)
+    return exact if exact == np.float32 else np.dtype(np.float64)
+
+
+def as_matrix(X: Any, categorical: Sequence[str] = (), features: Sequence[Feature] | None = None) -> Matrix:
+    """Look at X, without a copy, as rows of numbers.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d), or a table
+        A table is anything with named columns: a pandas or polars DataFrame, a pyarrow Table, a dict of arrays.
+    categorical : sequence of str
+        The table's columns to take as categories.
+    features : sequence of Feature, optional
+        What the columns were when the model was fitted: they are taken by name, in that order, with those levels.
+
+    Raises
+    ------
+    ValueError
+        Naming the column or the shape that was found, and what is allowed.
+    """
+    names = _column_names(X)
+    if names is None:
+        if categorical:
+            raise ValueError("categorical: X has no named columns; give a table (DataFrame, pyarrow Table, dict)")
+        return _as_array(X, features)
+    if features is None:
+        _check_known("categorical", categorical, names)
+        columns = [_read_column(name, X[name], name in categorical) for name in names]
+    else:
+        _check_known("X: the model was fitted on", [feature.name for feature in features], names)
+        columns = [_read_column(f.name, X[f.name], f.levels is not None, f.levels) for f in features]
+    lengths = {column.feature.name: len(column.values) for column in columns}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"X: columns have different lengths: {lengths}")
+    return Table(columns)
+
+
+def check_finite(matrix: Matrix) -> None:
+    """Find the first NaN or infinity in X, and say where it stands; a ValueError names row and column."""
+    names = coef_names(matrix.features, matrix.shape[1])
+    for start, stop in spans(matrix):
+        check_finite_tile(matrix.tile(start, stop), start, names)
+
+
+def check_finite_tile(tile: NDArray[Any], start: int, names: Sequence[str]) -> None:
+    """Do so for a tile whose first row is row ``start`` of X."""
+    if np.isfinite(tile).all():
+        return
+    row, column = (int(index) for index in np.argwhere(~np.isfinite(tile))[0])
+    raise ValueError(
+        f"X contains {_name_value(tile[row, column])} in row {start + row}, column {column} ({names[column]}); "
+        "drop such rows or fill them in"
+    )
+
+
+def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
+    """Check a vector with one finite number per row of X, in its own real dtype, without a copy where it is one.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument and what was found: its shape, its dtype, or the first row with NaN or infinity.
+    """
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise ValueError(f"{name} has shape {array.shape}; X has {n} rows, so ({n},) is needed")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {array.dtype}; numbers are needed")
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(f"{name} contains {_name_value(array[row])} in row {row}; drop such rows or fill them in")
+    return array
+
+
+def coef_names(features: Sequence[Feature] | None, d: int) -> list[str]:
+    """Name the coefficients: by the table's columns and levels, or x0, x1, ... for an array."""
+    if features is None:
+        return [f"x{j}" for j in range(d)]
+    return [name for feature in features for name in feature.coef_names()]
+
+
+def _column_names(X: Any) -> list[str] | None:
+    """Give the column names of a table, None for anything else."""
+    if isinstance(X, dict):
+        names = list(X)
+    elif hasattr(X, "column_names"):  # pyarrow
+        names = list(X.column_names)
+    elif hasattr(X, "columns"):  # pandas, polars
+        names = list(X.columns)
+    else:
+        return None
+    if len(set(names)) < len(names):
+        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        raise ValueError(f"X has several columns of the same name: {', '.join(twice)}")
+    return names
+
+
+def _as_array(X: Any, features: Sequence[Feature] | None) -> Array:
+    if hasattr(X, "toarray"):
+        raise ValueError("X is sparse; fastgd reads dense data so far: X.toarray() if it fits in memory")
+    array = np.asarray(X)
+    if array.ndim != 2:
+        raise ValueError(f"X has {array.ndim} dimensions, shape {array.shape}; (rows, features) is needed")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"X has dtype {array.dtype}; real numbers are needed. For text columns give a table and "
+            "name them as categorical"
+        )
+    if features is not None and any(feature.levels is not None for feature in features):
+        raise ValueError("X: the model has categorical columns; give a table with the columns' names")
+    return Array(array)
+
+
+def _read_column(
+    name: str, values: Any, is_categorical: bool, levels: tuple[str, ...] | None = None
+) -> Column:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"X: column {name} has shape {array.shape}; one value per row is needed")
+    if is_categorical:
+        return _encode(str(name), array, levels)
+    if array.dtype.kind not in "biuf":
+        found = "missing or mixed values (dtype object)" if array.dtype.kind == "O" else f"dtype {array.dtype}"
+        raise ValueError(
+            f"X: column {name} has {found}; numbers are needed. Name it as categorical, convert it, or leave it out"
+        )
+    return Column(Feature(str(name)), array)
+
+
+def _encode(name: str, array: NDArray[Any], levels: tuple[str, ...] | None) -> Column:
+    """Number the levels: in sorted order, or in the order that the model has them in."""
+    missing = array == None if array.dtype.kind == "O" else array != array  # noqa: E711, PLR0124  elementwise
+    if np.any(missing):
+        raise ValueError(f"X: column {name} has {int(np.sum(missing))} missing values; fill them in or drop the rows")
+    found, codes = np.unique(array.astype(str), return_inverse=True)
+    if levels is None:
+        return Column(Feature(name, tuple(found.tolist())), codes)
+    position = {level: code for code, level in enumerate(levels)}
+    unseen = [level for level in found.tolist() if level not in position]
+    if unseen:
+        raise ValueError(
+            f"X: column {name} has levels that the model was not fitted on: {', '.join(unseen[:5])}; "
+            f"known are {', '.join(levels[:20])}"
+        )
+    return Column(Feature(name, levels), np.array([position[level] for level in found.tolist()], int)[codes])
+
+
+def _check_known(what: str, wanted: Sequence[str], names: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise ValueError(f"{what} {', '.join(map(str, missing))}: no such column; there are {', '.join(map(str, names))}")
+
+
+def _name_value(value: Any) -> str:
+    return "NaN" if np.isnan(value) else "infinity"

@@ -15,7 +15,7 @@ from fastgd.descent import Evaluation, Floats, Result, Row, descend
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments
 from fastgd.rules import estimate_lipschitz, make_rule
-from fastgd.sources import InMemory, Matrix, as_matrix, check_finite, check_vector, coef_names, spans
+from fastgd.sources import InMemory, Matrix, as_matrix, check_finite, check_vector, coef_names
 
 LIPSCHITZ_EVALUATIONS = 20
 
@@ -115,7 +115,7 @@ def fit(
     n, d = matrix.shape
     targets, classes = _targets(y, n, chosen)
     weight, pivot_row = _weights(sample_weight, n)
-    _check_number("l2", l2, 0.0)
+    check_number("l2", l2, 0.0)
     _check_descent(tol, max_iter, time_limit)
     if n_threads is not None and not 1 <= n_threads <= kernels.max_threads():
         raise ValueError(f"n_threads={n_threads}; 1 to {kernels.max_threads()} are possible (NUMBA_NUM_THREADS)")
@@ -314,7 +314,8 @@ def _weights(sample_weight: ArrayLike | None, n: int) -> tuple[Floats | None, in
     return weight, row
 
 
-def _check_number(name: str, value: Any, least: float) -> None:
+def check_number(name: str, value: Any, least: float) -> None:
+    """Check that an option is a finite number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"{name}={value!r}; a number is needed")
     if not least <= float(value) < np.inf:
@@ -322,12 +323,12 @@ def _check_number(name: str, value: Any, least: float) -> None:
 
 
 def _check_descent(tol: float, max_iter: int, time_limit: float | None) -> None:
-    _check_number("tol", tol, 0.0)
-    _check_number("max_iter", max_iter, 0.0)
+    check_number("tol", tol, 0.0)
+    check_number("max_iter", max_iter, 0.0)
     if max_iter != int(max_iter):
         raise ValueError(f"max_iter={max_iter!r}; a whole number is needed")
     if time_limit is not None:
-        _check_number("time_limit", time_limit, 0.0)
+        check_number("time_limit", time_limit, 0.0)
 
 
 def _check_moments(statistics: Moments, matrix: Matrix) -> None:

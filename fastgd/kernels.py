@@ -10,7 +10,6 @@ for any number of threads, and the serial twin of a parallel pass gives them too
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Callable
@@ -337,9 +336,7 @@ def loss_sums(
     return partial
 
 
-def moment_sums(
-    tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_threads: int | None = None
-) -> Floats:
+def moment_sums(tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_threads: int | None = None) -> Floats:
     """Add up weights and the first and second moments of y and every column about a pivot, one row per block.
 
     Returns

@@ -98,7 +98,7 @@ class FitResult(Result):
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict y, or for classes the more probable label; X as for `decision_function`."""
         margins = self.decision_function(X)
-        return margins if self.classes is None else self.classes[(margins > 0.0).astype(np.intp)]
+        return margins if self.classes is None else self.to_labels(margins)
 
     def predict_proba(self, X: Any) -> Floats:
         """Predict the probabilities of both classes, (n, 2); X as for `decision_function`.
@@ -110,11 +110,20 @@ class FitResult(Result):
         """
         if self.classes is None:
             raise TypeError(f"a model with {self.settings['loss']['name']} loss has no probabilities; use predict")
-        margins = self.decision_function(X)
+        return self.to_probabilities(self.decision_function(X))
+
+    def to_labels(self, margins: Floats) -> NDArray[Any]:
+        """Give the more probable label for each log-odds, (n,)."""
+        assert self.classes is not None  # noqa: S101  whoever calls has looked
+        return self.classes[(margins > 0.0).astype(np.intp)]
+
+    @staticmethod
+    def to_probabilities(margins: Floats) -> Floats:
+        """Give the probabilities of both classes, (n, 2), for each log-odds, neither of them rounded to 0 too early."""
         e = np.exp(-np.abs(margins))
         larger, smaller = 1.0 / (1.0 + e), e / (1.0 + e)
-        second = np.where(margins > 0.0, larger, smaller)
-        return np.column_stack((np.where(margins > 0.0, smaller, larger), second))
+        positive = margins > 0.0
+        return np.column_stack((np.where(positive, smaller, larger), np.where(positive, larger, smaller)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON. The file appears whole or not at all.

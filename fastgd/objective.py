@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastgd import kernels
 from fastgd.descent import Evaluation
-from fastgd.sources import Floats, Source
+from fastgd.sources import Floats, Source, Tile
 
 
 class Moments(NamedTuple):
@@ -52,14 +52,14 @@ def moments(source: Source, pivot_row: int, *, about_mean: bool, n_threads: int 
     pivot = source.rows(np.array([pivot_row]))
     p, y_p = np.empty(0), 0.0
 
-    def visit_pivot(tile: kernels.Tile, block_rows: int) -> Floats:  # noqa: ARG001
+    def visit_pivot(tile: Tile, block_rows: int) -> Floats:  # noqa: ARG001
         nonlocal p, y_p
         p, y_p = tile.X[0].astype(np.float64), float(tile.y[0])
         return np.zeros((1, 1))
 
     pivot.fold(visit_pivot)
 
-    def visit(tile: kernels.Tile, block_rows: int) -> Floats:
+    def visit(tile: Tile, block_rows: int) -> Floats:
         return kernels.moment_sums(tile, p, y_p, block_rows, n_threads)
 
     sums = source.fold(visit)
@@ -155,7 +155,7 @@ class Objective:
         """Evaluate value and gradient, (d,) or (d + 1,), at a point: one pass."""
         coef, intercept = self.to_coef(point)
 
-        def visit(tile: kernels.Tile, block_rows: int) -> Floats:
+        def visit(tile: Tile, block_rows: int) -> Floats:
             return kernels.loss_sums(tile, coef, intercept, self.loss, block_rows, self.n_threads)
 
         sums = self.source.fold(visit) / self.moments.total_weight
@@ -185,6 +185,6 @@ class Objective:
         return replace(self, source=source, moments=self.moments._replace(total_weight=total))
 
 
-def _weight_sum(tile: kernels.Tile) -> Floats:
+def _weight_sum(tile: Tile) -> Floats:
     total = float(tile.weight.sum()) if tile.weight.size else float(len(tile.y))
     return np.array([[total]])

@@ -55,7 +55,7 @@ class Matrix(Protocol):
         """Rows start to stop, C order, of this dtype."""
 
     def take(self, rows: NDArray[np.intp]) -> Array:
-        """Some rows as an array in memory."""
+        """Give some rows as an array in memory."""
 
 
 class Source(Protocol):
@@ -68,7 +68,7 @@ class Source(Protocol):
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of partial sums that it gives, in order."""
 
     def rows(self, rows: NDArray[np.intp]) -> Source:
-        """Some of the samples, dense and in memory, in ascending order of row."""
+        """Give some of the samples, dense and in memory."""
 
 
 class Array:
@@ -76,7 +76,7 @@ class Array:
 
     def __init__(self, X: NDArray[Any]) -> None:
         self.X = X
-        self.shape: tuple[int, int] = X.shape  # type: ignore[assignment]
+        self.shape: tuple[int, int] = X.shape
         self.dtype = tile_dtype(X.dtype)
         self.features: tuple[Feature, ...] | None = None
         sliced = X.flags.c_contiguous and X.flags.aligned and X.dtype == self.dtype
@@ -87,7 +87,7 @@ class Array:
         return np.require(self.X[start:stop], self.dtype, ["C", "ALIGNED"])
 
     def take(self, rows: NDArray[np.intp]) -> Array:
-        """Some rows as an array in memory."""
+        """Give some rows as an array in memory."""
         return Array(np.require(self.X[rows], self.dtype, ["C", "ALIGNED"]))
 
 
@@ -103,8 +103,8 @@ class Table:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = list(columns)
-        self.features = tuple(column.feature for column in columns)
-        width = sum(len(feature.coef_names()) for feature in self.features)
+        self.features: tuple[Feature, ...] | None = tuple(column.feature for column in columns)
+        width = sum(len(column.feature.coef_names()) for column in columns)
         self.shape = (len(columns[0].values) if columns else 0, width)
         self.dtype = np.dtype(np.float64)
         self.tile_bytes = COPY_BYTES
@@ -114,7 +114,7 @@ class Table:
         return self._fill(slice(start, stop), stop - start)
 
     def take(self, rows: NDArray[np.intp]) -> Array:
-        """Some rows as an array in memory."""
+        """Give some rows as an array in memory."""
         return Array(self._fill(rows, len(rows)))
 
     def _fill(self, rows: slice | NDArray[np.intp], n: int) -> Floats:
@@ -156,7 +156,7 @@ class InMemory:
         return total
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
-        """Some of the samples, dense and in memory."""
+        """Give some of the samples, dense and in memory."""
         weight = self.weight[rows] if self.weight.size else None
         return InMemory(self.matrix.take(rows), self.y[rows], weight)
 
@@ -292,9 +292,7 @@ def _as_array(X: Any, features: Sequence[Feature] | None) -> Array:
     return Array(array)
 
 
-def _read_column(
-    name: str, values: Any, is_categorical: bool, levels: tuple[str, ...] | None = None
-) -> Column:
+def _read_column(name: str, values: Any, is_categorical: bool, levels: tuple[str, ...] | None = None) -> Column:
     array = np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"X: column {name} has shape {array.shape}; one value per row is needed")
@@ -309,8 +307,8 @@ def _read_column(
 
 
 def _encode(name: str, array: NDArray[Any], levels: tuple[str, ...] | None) -> Column:
-    """Number the levels: in sorted order, or in the order that the model has them in."""
-    missing = array == None if array.dtype.kind == "O" else array != array  # noqa: E711, PLR0124  elementwise
+    """Number a column's levels, in sorted order or in the order that the model has them in."""
+    missing = array == None if array.dtype.kind == "O" else array != array  # noqa: E711  elementwise
     if np.any(missing):
         raise ValueError(f"X: column {name} has {int(np.sum(missing))} missing values; fill them in or drop the rows")
     found, codes = np.unique(array.astype(str), return_inverse=True)
@@ -329,7 +327,9 @@ def _encode(name: str, array: NDArray[Any], levels: tuple[str, ...] | None) -> C
 def _check_known(what: str, wanted: Sequence[str], names: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise ValueError(f"{what} {', '.join(map(str, missing))}: no such column; there are {', '.join(map(str, names))}")
+        raise ValueError(
+            f"{what} {', '.join(map(str, missing))}: no such column; there are {', '.join(map(str, names))}"
+        )
 
 
 def _name_value(value: Any) -> str:

@@ -27,30 +27,7 @@ except ImportError:
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class _LinearModel(BaseEstimator):  # type: ignore[misc]
-    """A linear model fitted by gradient descent.
-
-    Parameters
-    ----------
-    fit_intercept : bool
-        Whether the model has an intercept; it is never penalised.
-    solver, learning_rate, standardize, tol, max_iter, time_limit
-        As for `fastgd.fit`.
-    random_state : int, Generator, RandomState or None
-        `fastgd.fit`'s ``rng``.
-    n_jobs : int or None
-        The number of threads; None and -1 are all that numba has.
-
-    Attributes
-    ----------
-    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
-        As in scikit-learn.
-    history_ : History
-        One row per evaluation.
-    status_ : Status
-        Why the fit ended. A `ConvergenceWarning` says so if it did not converge.
-    result_ : FitResult
-        What `fastgd.fit` returned.
-    """
+    """The parameters that all estimators have, and their translation into a call of `fit`."""
 
     fit_intercept: bool = True
     solver: str = "auto"
@@ -69,7 +46,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     def _fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, loss: str) -> FitResult:
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite=False)
         y = column_or_1d(y, warn=True)
-        total_weight = float(len(y) if sample_weight is None else np.sum(sample_weight))
+        total_weight = float(X.shape[0] if sample_weight is None else np.sum(sample_weight))
         result = fit(
             X,
             y,
@@ -101,9 +78,30 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LinearRegression(RegressorMixin, _LinearModel):  # type: ignore[misc]
-    """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``."""
+    """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
-    __doc__ += _LinearModel.__doc__.partition("\n")[2]  # type: ignore[union-attr]
+    Parameters
+    ----------
+    fit_intercept : bool
+        Whether the model has an intercept; it is never penalised.
+    solver, learning_rate, standardize, tol, max_iter, time_limit
+        As for `fastgd.fit`.
+    random_state : int, Generator, RandomState or None
+        `fastgd.fit`'s ``rng``.
+    n_jobs : int or None
+        The number of threads; None and -1 are all that numba has.
+
+    Attributes
+    ----------
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+    history_ : History
+        One row per evaluation.
+    status_ : Status
+        Why the fit ended. A `ConvergenceWarning` says so if it did not converge.
+    result_ : FitResult
+        What `fastgd.fit` returned.
+    """
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to X (n, d) and y (n,), weighted by ``sample_weight`` (n,)."""

@@ -106,6 +106,8 @@ class Loss(Protocol):
     def at(loss: Any, y: float, z: float) -> tuple[float, float]:
         """Value and slope at one sample."""
 
+    def _asdict(self) -> dict[str, Any]: ...
+
 
 class Squared(NamedTuple):
     """Linear regression: ``(y − z)²``."""
@@ -139,10 +141,10 @@ class Logistic(NamedTuple):
         return max(m, 0.0) + _log1p(e), sign * (1.0 if m >= 0.0 else e) / (1.0 + e)
 
 
-LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic}
+LOSSES: dict[str, Any] = {"squared": Squared, "logistic": Logistic}
 
 
-def _at_sample(loss, y, z):
+def _at_sample(loss, y, z):  # noqa: ARG001
     raise AssertionError("compiled code only")  # pragma: no cover
 
 
@@ -282,7 +284,7 @@ if hasattr(os, "register_at_fork"):
 
 def max_threads() -> int:
     """Give the number of threads a pass may use: numba's, which heeds NUMBA_NUM_THREADS and the CPU affinity."""
-    return int(numba.config.NUMBA_NUM_THREADS)
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def _launch(parallel: Any, serial: Any, elements: int, n_threads: int | None, arguments: tuple[Any, ...]) -> None:

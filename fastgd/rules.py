@@ -173,10 +173,10 @@ class LBFGS:
             longer = 2.0 * state.length if np.isinf(state.upper) else 0.5 * (state.lower + state.upper)
             return self._retry(state, longer)
         s, y = coef - state.coef, gradient - state.gradient
-        pairs = state.s, state.y
-        if s @ y > np.finfo(np.float64).eps * float(y @ y):
-            pairs = tuple(np.vstack((old, new))[-self.memory :] for old, new in zip(pairs, (s, y), strict=True))
-        return self._search(coef, value, gradient, *pairs)
+        if s @ y <= np.finfo(np.float64).eps * float(y @ y):
+            return self._search(coef, value, gradient, state.s, state.y)
+        s, y = np.vstack((state.s, s))[-self.memory :], np.vstack((state.y, y))[-self.memory :]
+        return self._search(coef, value, gradient, s, y)
 
     def _decreased(self, state: _Search, value: float, slope: float, new_slope: float) -> bool:
         if value <= state.value + self.armijo * state.length * slope:

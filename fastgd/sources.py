@@ -65,7 +65,7 @@ class Source(Protocol):
     dtype: np.dtype[Any]
 
     def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of partial sums that it gives, in order."""
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
 
     def rows(self, rows: NDArray[np.intp]) -> Source:
         """Give some of the samples, dense and in memory."""
@@ -142,7 +142,7 @@ class InMemory:
         self.weight = np.empty(0) if weight is None else weight
 
     def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of partial sums that it gives, in order."""
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
         block_rows = rows_per_block(self.shape[1], self.dtype)
         total: Floats | None = None
         for start, stop in spans(self.matrix, block_rows):
@@ -307,7 +307,7 @@ def _read_column(name: str, values: Any, is_categorical: bool, levels: tuple[str
 
 
 def _encode(name: str, array: NDArray[Any], levels: tuple[str, ...] | None) -> Column:
-    """Number a column's levels, in sorted order or in the order that the model has them in."""
+    """Replace a column's values by the numbers of their levels, in sorted order or in the order that the model has them in."""
     missing = array == None if array.dtype.kind == "O" else array != array  # noqa: E711  elementwise
     if np.any(missing):
         raise ValueError(f"X: column {name} has {int(np.sum(missing))} missing values; fill them in or drop the rows")

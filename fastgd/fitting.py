@@ -265,7 +265,7 @@ def _choose_loss(loss: str | kernels.Loss) -> kernels.Loss:
         if loss not in kernels.LOSSES:
             raise ValueError(f"loss={loss!r}; choose one of {', '.join(kernels.LOSSES)}, or give a Loss object")
         return kernels.LOSSES[loss]()
-    if isinstance(loss, type) or not all(hasattr(loss, name) for name in ("at", "classifies", "curvature_bound")):
+    if not isinstance(loss, kernels.Loss):
         raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.kernels.Loss is needed")
     return loss
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numba
 import numpy as np
@@ -90,29 +90,31 @@ def _log1p(e):
     return 2.0 * s * p
 
 
-class Loss(Protocol):
-    """A loss and its parameters: a NamedTuple with these members, listed in `LOSSES` if it has a name.
+class Loss:
+    """A loss and its parameters; a subclass of a NamedTuple of parameters and of this, in `LOSSES` by its name.
 
     ``at(loss, y, z)`` is compiled by numba and gives the value L(y, z) and the slope ∂L/∂z at one sample with target
     y and margin z. Written without branches and calls (``max``, ``abs``, ``a if b else c`` are fine), it vectorises.
     """
 
-    classifies: ClassVar[bool]
+    classifies: ClassVar[bool] = False
     """True: y is one of two classes, coded 0 and 1, and z is the log-odds. False: z predicts y, in y's unit."""
     curvature_bound: ClassVar[float]
     """The largest ∂²L/∂z² there is; descent scales its coordinates by it."""
+    _asdict: Callable[[], dict[str, Any]]
 
     @staticmethod
-    def at(loss: Any, y: float, z: float) -> tuple[float, float]:
+    def at(loss: Any, y: Any, z: Any) -> Any:
         """Value and slope at one sample."""
 
-    def _asdict(self) -> dict[str, Any]: ...
+
+class _NoParameters(NamedTuple):
+    pass
 
 
-class Squared(NamedTuple):
+class Squared(_NoParameters, Loss):
     """Linear regression: ``(y − z)²``."""
 
-    classifies = False
     curvature_bound = 2.0
 
     @staticmethod
@@ -122,7 +124,7 @@ class Squared(NamedTuple):
         return residual * residual, 2.0 * residual
 
 
-class Logistic(NamedTuple):
+class Logistic(_NoParameters, Loss):
     """Logistic regression: ``−[y ln h(z) + (1 − y) ln(1 − h(z))]``, ``h(z) = 1/(1 + e^(−z))``, y in {0, 1}.
 
     Both cases are ``ln(1 + e^m)`` with ``m = z`` for y = 0 and ``m = −z`` for y = 1, computed without overflow or
@@ -141,7 +143,7 @@ class Logistic(NamedTuple):
         return max(m, 0.0) + _log1p(e), sign * (1.0 if m >= 0.0 else e) / (1.0 + e)
 
 
-LOSSES: dict[str, Any] = {"squared": Squared, "logistic": Logistic}
+LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic}
 
 
 def _at_sample(loss, y, z):  # noqa: ARG001
@@ -285,6 +287,17 @@ if hasattr(os, "register_at_fork"):
 def max_threads() -> int:
     """Give the number of threads a pass may use: numba's, which heeds NUMBA_NUM_THREADS and the CPU affinity."""
     return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+
+
+def threading_layer() -> str:
+    """Name numba's threading layer, known after the first parallel pass."""
+    return str(numba.threading_layer())  # type: ignore[attr-defined]
+
+
+def cache_folder() -> str | None:
+    """Give the folder in which compiled kernels are kept, None if they are compiled in memory alone."""
+    folder = _loss_parallel.stats.cache_path
+    return None if folder is None else str(folder)
 
 
 def _launch(parallel: Any, serial: Any, elements: int, n_threads: int | None, arguments: tuple[Any, ...]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastgd.descent import Floats, History, Result, Row, Status
 from fastgd.sources import Feature, as_matrix, check_finite_tile, coef_names, spans
+from fastgd.writing import replacing
 
 FORMAT = "fastgd-model"
 FORMAT_VERSION = 1
@@ -150,7 +150,8 @@ class FitResult(Result):
             "settings": self.settings,
             "history": {field.name: getattr(self.history, field.name).tolist() for field in fields(History)},
         }
-        write_atomically(path, json.dumps(document, indent=1))
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def load(path: str | os.PathLike[str]) -> FitResult:
@@ -229,19 +230,3 @@ def _numbers(values: ArrayLike | Sequence[float]) -> Floats:
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
         raise ValueError("finite numbers are needed")
     return numbers
-
-
-def write_atomically(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file beside its place, then rename it: whoever reads it finds the old one or the new one whole."""
-    target = Path(path)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", text=True)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp's files are for their owner alone
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -307,21 +307,21 @@ def _read_column(name: str, values: Any, is_categorical: bool, levels: tuple[str
 
 
 def _encode(name: str, array: NDArray[Any], levels: tuple[str, ...] | None) -> Column:
-    """Replace a column's values by the numbers of their levels, in sorted order or in the order that the model has them in."""
+    """Replace a column's values by the numbers of their levels, in sorted order or in the order of the model."""
     missing = array == None if array.dtype.kind == "O" else array != array  # noqa: E711  elementwise
     if np.any(missing):
         raise ValueError(f"X: column {name} has {int(np.sum(missing))} missing values; fill them in or drop the rows")
-    found, codes = np.unique(array.astype(str), return_inverse=True)
+    values, codes = np.unique(array.astype(str) if array.dtype.kind == "O" else array, return_inverse=True)
+    found = tuple(map(str, values.tolist()))
     if levels is None:
-        return Column(Feature(name, tuple(found.tolist())), codes)
-    position = {level: code for code, level in enumerate(levels)}
-    unseen = [level for level in found.tolist() if level not in position]
+        return Column(Feature(name, found), codes)
+    unseen = [level for level in found if level not in levels]
     if unseen:
         raise ValueError(
             f"X: column {name} has levels that the model was not fitted on: {', '.join(unseen[:5])}; "
             f"known are {', '.join(levels[:20])}"
         )
-    return Column(Feature(name, levels), np.array([position[level] for level in found.tolist()], int)[codes])
+    return Column(Feature(name, levels), np.array([levels.index(level) for level in found], np.intp)[codes])
 
 
 def _check_known(what: str, wanted: Sequence[str], names: Sequence[str]) -> None:

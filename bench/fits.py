@@ -1,0 +1,118 @@
+"""Seconds until a fit is good: every (problem, rival) in a fresh process, swept over the rival's own tolerances.
+
+Tolerances mean something else in every library, so a fit is judged by the exact objective of what it returned: the
+fastest fit within 1e-6, and within 1e-9, of the minimum counts. Parent and worker take turns, so that judging one fit
+doesn't disturb the next.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench import problems
+from bench.problems import Minimum, Problem
+from bench.report import table
+from bench.rivals import RIVALS, Rival
+
+PROBLEMS: list[Callable[[], Problem]] = [
+    partial(problems.standard_normal, 500_000, 100),
+    partial(problems.hard, 200_000, 50),
+    partial(problems.correlated_least_squares, 500_000, 100),
+]
+GAPS = (1e-6, 1e-9)
+TIME_CAP = 60.0  # seconds for all fits of a rival to a problem
+
+
+class Fit(NamedTuple):
+    """One answer of a worker, judged."""
+
+    gap: float
+    seconds: float
+    passes: float | None
+    memory: int
+
+
+def run() -> str:
+    columns = ["problem", "solver", *(f"s to {gap:g}" for gap in GAPS), "× fastgd", "passes", "memory over X"]
+    return table(columns, _rows(), text_columns=2) + (
+        "\n\nSeconds to come within a relative 1e-6 and 1e-9 of the minimum of the same objective, the fastest of all "
+        "tolerances tried; × fastgd: the time to 1e-9 over that of the first line; passes: readings of X up to 1e-6 and "
+        f"1e-9, where counted; memory: at the peak, beside X, as a share of X. At most {TIME_CAP:g} s per line."
+    )
+
+
+def _rows() -> Iterator[list[str]]:
+    for number, make in enumerate(PROBLEMS):
+        problem = make()
+        reference = problems.minimum(problem)
+        ours: list[Fit | None] = []
+        for rival in RIVALS:
+            if problem.loss not in rival.losses:
+                continue
+            try:
+                fits = list(sweep(number, rival, problem, reference))
+            except ModuleNotFoundError:
+                yield [problem.name, rival.label, *["not installed"] * len(GAPS), "", "", ""]
+                continue
+            best = [fastest(fits, gap) for gap in GAPS]
+            ours = ours or best
+            yield [problem.name, rival.label, *_cells(best, ours, fits, problem)]
+
+
+def sweep(number: int, rival: Rival, problem: Problem, reference: Minimum) -> Iterator[Fit]:
+    """Fit to ever smaller tolerances in a process of its own, until the smallest gap or the time cap is reached."""
+    command = [sys.executable, "-m", "bench.worker", str(number), str(RIVALS.index(rival))]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        hello = json.loads(worker.stdout.readline())
+        if "missing" in hello:
+            raise ModuleNotFoundError(hello["missing"])
+        timer = threading.Timer(TIME_CAP, worker.kill)
+        timer.start()
+        try:
+            for tol in rival.tolerances:
+                print(tol, file=worker.stdin, flush=True)
+                line = worker.stdout.readline()
+                if not line:  # killed
+                    break
+                fit = judge(json.loads(line), problem, reference)
+                yield fit
+                if fit.gap <= min(GAPS):
+                    break
+        finally:
+            timer.cancel()
+            worker.kill()
+
+
+def judge(answer: dict[str, Any], problem: Problem, reference: Minimum) -> Fit:
+    gap = problems.suboptimality(problem, np.array(answer["coef"]), answer["intercept"], reference)
+    return Fit(gap, answer["seconds"], answer["passes"], answer["memory"])
+
+
+def fastest(fits: list[Fit], gap: float) -> Fit | None:
+    """The quickest of the fits that are good enough."""
+    return min((fit for fit in fits if fit.gap <= gap), key=lambda fit: fit.seconds, default=None)
+
+
+def _cells(best: list[Fit | None], ours: list[Fit | None], fits: list[Fit], problem: Problem) -> list[str]:
+    tightest, our_tightest = best[-1], ours[-1]
+    ratio = f"{tightest.seconds / our_tightest.seconds:.2f}" if tightest and our_tightest else "–"
+    passes = [f"{fit.passes:.1f}" for fit in best if fit and fit.passes]
+    peak = max((fit.memory for fit in fits), default=0) / problem.X.nbytes
+    return [
+        *(f"{fit.seconds:.2f}" if fit else "not reached" for fit in best),
+        ratio,
+        ", ".join(passes) or "–",
+        f"{peak:.2f}",
+    ]

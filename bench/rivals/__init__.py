@@ -1,0 +1,66 @@
+"""The contenders. A rival is one small file with ``label`` and ``fit``, which imports its package when it is called.
+
+``fit(problem, tol, method)`` fits in that package's best settings, to its own idea of the tolerance; one that counts
+its passes says so. Where the package lets one call its loss and gradient, ``evaluator(problem)`` gives that function
+of ``(β, b)`` for the table of passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.problems import Problem
+
+Evaluator = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
+
+SWEEP = tuple(10.0**-k for k in range(2, 11))
+DIRECT = (0.0,)  # a direct solver has no tolerance to sweep
+
+
+class Solution(NamedTuple):
+    """Coefficients, intercept, and readings of X if they are counted."""
+
+    coef: NDArray[np.float64]
+    intercept: float
+    passes: float | None = None
+
+
+class Rival(NamedTuple):
+    """A method of a file in this folder, the losses it is for, and the tolerances to try, loose to tight."""
+
+    file: str
+    method: str
+    losses: tuple[str, ...]
+    tolerances: tuple[float, ...] = SWEEP
+
+    @property
+    def module(self) -> ModuleType:
+        """The file; importing it needs no package but NumPy."""
+        return import_module(f"bench.rivals.{self.file}")
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return f"{self.module.label} {self.method}"
+
+    def fit(self, problem: Problem, tol: float) -> Solution:
+        """Fit; ImportError if the package is not installed."""
+        return self.module.fit(problem, tol, self.method)
+
+
+RIVALS = [
+    Rival("ours", "lbfgs", ("squared", "logistic")),
+    Rival("ours", "nesterov", ("squared", "logistic")),
+    Rival("scikit_learn", "lbfgs", ("logistic",)),
+    Rival("scikit_learn", "newton-cholesky", ("logistic",)),
+    Rival("scikit_learn", "Ridge", ("squared",), DIRECT),
+    Rival("scikit_learn", "LinearRegression", ("squared",), DIRECT),
+    Rival("scipy_lbfgs", "L-BFGS-B", ("squared", "logistic")),
+]
+EVALUATORS = ("ours", "numpy_products", "scikit_learn")  # files whose loss and gradient can be called

@@ -1,0 +1,28 @@
+"""fastgd itself, by the same two doors as its rivals."""
+
+from __future__ import annotations
+
+from bench.problems import Problem
+from bench.rivals import Evaluator, Solution
+
+label = "fastgd"
+
+
+def fit(problem: Problem, tol: float, method: str) -> Solution:
+    import fastgd
+
+    result = fastgd.fit(
+        problem.X, problem.y, loss=problem.loss, l2=problem.l2, solver=method, tol=tol, max_iter=100_000
+    )
+    return Solution(result.coef, result.intercept, float(result.history.passes[-1]))
+
+
+def evaluator(problem: Problem) -> Evaluator:
+    from fastgd.kernels import LOSSES
+    from fastgd.objective import Objective, moments
+    from fastgd.sources import Array, InMemory
+
+    source = InMemory(Array(problem.X), problem.y)
+    statistics = moments(source, 0, about_mean=True)
+    objective = Objective(source, LOSSES[problem.loss](), problem.l2, statistics, intercept=True, standardize=False)
+    return lambda point: objective(point)[:2]

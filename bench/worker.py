@@ -1,0 +1,68 @@
+"""The process in which one rival fits one problem: ``python -m bench.worker PROBLEM RIVAL`` (their indices).
+
+It builds the problem, warms up on the first rows, and says that it is ready. Then it reads tolerances from stdin and
+answers each with a line of JSON. Warnings, that a tolerance was not reached, are for the parent to find out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from bench.fits import PROBLEMS
+from bench.rivals import RIVALS
+
+WARM_UP_ELEMENTS = 1 << 20  # of X: enough for every library to choose its parallel code
+REPEAT_BELOW = 1.0  # seconds; shorter fits are timed three times
+STATUS = Path("/proc/self/status")
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    problem, rival = PROBLEMS[int(sys.argv[1])](), RIVALS[int(sys.argv[2])]
+    try:
+        rival.fit(problem.head(max(10_000, WARM_UP_ELEMENTS // problem.X.shape[1])), rival.tolerances[0])
+    except ImportError as error:
+        return answer(missing=str(error.name))
+    answer(ready=True)
+    before = forget_peak_memory()
+    for line in sys.stdin:
+        seconds = []
+        while not seconds or (sum(seconds) < REPEAT_BELOW and len(seconds) < 3):
+            began = time.perf_counter()
+            solution = rival.fit(problem, float(line))
+            seconds.append(time.perf_counter() - began)
+        answer(
+            coef=solution.coef.tolist(),
+            intercept=solution.intercept,
+            passes=solution.passes,
+            seconds=statistics.median(seconds),
+            memory=memory("VmHWM") - before,
+        )
+    return None
+
+
+def answer(**document: object) -> None:
+    print(json.dumps(document), flush=True)
+
+
+def memory(field: str) -> int:
+    """Bytes of this process that are (VmRSS) or ever were (VmHWM) in memory; 0 where that is not Linux."""
+    found = re.search(rf"{field}:\s+(\d+) kB", STATUS.read_text()) if STATUS.exists() else None
+    return 1024 * int(found[1]) if found else 0
+
+
+def forget_peak_memory() -> int:
+    """Let VmHWM start anew, so that building the problem doesn't count; give what is in memory now."""
+    if STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")
+    return memory("VmRSS")
+
+
+if __name__ == "__main__":
+    main()

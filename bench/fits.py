@@ -44,9 +44,10 @@ class Fit(NamedTuple):
 def run() -> str:
     columns = ["problem", "solver", *(f"s to {gap:g}" for gap in GAPS), "× fastgd", "passes", "memory over X"]
     return table(columns, _rows(), text_columns=2) + (
-        "\n\nSeconds to come within a relative 1e-6 and 1e-9 of the minimum of the same objective, the fastest of all "
-        "tolerances tried; × fastgd: the time to 1e-9 over that of the first line; passes: readings of X up to 1e-6 and "
-        f"1e-9, where counted; memory: at the peak, beside X, as a share of X. At most {TIME_CAP:g} s per line."
+        "\n\nSeconds to come within a relative 1e-6 and 1e-9 of the minimum of the same objective, the fastest of "
+        "all tolerances tried; × fastgd: the time to 1e-9 over that of the problem's first line; passes: readings of "
+        "X up to 1e-6 and 1e-9, where counted; memory: at the peak, beside X, as a share of X. "
+        f"At most {TIME_CAP:g} s for all fits of a line."
     )
 
 
@@ -84,7 +85,9 @@ def sweep(number: int, rival: Rival, problem: Problem, reference: Minimum) -> It
             for tol in rival.tolerances:
                 print(tol, file=worker.stdin, flush=True)
                 line = worker.stdout.readline()
-                if not line:  # killed
+                if not line and timer.is_alive():
+                    raise RuntimeError(f"{rival.label} failed on {problem.name}")
+                if not line:  # out of time
                     break
                 fit = judge(json.loads(line), problem, reference)
                 yield fit

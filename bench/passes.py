@@ -31,8 +31,8 @@ ROUNDS = 7
 def run() -> str:
     columns = ["loss", "X", "fastgd ms", "GB/s", "of read speed", "NumPy ms", "×", "scikit-learn ms", "×"]
     return table(columns, _rows(), text_columns=2) + (
-        f"\n\nMedians of {ROUNDS} turns on {X_BYTES / 1e9:g} GB of X. Read speed: the faster of fastgd.kernels.read and "
-        "NumPy's sum in as many Python threads as cores, over the same bytes, in the same turns. "
+        f"\n\nMedians of {ROUNDS} turns on {X_BYTES / 1e9:g} GB of X. Read speed: the faster of fastgd.kernels.read "
+        "and NumPy's sum in as many Python threads as cores, over the same bytes, in the same turns. "
         "×: the contender's time over fastgd's."
     )
 

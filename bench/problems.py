@@ -128,7 +128,8 @@ def _derivatives(problem: Problem, point: Floats) -> tuple[Floats, Floats]:
             e = np.exp(-np.abs(z))
             slope, curvature = np.where(z >= 0.0, 1.0, e) / (1.0 + e) - y, e / (1.0 + e) ** 2
         gradient += with_ones.T @ slope
-        hessian += with_ones.T @ (curvature[:, None] * with_ones)
+        with_ones *= np.sqrt(curvature)[:, None]
+        hessian += with_ones.T @ with_ones  # NumPy sees that this is symmetric
     penalty = np.append(np.full(d, problem.l2), 0.0)
     return gradient / n + penalty * point, hessian / n + np.diag(penalty)
 

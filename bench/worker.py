@@ -28,7 +28,8 @@ def main() -> None:
     try:
         rival.fit(problem.head(max(10_000, WARM_UP_ELEMENTS // problem.X.shape[1])), rival.tolerances[0])
     except ImportError as error:
-        return answer(missing=str(error.name))
+        answer(missing=str(error.name))
+        return
     answer(ready=True)
     before = forget_peak_memory()
     for line in sys.stdin:
@@ -44,7 +45,6 @@ def main() -> None:
             seconds=statistics.median(seconds),
             memory=memory("VmHWM") - before,
         )
-    return None
 
 
 def answer(**document: object) -> None:

@@ -119,10 +119,11 @@ def _fit(options: argparse.Namespace) -> int:
         n_threads=options.threads,
         progress=sys.stderr.isatty(),
     )
-    print(summary(result))
     if options.output:
         result.save(options.output)
-        print(f"wrote {options.output}")
+    print(summary(result))
+    if options.output:
+        print(f"\nwrote {options.output}")
     return _conclude(result)
 
 

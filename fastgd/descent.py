@@ -258,7 +258,7 @@ def descend(
     return Result(coef, evaluation.value, status, message, History.from_rows(rows))
 
 
-_PATIENCE = 30  # evaluations in a row without any progress above rounding
+_PATIENCE = 50  # evaluations in a row without progress above rounding, or half of all if that is more
 _RISES = 5  # accepted evaluations in a row at which the loss rose
 
 
@@ -300,10 +300,11 @@ def _rose(row: Row) -> bool:
 
 
 def _exhausted(rows: list[Row]) -> bool:
-    """Whether, for a while, the loss moved by rounding alone and no gradient was smaller than all before."""
-    if len(rows) <= _PATIENCE:
+    """Whether, for long, the loss moved by rounding alone and no gradient was smaller than all before."""
+    patience = max(_PATIENCE, len(rows) // 2)
+    if len(rows) <= patience or abs(rows[-1].actual_decrease) > _rounding(rows[-1]):
         return False
-    recent, earlier = rows[-_PATIENCE:], rows[:-_PATIENCE]
+    recent, earlier = rows[-patience:], rows[:-patience]
     if any(abs(row.actual_decrease) > _rounding(row) for row in recent):
         return False
     return min(row.gradient_norm for row in recent) >= min(row.gradient_norm for row in earlier)

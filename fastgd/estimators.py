@@ -167,8 +167,9 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict the more probable label for X (n, d)."""
-        return self.result_.to_labels(self._margins(X))
+        margins = self._margins(X)
+        return self.result_.to_labels(margins)
 
     def predict_proba(self, X: Any) -> Floats:
         """Predict the probabilities of both classes, (n, 2), for X (n, d)."""
-        return self.result_.to_probabilities(self._margins(X))
+        return FitResult.to_probabilities(self._margins(X))

@@ -198,7 +198,7 @@ class LBFGS:
     def _retry(self, state: _Search, length: float) -> Step:
         """Go on with a line search whose last trial was rejected."""
         step = self._propose(state._replace(length=length), accepted=False)
-        if not step.stuck and state.upper - state.lower > 1e-12 * state.upper:
+        if not step.stuck and (np.isinf(state.upper) or state.upper - state.lower > 1e-12 * state.upper):
             return step
         if len(state.s):  # begin again from where the search began, without the pairs that misled it
             none = np.empty((0, state.coef.size))

@@ -8,7 +8,7 @@ size of a tile changes no bit of the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -203,12 +203,18 @@ def as_matrix(X: Any, categorical: Sequence[str] = (), features: Sequence[Featur
         if categorical:
             raise ValueError("categorical: X has no named columns; give a table (DataFrame, pyarrow Table, dict)")
         return _as_array(X, features)
+    lookup = {str(name): name for name in names}
     if features is None:
-        _check_known("categorical", categorical, names)
-        columns = [_read_column(name, X[name], name in categorical) for name in names]
+        _check_known("categorical", categorical, lookup)
+        features = [Feature(name, () if name in categorical else None) for name in lookup]
     else:
-        _check_known("X: the model was fitted on", [feature.name for feature in features], names)
-        columns = [_read_column(f.name, X[f.name], f.levels is not None, f.levels) for f in features]
+        _check_known("X: the model was fitted on", [feature.name for feature in features], lookup)
+    arrays = [np.asarray(X[lookup[feature.name]]) for feature in features]
+    _check_numeric(features, arrays)
+    columns = [
+        Column(feature, array) if feature.levels is None else _encode(feature, array)
+        for feature, array in zip(features, arrays, strict=True)
+    ]
     lengths = {column.feature.name: len(column.values) for column in columns}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"X: columns have different lengths: {lengths}")
@@ -292,28 +298,30 @@ def _as_array(X: Any, features: Sequence[Feature] | None) -> Array:
     return Array(array)
 
 
-def _read_column(name: str, values: Any, is_categorical: bool, levels: tuple[str, ...] | None = None) -> Column:
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"X: column {name} has shape {array.shape}; one value per row is needed")
-    if is_categorical:
-        return _encode(str(name), array, levels)
-    if array.dtype.kind not in "biuf":
-        found = "missing or mixed values (dtype object)" if array.dtype.kind == "O" else f"dtype {array.dtype}"
+def _check_numeric(features: Sequence[Feature], arrays: Sequence[NDArray[Any]]) -> None:
+    """Refuse columns that are not one number per row, all of them in one message."""
+    wrong = []
+    for feature, array in zip(features, arrays, strict=True):
+        if array.ndim != 1:
+            raise ValueError(f"X: column {feature.name} has shape {array.shape}; one value per row is needed")
+        if feature.levels is None and array.dtype.kind not in "biuf":
+            wrong.append(f"{feature.name} ({'text or missing values' if array.dtype.kind == 'O' else array.dtype})")
+    if wrong:
         raise ValueError(
-            f"X: column {name} has {found}; numbers are needed. Name it as categorical, convert it, or leave it out"
+            f"X has columns that are not numbers: {', '.join(wrong)}; name them as categorical, convert them, "
+            "or leave them out"
         )
-    return Column(Feature(str(name)), array)
 
 
-def _encode(name: str, array: NDArray[Any], levels: tuple[str, ...] | None) -> Column:
-    """Replace a column's values by the numbers of their levels, in sorted order or in the order of the model."""
+def _encode(feature: Feature, array: NDArray[Any]) -> Column:
+    """Replace values by the numbers of their levels: the feature's, or if it has none yet, all that occur, sorted."""
+    name, levels = feature
     missing = array == None if array.dtype.kind == "O" else array != array  # noqa: E711  elementwise
     if np.any(missing):
         raise ValueError(f"X: column {name} has {int(np.sum(missing))} missing values; fill them in or drop the rows")
     values, codes = np.unique(array.astype(str) if array.dtype.kind == "O" else array, return_inverse=True)
     found = tuple(map(str, values.tolist()))
-    if levels is None:
+    if not levels:
         return Column(Feature(name, found), codes)
     unseen = [level for level in found if level not in levels]
     if unseen:
@@ -321,10 +329,10 @@ def _encode(name: str, array: NDArray[Any], levels: tuple[str, ...] | None) -> C
             f"X: column {name} has levels that the model was not fitted on: {', '.join(unseen[:5])}; "
             f"known are {', '.join(levels[:20])}"
         )
-    return Column(Feature(name, levels), np.array([levels.index(level) for level in found], np.intp)[codes])
+    return Column(feature, np.array([levels.index(level) for level in found], np.intp)[codes])
 
 
-def _check_known(what: str, wanted: Sequence[str], names: Sequence[str]) -> None:
+def _check_known(what: str, wanted: Sequence[str], names: Collection[str]) -> None:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise ValueError(

@@ -1,0 +1,178 @@
+"""The command line, end to end on real flights: same model from every file, exit codes, one clear line for errors."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import csv, parquet
+
+from fastgd import demo, load
+from fastgd.cli import main
+
+CATEGORICAL = ",".join(demo.CATEGORICAL)
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory):
+    """A folder with the first 40,000 flights as CSV and Parquet."""
+    folder = tmp_path_factory.mktemp("flights")
+    data = demo.flights()
+    table = pa.table({name: column[:40_000] for name, column in data.columns.items()} | {"late": data.late[:40_000]})
+    csv.write_csv(table, folder / "flights.csv")
+    parquet.write_table(table, folder / "flights.parquet")
+    return folder
+
+
+def fit_arguments(folder, suffix, output):
+    return [
+        *("fit", str(folder / f"flights.{suffix}"), "--target", "late", "--model", "logistic"),
+        *("--categorical", CATEGORICAL, "--l2", "1e-6", "--output", str(output)),
+    ]
+
+
+def test_csv_and_parquet_give_the_same_model_and_predictions(flights, tmp_path, capsys):
+    predictions = []
+    for suffix in ("csv", "parquet"):
+        model, output = tmp_path / f"{suffix}.json", tmp_path / f"predictions.{suffix}"
+        assert main(fit_arguments(flights, suffix, model)) == 0
+        assert main(["predict", str(model), str(flights / f"flights.{suffix}"), "--output", str(output)]) == 0
+        table = csv.read_csv(output) if suffix == "csv" else parquet.read_table(output)
+        predictions.append(np.asarray(table["probability"]))
+    printed = capsys.readouterr()
+    first, second = load(tmp_path / "csv.json"), load(tmp_path / "parquet.json")
+    assert first.coef_names == second.coef_names
+    assert "carrier[UA]" in first.coef_names
+    assert (first.coef == second.coef).all()
+    assert first.intercept == second.intercept
+    assert (predictions[0] == predictions[1]).all()
+    assert printed.err == ""  # no progress bar where there is no terminal
+    for text in ("40,000", "Converged", "passes", "rows/s", "month["):
+        assert text in printed.out
+
+
+def test_coefficients_are_scikit_learns(flights, tmp_path):
+    from sklearn.linear_model import LogisticRegression
+
+    model_file = tmp_path / "model.json"
+    assert main([*fit_arguments(flights, "csv", model_file), "--tol", "1e-11"]) == 0
+    model = load(model_file)
+    table = csv.read_csv(flights / "flights.csv")
+    X = np.column_stack(
+        [
+            np.asarray(table[feature.name]).astype(str) == level
+            for feature in model.features
+            if feature.levels
+            for level in feature.levels[1:]
+        ]
+        + [np.asarray(table[name], dtype=float) for name in demo.NUMERIC]
+    ).astype(float)
+    rival = LogisticRegression(C=1.0 / (1e-6 * len(X)), solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    rival.fit(X, np.asarray(table["late"]))
+    np.testing.assert_allclose(model.coef, rival.coef_[0], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(model.intercept, rival.intercept_[0], rtol=1e-6)
+
+
+def test_demo_prints_held_out_scores_and_writes_its_files(tmp_path, capsys):
+    plot, export = tmp_path / "loss.png", tmp_path / "flights.parquet"
+    assert main(["demo", "--plot", str(plot), "--export", str(export)]) == 0
+    printed = capsys.readouterr().out
+    scores = {line.rsplit(maxsplit=2)[0]: line.split()[-2:] for line in printed.splitlines() if "0." in line}
+    model_loss, base_loss = map(float, scores["log loss"])
+    auc, base_auc = map(float, scores["AUC"])
+    assert model_loss < base_loss - 0.03
+    assert auc > 0.67 > base_auc == 0.5
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert parquet.read_table(export).num_rows == 327_346
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["flights.parquet", "loss.png"]
+
+
+def test_doctor(capsys):
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    for text in ("numba", "threading layer", "kernel cache", "memory read", "of reading"):
+        assert text in printed
+
+
+def test_linear_model_options_and_array_free_prediction(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 3))
+    columns = {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": X @ [1.0, -2.0, 0.5] + 3.0}
+    csv.write_csv(pa.table(columns), tmp_path / "data.csv")
+    model, output = tmp_path / "model.json", tmp_path / "predictions.csv"
+    options = ["--solver", "gd", "--learning-rate", "0.3", "--features", "c,a", "--no-intercept", "--threads", "1"]
+    arguments = ["fit", str(tmp_path / "data.csv"), "--target", "y", *options, "--output", str(model)]
+    assert main(arguments) == 0
+    fitted = load(model)
+    assert fitted.coef_names == ["c", "a"]
+    expected = np.linalg.lstsq(X[:, [2, 0]], columns["y"], rcond=None)[0]
+    np.testing.assert_allclose(fitted.coef, expected, rtol=1e-5)
+    assert fitted.settings["learning_rate"] == 0.3
+    assert main(["predict", str(model), str(tmp_path / "data.csv"), "--output", str(output)]) == 0
+    np.testing.assert_allclose(np.asarray(csv.read_csv(output)["prediction"]), X[:, [2, 0]] @ fitted.coef, rtol=1e-12)
+    capsys.readouterr()
+
+
+def test_missing_values_are_named_and_can_be_dropped(tmp_path, capsys):
+    (tmp_path / "data.csv").write_text("a,b,y\n1,2,3\n4,,6\n7,8,9.5\n2,1,0\n")
+    arguments = ["fit", str(tmp_path / "data.csv"), "--target", "y", "--l2", "0.1"]
+    assert main(arguments) == 1
+    assert "b (1)" in capsys.readouterr().err
+    assert main([*arguments, "--drop-missing"]) == 0
+    assert "left out 1 of 4 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fragment"),
+    [
+        (["fit", "nowhere.csv", "--target", "y"], 1, "nowhere.csv: no such file"),
+        (["fit", "{folder}/flights.csv", "--target", "nil"], 1, "--target nil"),
+        (["fit", "{folder}/flights.csv", "--target", "late"], 1, "weekday (text or missing values), carrier (text"),
+        (["fit", "{folder}/flights.csv", "--target", "late", "--features", "hour,nil"], 1, "has no column nil"),
+        (["fit", "{folder}/flights.csv", "--target", "late", "--features", "late"], 1, "late is the target"),
+        (["fit", "{folder}/flights.csv", "--target", "origin", "--features", "hour"], 1, "y has dtype"),
+        (["fit", "{folder}/flights.csv", "--target", "late", "--output", "/nowhere/m.json"], 1, "no folder /nowhere"),
+        (["fit", "{folder}/flights.csv", "--target", "late", "--features", "hour", "--max-iter", "0"], 1, "max_iter"),
+        (["fit", "{folder}/flights.xls", "--target", "late"], 1, "flights.xls"),
+        (["fit", "{folder}/empty.csv", "--target", "late"], 1, "empty.csv"),
+        (["fit", "{folder}/bad.parquet", "--target", "late"], 1, "bad.parquet"),
+        (["predict", "{folder}/flights.csv", "{folder}/flights.csv", "--output", "x.csv"], 1, "not a fastgd model"),
+        (["predict", "{folder}/none.json", "{folder}/flights.csv", "--output", "{folder}/x.csv"], 1, "none.json"),
+        (["demo", "--plot", "/nowhere/x.png"], 1, "no folder /nowhere"),
+        (["fit", "data.csv"], 2, "--target"),
+        (["fit", "data.csv", "--target", "y", "--solver", "adam"], 2, "adam"),
+        ([], 2, "fit | predict"),
+    ],
+)
+def test_errors_are_one_clear_line(flights, arguments, code, fragment, capsys):
+    (flights / "empty.csv").write_text("")
+    (flights / "bad.parquet").write_text("not parquet")
+    (flights / "flights.xls").write_text("")
+    arguments = [argument.format(folder=flights) for argument in arguments]
+    if code == 2:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+    else:
+        assert main(arguments) == code
+    printed = capsys.readouterr().err
+    assert fragment in printed
+    if code == 1:
+        assert printed.startswith("fastgd: ")
+        assert printed.count("\n") == 1
+    assert "Traceback" not in printed
+
+
+def test_the_command_is_installed_and_models_hold_only_data(flights, tmp_path):
+    model = tmp_path / "model.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "fastgd", *fit_arguments(flights, "parquet", model)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(model.read_text())["status"] == "CONVERGED"

@@ -1,0 +1,186 @@
+"""Value and gradient against extended precision and finite differences; slopes and moments in any units."""
+
+import numpy as np
+import pytest
+
+from fastgd import kernels
+from fastgd.objective import Objective, moments
+from fastgd.sources import InMemory, as_matrix
+
+LOSSES = list(kernels.LOSSES)
+WEIGHTED = pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+INTERCEPT = pytest.mark.parametrize("intercept", [True, False], ids=["intercept", "origin"])
+STANDARDIZE = pytest.mark.parametrize("standardize", [True, False], ids=["standardize", "plain"])
+
+
+def make_objective(loss, X, y, weight=None, l2=0.0, intercept=True, standardize=True):
+    weight = weight if weight is not None and weight.size else None
+    source = InMemory(as_matrix(X), y, weight)
+    pivot_row = 0 if weight is None else int(np.argmax(weight))
+    statistics = moments(source, pivot_row, about_mean=intercept)
+    return Objective(source, kernels.LOSSES[loss](), l2, statistics, intercept, standardize)
+
+
+@pytest.fixture
+def samples(make_data):
+    def make(loss, weighted, n=300, d=4):
+        X, y, weight = make_data(loss, n, d, np.float64, weighted)
+        return X * [0.2, 1.0, 3.0, 7.0][:d] + [1.0, -2.0, 0.0, 5.0][:d], y, weight
+
+    return make
+
+
+def long_double(loss, X, y, weight, l2, intercept, standardize, point):
+    """Value and gradient by the formula of the class's docstring, the coordinates included."""
+    X, y, point = (np.asarray(a, np.longdouble) for a in (X, y, point))
+    s = np.asarray(weight, np.longdouble) if weight.size else np.ones(len(y), np.longdouble)
+    s = s / s.sum()
+    d = X.shape[1]
+    mean, scale = np.zeros(d, np.longdouble), np.ones(d, np.longdouble)
+    if standardize:
+        mean = s @ X if intercept else mean
+        scale = np.sqrt(s @ (X - mean) ** 2 + np.longdouble(l2) / kernels.LOSSES[loss].curvature_bound)
+    beta = point[:d] / scale
+    z = X @ beta + (point[d] - mean @ beta if intercept else 0)
+    if loss == "squared":
+        value, slope = (z - y) ** 2, 2 * (z - y)
+    else:
+        value, slope = np.logaddexp(0, z) - y * z, 1 / (1 + np.exp(-z)) - y
+    gradient = ((s * slope) @ (X - mean) + l2 * beta) / scale
+    total = s @ value + np.longdouble(l2) / 2 * (beta @ beta)
+    return total, np.append(gradient, s @ slope) if intercept else gradient
+
+
+@WEIGHTED
+@INTERCEPT
+@STANDARDIZE
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("loss", LOSSES)
+class TestEvaluation:
+    def test_formula(self, loss, l2, standardize, intercept, weighted, samples, rng):
+        X, y, weight = samples(loss, weighted)
+        objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
+        for point in (np.zeros(objective.size), rng.standard_normal(objective.size)):
+            value, gradient, passes = objective(point)
+            exact_value, exact = long_double(loss, X, y, weight, l2, intercept, standardize, point)
+            assert abs(value - exact_value) <= 1e-14 * abs(exact_value)
+            assert np.abs(gradient - exact).max() <= 1e-14 * max(np.abs(exact).max(), value)
+            assert passes == 1
+
+    def test_finite_differences(self, loss, l2, standardize, intercept, weighted, samples, rng):
+        X, y, weight = samples(loss, weighted)
+        objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
+        point, h = 0.3 * rng.standard_normal(objective.size), 2.0**-16
+        difference = [(objective(point + e).value - objective(point - e).value) / (2 * h) for e in h * np.eye(len(point))]
+        value, gradient, _ = objective(point)
+        np.testing.assert_allclose(difference, gradient, rtol=1e-8, atol=4e-16 * value / h + 20 * h**2)
+
+    def test_round_trips(self, loss, l2, standardize, intercept, weighted, samples, rng):
+        objective = make_objective(loss, *samples(loss, weighted), l2, intercept, standardize)
+        point = rng.standard_normal(objective.size)
+        coef, b = objective.to_coef(point)
+        np.testing.assert_allclose(objective.to_point(coef, b), point, rtol=1e-13, atol=1e-14)
+        assert objective.to_point(coef, b).shape == (objective.size,) == (4 + intercept,)
+        assert intercept or b == 0.0
+
+    def test_on_all_rows_and_on_some(self, loss, l2, standardize, intercept, weighted, samples, rng):
+        X, y, weight = samples(loss, weighted)
+        objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
+        point, rows = rng.standard_normal(objective.size), np.arange(0, 300, 7)
+        some = objective.on_rows(rows)
+        assert some.scale.tobytes() == objective.scale.tobytes() and some.mean.tobytes() == objective.mean.tobytes()
+        coef, b = objective.to_coef(point)
+        part = make_objective(loss, X[rows], y[rows], weight[rows] if weighted else None, l2, intercept, False)
+        expected = part(part.to_point(coef, b)).value
+        np.testing.assert_allclose(some(point).value, expected, rtol=1e-13)
+        np.testing.assert_allclose(objective.on_rows(np.arange(300))(point).gradient, objective(point).gradient)
+
+
+def slope_of(loss, X, y, weight, intercept, standardize, coef, b):
+    objective = make_objective(loss, X, y, weight, 0.0, intercept, standardize)
+    return objective.largest_slope(objective(objective.to_point(coef, b)).gradient)
+
+
+@WEIGHTED
+@INTERCEPT
+@pytest.mark.parametrize("loss", LOSSES)
+def test_largest_slope_is_the_same_in_all_units(loss, intercept, weighted, samples, rng):
+    X, y, weight = samples(loss, weighted)
+    coef, b = rng.standard_normal(4), 0.4 * intercept
+    slope = slope_of(loss, X, y, weight, intercept, True, coef, b)
+    unit = np.array([1e6, 1.0, 1e-6, 100.0])
+    origin = np.array([3.0, -50.0, 0.0, 7.0]) * intercept
+    cases = {
+        "plain": (X, y, weight, coef, b),
+        "units": (X * unit, y, weight, coef / unit, b),
+        "origins": (X + origin, y, weight, coef, b - origin @ coef),
+        "weights": (X, y, weight * 1e5, coef, b),
+        "samples": (np.tile(X, (3, 1)), np.tile(y, 3), np.tile(weight, 3), coef, b),
+    }
+    if loss == "squared":
+        cases["unit of y"] = (X, y * 1e4, weight, coef * 1e4, b * 1e4)
+    for name, (X_, y_, weight_, coef_, b_) in cases.items():
+        for standardize in (True, False):
+            again = slope_of(loss, X_, y_, weight_, intercept, standardize, coef_, b_)
+            assert again == pytest.approx(slope, rel=1e-12), (name, standardize)
+
+
+@WEIGHTED
+@pytest.mark.parametrize("loss", LOSSES)
+def test_largest_slope_is_the_slope_per_standard_deviation(loss, weighted, samples, rng):
+    X, y, weight = samples(loss, weighted)
+    coef, b = rng.standard_normal(4), 0.4
+    s = weight / weight.sum() if weighted else np.full(len(y), 1 / len(y))
+    z = X @ coef + b
+    residual = 2 * (z - y) if loss == "squared" else 1 / (1 + np.exp(-z)) - y
+    mean = s @ X
+    slopes = np.append((s * residual) @ (X - mean) / np.sqrt(s @ (X - mean) ** 2), s @ residual)
+    unit = np.sqrt(s @ (y - s @ y) ** 2) if loss == "squared" else 1.0
+    got = slope_of(loss, X, y, weight, True, True, coef, b)
+    assert got == pytest.approx(np.abs(slopes).max() / unit, rel=1e-12)
+
+
+@WEIGHTED
+@pytest.mark.parametrize("about_mean", [True, False])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("n", [1, 2, 1000, 60_000])
+def test_moments_of_shifted_columns(n, shift, about_mean, weighted, make_data):
+    X, y, weight = make_data("squared", n, 3, np.float64, weighted)
+    X, y = X + shift * np.array([1, -1, 0.5]), y - shift
+    got = moments(
+        InMemory(as_matrix(X), y, weight if weighted else None),
+        int(np.argmax(weight)) if weighted else 0,
+        about_mean=about_mean,
+    )
+    s = weight.astype(np.longdouble) if weighted else np.ones(n, np.longdouble)
+    columns = np.column_stack([y, X]).astype(np.longdouble)
+    mean = s @ columns / s.sum()
+    spread = np.sqrt(s @ (columns - mean * about_mean) ** 2 / s.sum())
+    assert got.total_weight == pytest.approx(float(s.sum()), rel=1e-14)
+    np.testing.assert_allclose(np.append(got.y_mean, got.mean), mean.astype(float), rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(np.append(got.y_spread, got.spread), spread.astype(float), rtol=1e-12)
+
+
+@WEIGHTED
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e6 / 3, 1e150])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_spread_of_a_constant_column_is_exactly_0(value, dtype, weighted, make_data):
+    X, y, weight = make_data("squared", 5003, 3, np.float64, weighted)
+    value = min(value, 1e30) if dtype == np.float32 else value
+    X[:, 1] = y[:] = value
+    X = X.astype(dtype)
+    source = InMemory(as_matrix(X), y, weight if weighted else None)
+    got = moments(source, int(np.argmax(weight)) if weighted else 0, about_mean=True)
+    assert got.spread[1] == 0.0 and got.mean[1] == X[0, 1]
+    assert got.y_spread == 0.0 and got.y_mean == y[0]
+
+
+@STANDARDIZE
+@INTERCEPT
+@pytest.mark.parametrize("loss", LOSSES)
+def test_largest_diagonal_bounds_the_hessians_diagonal(loss, intercept, standardize, samples):
+    X, y, _ = samples(loss, False)
+    objective = make_objective(loss, X, y, None, 0.3, intercept, standardize)
+    h = 1e-4
+    diagonal = [(objective(e).gradient - objective(-e).gradient) @ e / (2 * h * h) for e in h * np.eye(objective.size)]
+    assert max(diagonal) <= objective.largest_diagonal * (1 + 1e-8)

@@ -6,6 +6,9 @@ a helper kept elsewhere could be edited without the cache noticing.
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
 for any number of threads, and the serial twin of a parallel pass gives them too.
+
+A loop that adds numbers up must not store into an array: LLVM then guards the vectorised loop by a check that arrays
+do not overlap, which also fails where they merely touch, and the sum's order would depend on where they were allocated.
 """
 
 from __future__ import annotations
@@ -29,13 +32,17 @@ _EXACT = {"contract"}
 
 
 def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile at first call, cached on disk where some folder can be written, otherwise in memory."""
+    """Compile at first call, cached on disk where some folder can be written, otherwise in memory.
+
+    Division follows NumPy's error model: Python's check for zero would keep loops from being vectorised.
+    """
+    options |= {"nogil": True, "error_model": "numpy"}
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
-            return njit(cache=True, nogil=True, **options)(function)
+            return njit(cache=True, **options)(function)
         except RuntimeError:  # numba's "no locator available": a read-only installation without a home folder
-            return njit(nogil=True, **options)(function)
+            return njit(**options)(function)
 
     return decorate
 
@@ -159,14 +166,12 @@ def _select_loss(loss, y, z):  # noqa: ARG001
 
 
 @_compiled(fastmath=_SUMS)
-def _loss_block(X, y, weight, coef, intercept, loss, first, last, slope, partial):
+def _loss_block(X, y, weight, coef, intercept, loss, first, last, value, slope, partial):
     """Loss, slope and gradient sums of rows first to last, X read from memory once.
 
-    Margins, losses and gradient are three loops over as many rows as `slope` holds, few enough to stay in cache.
+    Margins, losses and gradient are loops over as many rows as `value` and `slope` hold, few enough to stay in cache.
     """
     d = coef.size
-    value_sum = 0.0
-    slope_sum = 0.0
     gradient = partial[2:]
     for start in range(first, last, slope.size):
         rows = min(slope.size, last - start)
@@ -176,18 +181,14 @@ def _loss_block(X, y, weight, coef, intercept, loss, first, last, slope, partial
             for j in range(d):
                 z += X[start + k, j] * coef[j]
             slope[k] = z
+        for k in range(rows):
+            value[k], slope[k] = _at_sample(loss, y[start + k], slope[k])
         if weight.size:
             for k in range(rows):
-                value, s = _at_sample(loss, y[start + k], slope[k])
-                value_sum += weight[start + k] * value
-                slope[k] = weight[start + k] * s
-                slope_sum += slope[k]
-        else:
-            for k in range(rows):
-                value, s = _at_sample(loss, y[start + k], slope[k])
-                value_sum += value
-                slope[k] = s
-                slope_sum += s
+                value[k] *= weight[start + k]
+                slope[k] *= weight[start + k]
+        partial[0] += _sum(value, rows)
+        partial[1] += _sum(slope, rows)
         # Four rows at once load and store the gradient a quarter as often.
         for k in range(0, fours, 4):
             i = start + k
@@ -198,8 +199,14 @@ def _loss_block(X, y, weight, coef, intercept, loss, first, last, slope, partial
             s0 = slope[k]
             for j in range(d):
                 gradient[j] += s0 * X[start + k, j]
-    partial[0] = value_sum
-    partial[1] = slope_sum
+
+
+@_compiled(fastmath=_SUMS)
+def _sum(values, count):
+    total = 0.0
+    for k in range(count):
+        total += values[k]
+    return total
 
 
 @_compiled(fastmath=_SUMS)
@@ -230,17 +237,19 @@ def _moments_block(X, y, weight, pivot, y_pivot, first, last, partial):
 
 
 @_compiled(fastmath=_SUMS, parallel=True)
-def _loss_parallel(X, y, weight, coef, intercept, loss, block_rows, slope, partial):
+def _loss_parallel(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
     for b in prange(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
-        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, slope[b], partial[b])
+        value, slope = scratch[b, 0], scratch[b, 1]
+        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, value, slope, partial[b])
 
 
 @_compiled(fastmath=_SUMS)
-def _loss_serial(X, y, weight, coef, intercept, loss, block_rows, slope, partial):
+def _loss_serial(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
     for b in range(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
-        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, slope[b], partial[b])
+        value, slope = scratch[b, 0], scratch[b, 1]
+        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, value, slope, partial[b])
 
 
 @_compiled(fastmath=_SUMS, parallel=True)
@@ -345,8 +354,8 @@ def loss_sums(
     n, d = tile.X.shape
     cached_rows = min(block_rows, max(8, min(512, (1 << 17) // max(1, tile.X.itemsize * d)) & ~7))
     partial = np.zeros((-(-n // block_rows), 2 + d))
-    slope = np.empty((len(partial), cached_rows))
-    arguments = (tile.X, tile.y, tile.weight, coef, intercept, loss, block_rows, slope, partial)
+    scratch = np.empty((len(partial), 2, cached_rows))
+    arguments = (tile.X, tile.y, tile.weight, coef, intercept, loss, block_rows, scratch, partial)
     _launch(_loss_parallel, _loss_serial, tile.X.size, n_threads, arguments)
     return partial
 

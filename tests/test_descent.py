@@ -41,7 +41,7 @@ def test_history_begins_at_the_start_and_goes_on_evenly(rule):
     assert (np.diff(history.seconds) >= 0).all() and history.seconds[0] >= 0
     np.testing.assert_array_equal(history.loss, [bowl(p)[0] for p in seen])
     np.testing.assert_array_equal(history.gradient_norm, [largest(bowl(p)[1]) for p in seen])
-    assert (history.step[1:] > 0).all() and (history.predicted_decrease[1:] > 0).all() == (rule != RULES["nesterov"])
+    assert (history.step[1:] > 0).all()
     assert f"{len(seen)} evaluations" in repr(history)
 
 
@@ -64,7 +64,7 @@ def test_converged(rule):
     assert result.history.gradient_norm[-1] <= 1e-8 < result.history.gradient_norm[:-1].min()
     np.testing.assert_allclose(result.coef, MINIMUM, atol=1e-6)
     assert result.message.startswith(result.status.value)
-    assert f"tol 1e-08, after {result.n_iter} iterations, {result.n_iter + 1} passes" in result.message
+    assert f"tol 1e-08, after {result.n_iter} iterations, {result.n_iter + 1:.3g} passes" in result.message
     assert f"{result.history.gradient_norm[-1]:.3g}" in result.message
 
 
@@ -131,9 +131,33 @@ def test_a_fit_never_warns_of_overflow(solver, loss, rate, make_data):
     assert result.loss == np.nanmin(result.history.loss)
 
 
-def test_one_rise_is_not_divergence():
-    result = run(Nesterov(0.7, False))
-    assert result.converged and (np.diff(result.history.loss) > 0).any()
+class Script:
+    """A rule that goes through given points, whatever it meets."""
+
+    def __init__(self, points):
+        self.points = points
+
+    def start(self, coef):  # noqa: ARG002
+        return 0
+
+    def step(self, coef, evaluation, state):  # noqa: ARG002
+        return Step(np.array([self.points[min(state, len(self.points) - 1)]]), state + 1, 0.5, 1.0, evaluation.value, True)
+
+
+@pytest.mark.parametrize(
+    ("points", "status"),
+    [
+        ([2, 3, 4, 5, 1, 2, 3, 4, 5, 0], fastgd.Status.CONVERGED),  # four rises
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0], fastgd.Status.CONVERGED),  # below the start
+        ([2, 3, 4, 5, 6, 0], fastgd.Status.DIVERGED),
+        ([np.inf, 0], fastgd.Status.DIVERGED),
+    ],
+)
+def test_divergence_is_rise_upon_rise_above_the_start(points, status):
+    def objective(p):
+        return float(p[0] ** 2), 2 * p
+
+    assert descend(objective, np.ones(1), Script(points), tol=0.0, max_iter=100).status is status
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -167,18 +191,6 @@ def test_lbfgs_backs_off_from_where_the_objective_is_not_finite():
 def test_an_objective_says_what_it_costs():
     history = run(RULES["gd"], lambda p: Evaluation(*bowl(p), 0.25), passes=2.0, max_iter=4).history
     np.testing.assert_array_equal(history.passes, [2.25, 2.5, 2.75, 3.0, 3.25])
-
-
-def test_any_rule_will_do():
-    class Halving:
-        def start(self, coef):  # noqa: ARG002
-            return 0
-
-        def step(self, coef, evaluation, state):
-            return Step(0.5 * (coef + MINIMUM), state + 1, 0.5, 1.0, evaluation.value, True)
-
-    result = run(Halving())
-    assert result.converged and (result.history.predicted_decrease[1:] == 1.0).all()
 
 
 MINIMIZE_ERRORS = [

@@ -133,17 +133,18 @@ def test_restarted_momentum_beats_gradient_descent():
     assert counts["auto"] == counts["lbfgs"]
 
 
-@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("d", [5, 10, 20, 50])
-def test_estimate_lipschitz(d, seed):
-    rng = np.random.default_rng([d, seed])
-    A = rng.standard_normal((d, 2 * d))
-    H = A @ A.T
-    count = []
-    estimate = estimate_lipschitz(lambda p: (count.append(1) or p @ H @ p / 2, H @ p), np.ones(d), rng)
-    largest = np.linalg.eigvalsh(H)[-1]
-    assert 0.9 * largest <= estimate <= largest * (1 + 1e-9)
-    assert len(count) == 20
+def test_estimate_lipschitz_is_a_lower_bound_and_close(d):
+    shares = []
+    for seed in range(20):
+        rng = np.random.default_rng([d, seed])
+        A = rng.standard_normal((d, 2 * d))
+        H, count = A @ A.T, []
+        estimate = estimate_lipschitz(lambda p, H=H, n=count: (n.append(1) or p @ H @ p / 2, H @ p), np.ones(d), rng)
+        shares.append(estimate / np.linalg.eigvalsh(H)[-1])
+        assert len(count) == 20
+    assert max(shares) <= 1 + 1e-9
+    assert np.median(shares) >= 0.95 and min(shares) >= 0.85
 
 
 def test_estimate_lipschitz_of_a_plane_is_1(rng):

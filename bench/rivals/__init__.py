@@ -56,7 +56,6 @@ class Rival(NamedTuple):
 
 RIVALS = [
     Rival("ours", "lbfgs", ("squared", "logistic")),
-    Rival("ours", "nesterov", ("squared", "logistic")),
     Rival("scikit_learn", "lbfgs", ("logistic",)),
     Rival("scikit_learn", "newton-cholesky", ("logistic",)),
     Rival("scikit_learn", "Ridge", ("squared",), DIRECT),

@@ -1,0 +1,169 @@
+"""Every bad argument of a fit is refused with a message that says which one, where, and what was found."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastgd
+from fastgd.kernels import LOSSES, max_threads
+
+X = np.random.default_rng(0).standard_normal((30, 3))
+Y = X @ [1.0, 2.0, 3.0] + 0.5
+CLASSES = (Y > 0).astype(float)
+
+
+def but(array, index, value):
+    """A copy with one other value."""
+    array = array.astype(np.result_type(array, np.asarray(value)))
+    array[index] = value
+    return array
+
+
+TABLE = pd.DataFrame({"a": X[:, 0], "k": list("xyz") * 10})
+RESULT = fastgd.minimize(lambda p: (float(p @ p), 2 * p), np.ones(4))
+LOGISTIC = {"loss": "logistic"}
+
+BAD = [
+    # X
+    ({"X": X[0]}, "X has 1 dimensions, shape (3,)"),
+    ({"X": None}, "X has 0 dimensions"),
+    ({"X": X[:0], "y": Y[:0]}, "X has shape (0, 3)"),
+    ({"X": X[:, :0]}, "X has shape (30, 0)"),
+    ({"X": X.astype(str)}, "X has dtype <U32"),
+    ({"X": X.astype(object)}, "X has dtype object"),
+    ({"X": X * 1j}, "X has dtype complex128"),
+    ({"X": [[1.0, 2.0], [3.0]], "y": [1, 2]}, "X"),
+    ({"X": but(X, (7, 2), np.nan)}, "X contains NaN in row 7, column 2 (x2)"),
+    ({"X": but(X, (29, 0), np.inf)}, "X contains infinity in row 29, column 0 (x0)"),
+    ({"X": but(X, (0, 1), -np.inf)}, "X contains infinity in row 0, column 1 (x1)"),
+    ({"X": but(X, (3, 1), np.nan).astype(np.float32)}, "X contains NaN in row 3, column 1 (x1)"),
+    ({"X": X * [1, 1e200, 1]}, "column 1 (x1) are so large"),
+    ({"X": but(X, (7, 2), np.nan), "sample_weight": but(np.ones(30), 7, 0.0)}, "X contains NaN in row 7"),
+    ({"X": TABLE}, "X has columns that are not numbers: k"),
+    ({"X": TABLE.assign(a=but(X[:, 0], 4, np.nan)), "categorical": ["k"]}, "X contains NaN in row 4, column 0 (a)"),
+    ({"X": TABLE.assign(k=["x", None, "y"] * 10), "categorical": ["k"]}, "column k has 10 missing"),
+    ({"X": TABLE, "categorical": ["z"]}, "categorical z: no such column"),
+    ({"X": TABLE, "categorical": "k"}, "categorical"),
+    ({"X": TABLE, "categorical": 3}, "categorical"),
+    ({"categorical": ["a"]}, "categorical: X has no named columns"),
+    # y
+    ({"y": Y[:-1]}, "y has shape (29,); X has 30 rows"),
+    ({"y": Y[:, None]}, "y has shape (30, 1)"),
+    ({"y": None}, "y has shape ()"),
+    ({"y": [[1, 2], [3]]}, "y"),
+    ({"y": Y.astype(str)}, "y has dtype <U32"),
+    ({"y": but(Y, 5, np.nan)}, "y contains NaN in row 5"),
+    ({"y": but(Y, 5, -np.inf)}, "y contains infinity in row 5"),
+    ({"y": Y * 1e200}, "y: values are so large"),
+    ({"y": np.ones(30), **LOGISTIC}, "y has only one class: 1.0"),
+    ({"y": ["a"] * 30, **LOGISTIC}, "y has only one class: a"),
+    ({"y": [0, 1, 2] * 10, **LOGISTIC}, "y has 3 classes: 0, 1, 2"),
+    ({"y": ["a", "b", "c"] * 10, **LOGISTIC}, "y has 3 classes: a, b, c"),
+    ({"y": Y, **LOGISTIC}, "y has 30 classes"),
+    ({"y": but(CLASSES, 2, np.nan), **LOGISTIC}, "y contains NaN in row 2"),
+    ({"y": ["a", None] * 15, **LOGISTIC}, "y has dtype object"),
+    ({"y": CLASSES[:-1], **LOGISTIC}, "y has shape (29,)"),
+    # sample_weight
+    ({"sample_weight": np.ones(29)}, "sample_weight has shape (29,)"),
+    ({"sample_weight": 1.0}, "sample_weight has shape ()"),
+    ({"sample_weight": ["1"] * 30}, "sample_weight has dtype <U1"),
+    ({"sample_weight": but(np.ones(30), 4, -0.5)}, "sample_weight is -0.5 in row 4"),
+    ({"sample_weight": but(np.ones(30), 4, np.nan)}, "sample_weight contains NaN in row 4"),
+    ({"sample_weight": but(np.ones(30), 4, np.inf)}, "sample_weight contains infinity in row 4"),
+    ({"sample_weight": np.zeros(30)}, "sample_weight is 0 in every row"),
+    ({"sample_weight": np.full(30, 1e307)}, "sample_weight"),
+    # options
+    ({"loss": "hinge"}, "loss='hinge'; choose one of squared, logistic"),
+    ({"loss": None}, "loss=None"),
+    ({"loss": LOSSES["squared"]}, "loss="),
+    ({"l2": -0.1}, "l2=-0.1"),
+    ({"l2": np.nan}, "l2=nan"),
+    ({"l2": np.inf}, "l2=inf"),
+    ({"l2": "1"}, "l2='1'"),
+    ({"l2": True}, "l2=True"),
+    ({"intercept": "yes"}, "intercept='yes'"),
+    ({"intercept": 2}, "intercept=2"),
+    ({"standardize": "no"}, "standardize='no'"),
+    ({"solver": "adam"}, "solver='adam'"),
+    ({"solver": None}, "solver=None"),
+    ({"learning_rate": 0.1}, "learning_rate"),
+    ({"learning_rate": 0, "solver": "gd"}, "learning_rate=0"),
+    ({"learning_rate": -1.0, "solver": "nesterov"}, "learning_rate=-1.0"),
+    ({"learning_rate": np.nan, "solver": "gd"}, "learning_rate=nan"),
+    ({"learning_rate": "fast", "solver": "gd"}, "learning_rate='fast'"),
+    ({"learning_rate": None, "solver": "gd"}, "learning_rate=None"),
+    ({"tol": -1e-6}, "tol=-1e-06"),
+    ({"tol": None}, "tol=None"),
+    ({"tol": np.nan}, "tol=nan"),
+    ({"max_iter": -1}, "max_iter=-1"),
+    ({"max_iter": 2.5}, "max_iter=2.5"),
+    ({"max_iter": "9"}, "max_iter='9'"),
+    ({"time_limit": -1}, "time_limit=-1"),
+    ({"time_limit": "1 s"}, "time_limit='1 s'"),
+    ({"start": "zero"}, "start='zero'"),
+    ({"start": np.zeros(3)}, "start has shape (3,); (4,) is needed: the coefficients, then the intercept"),
+    ({"start": np.zeros(4), "intercept": False}, "start has shape (4,); (3,) is needed: the coefficients"),
+    ({"start": [0, 0, np.nan, 0]}, "start contains NaN"),
+    ({"start": ["a", "b", "c", "d"]}, "start"),
+    ({"start": RESULT}, "start"),
+    ({"start": fastgd.fit(X[:, :2], Y)}, "start has 2 coefficients; X has 3 features"),
+    ({"start": fastgd.fit(X, CLASSES, l2=1.0, **LOGISTIC)}, "start is a"),
+    ({"start": np.full(4, 1e200)}, "start"),
+    ({"rng": "seed"}, "rng"),
+    ({"rng": -1}, "rng"),
+    ({"n_threads": 0}, "n_threads=0; 1 to"),
+    ({"n_threads": max_threads() + 1}, "n_threads="),
+    ({"n_threads": "2"}, "n_threads='2'"),
+    ({"n_threads": 1.5}, "n_threads=1.5"),
+    ({"callback": 3}, "callback"),
+]
+
+
+def describe(case):
+    return "-".join(f"{name} {fragment}" for name, fragment in [(next(iter(case[0])), case[1][:40])])
+
+
+@pytest.mark.parametrize(("change", "fragment"), BAD, ids=map(describe, BAD))
+def test_bad_input_is_refused_by_name(change, fragment):
+    with pytest.raises((ValueError, TypeError)) as error:
+        fastgd.fit(**{"X": X, "y": Y, **change})
+    assert fragment in str(error.value)
+
+
+PREDICT = [
+    (X[:, :2], "X has 2 features, but the model was fitted on 3"),
+    (X[0], "X has 1 dimensions"),
+    (but(X, (8, 1), np.nan), "X contains NaN in row 8, column 1 (x1)"),
+    (X.astype(str), "X has dtype"),
+]
+
+
+@pytest.mark.parametrize(("samples", "fragment"), PREDICT, ids=[fragment for _, fragment in PREDICT])
+def test_bad_samples_are_refused_by_predict(samples, fragment):
+    result = fastgd.fit(X, Y)
+    for method in (result.predict, result.decision_function):
+        with pytest.raises(ValueError) as error:
+            method(samples)
+        assert fragment in str(error.value)
+
+
+TABLES = [
+    (TABLE.drop(columns="a"), "fitted on a: no such column; there are k"),
+    (TABLE.assign(k="new"), "column k has levels that the model was not fitted on: new; known are x, y, z"),
+    (TABLE.assign(a="text"), "X has columns that are not numbers: a"),
+    (TABLE.assign(a=np.nan), "X contains NaN in row 0, column 0 (a)"),
+    (X, "the model has categorical columns"),
+]
+
+
+@pytest.mark.parametrize(("samples", "fragment"), TABLES, ids=[fragment for _, fragment in TABLES])
+def test_bad_tables_are_refused_by_predict(samples, fragment):
+    result = fastgd.fit(TABLE, Y, categorical=["k"])
+    with pytest.raises(ValueError) as error:
+        result.predict(samples)
+    assert fragment in str(error.value)
+
+
+def test_a_regression_has_no_probabilities():
+    with pytest.raises(TypeError, match="squared loss has no probabilities"):
+        fastgd.fit(X, Y).predict_proba(X)

@@ -26,6 +26,7 @@ DTYPES = ("float64", "float32")
 WIDTHS = (10, 100, 1000)
 X_BYTES = 800_000_000  # far beyond any cache
 ROUNDS = 7
+PAUSE = 0.02  # seconds between turns: the thread pools of OpenMP and OpenBLAS spin for milliseconds after their work
 
 
 def run() -> str:
@@ -76,6 +77,7 @@ def measure(problem: Problem) -> dict[str, float]:
         seconds: dict[str, list[float]] = {name: [] for name in turns}
         for _ in range(ROUNDS):
             for name, turn in turns.items():
+                time.sleep(PAUSE)
                 began = time.perf_counter()
                 turn()
                 seconds[name].append(time.perf_counter() - began)

@@ -18,7 +18,7 @@ from bench.fits import PROBLEMS
 from bench.rivals import RIVALS
 
 WARM_UP_ELEMENTS = 1 << 20  # of X: enough for every library to choose its parallel code
-REPEAT_BELOW = 1.0  # seconds; shorter fits are timed three times
+REPEAT_BELOW = 0.5  # seconds; shorter fits are timed three times
 STATUS = Path("/proc/self/status")
 
 

@@ -176,11 +176,21 @@ def _loss_block(X, y, weight, coef, intercept, loss, first, last, value, slope, 
     for start in range(first, last, slope.size):
         rows = min(slope.size, last - start)
         fours = rows - rows % 4
-        for k in range(rows):
-            z = intercept
+        # Four rows at once: coefficients and gradient are loaded and stored a quarter as often.
+        for k in range(0, fours, 4):
+            i = start + k
+            z0 = z1 = z2 = z3 = intercept
             for j in range(d):
-                z += X[start + k, j] * coef[j]
-            slope[k] = z
+                z0 += X[i, j] * coef[j]
+                z1 += X[i + 1, j] * coef[j]
+                z2 += X[i + 2, j] * coef[j]
+                z3 += X[i + 3, j] * coef[j]
+            slope[k], slope[k + 1], slope[k + 2], slope[k + 3] = z0, z1, z2, z3
+        for k in range(fours, rows):
+            z0 = intercept
+            for j in range(d):
+                z0 += X[start + k, j] * coef[j]
+            slope[k] = z0
         for k in range(rows):
             value[k], slope[k] = _at_sample(loss, y[start + k], slope[k])
         if weight.size:
@@ -189,7 +199,6 @@ def _loss_block(X, y, weight, coef, intercept, loss, first, last, value, slope, 
                 slope[k] *= weight[start + k]
         partial[0] += _sum(value, rows)
         partial[1] += _sum(slope, rows)
-        # Four rows at once load and store the gradient a quarter as often.
         for k in range(0, fours, 4):
             i = start + k
             s0, s1, s2, s3 = slope[k], slope[k + 1], slope[k + 2], slope[k + 3]

@@ -141,7 +141,9 @@ class Script:
         return 0
 
     def step(self, coef, evaluation, state):  # noqa: ARG002
-        return Step(np.array([self.points[min(state, len(self.points) - 1)]]), state + 1, 0.5, 1.0, evaluation.value, True)
+        return Step(
+            np.array([self.points[min(state, len(self.points) - 1)]]), state + 1, 0.5, 1.0, evaluation.value, True
+        )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,9 @@ def test_divergence_is_rise_upon_rise_above_the_start(points, status):
 def test_precision_limit(rule):
     A = np.random.default_rng(0).standard_normal((40, 3))
     b = A @ [1.0, 2.0, 3.0] + np.random.default_rng(1).standard_normal(40)
-    result = descend(lambda p: ((A @ p - b) @ (A @ p - b) / 200, A.T @ (A @ p - b) / 100), np.zeros(3), rule, tol=0.0, max_iter=10**5)
+    result = descend(
+        lambda p: ((A @ p - b) @ (A @ p - b) / 200, A.T @ (A @ p - b) / 100), np.zeros(3), rule, tol=0.0, max_iter=10**5
+    )
     assert result.status is fastgd.Status.PRECISION_LIMIT, result.message
     np.testing.assert_allclose(result.coef, np.linalg.lstsq(A, b)[0], rtol=1e-7)
 
@@ -203,7 +207,7 @@ MINIMIZE_ERRORS = [
     ({"max_iter": 1.5}, "max_iter=1.5"),
     ({"time_limit": -1}, "time_limit=-1"),
     ({"solver": "adam"}, "solver='adam'"),
-    ({"objective": lambda p: (1.0, np.ones(2))}, "gradient of shape (2,) at a point of shape (3,)"),
+    ({"objective": lambda _: (1.0, np.ones(2))}, "gradient of shape (2,) at a point of shape (3,)"),
 ]
 
 

@@ -14,7 +14,7 @@ import fastgd
 X = np.random.default_rng(0).standard_normal((60, 3))
 Y = X @ [1.0, 2.0, 3.0] + 0.5 + np.random.default_rng(1).standard_normal(60)
 POSITIVE = (Y > 0).astype(int)
-TABLE = pd.DataFrame({"größe": X[:, 0], "kind": ["p", "q/\"\\", "r\n"] * 20, "b": X[:, 1]})
+TABLE = pd.DataFrame({"größe": X[:, 0], "kind": ["p", 'q/"\\', "r\n"] * 20, "b": X[:, 1]})
 LOGISTIC = {"loss": "logistic"}
 
 MODELS = {
@@ -24,8 +24,14 @@ MODELS = {
     "numbered table": lambda: (pd.DataFrame(X), fastgd.fit(pd.DataFrame(X), Y)),
     "weighted": lambda: (X, fastgd.fit(X, Y, sample_weight=np.arange(60), solver="gd")),
     "text classes": lambda: (X, fastgd.fit(X, np.array(["no", "yes ß"])[POSITIVE], **LOGISTIC)),
-    "new text classes": lambda: (X, fastgd.fit(X, np.array(["n", "yes"], np.dtypes.StringDType())[POSITIVE], **LOGISTIC)),
-    "object classes": lambda: (TABLE, fastgd.fit(TABLE, np.array(["a", "b"], "O")[POSITIVE], categorical=["kind"], **LOGISTIC)),
+    "new text classes": lambda: (
+        X,
+        fastgd.fit(X, np.array(["n", "yes"], np.dtypes.StringDType())[POSITIVE], **LOGISTIC),
+    ),
+    "object classes": lambda: (
+        TABLE,
+        fastgd.fit(TABLE, np.array(["a", "b"], "O")[POSITIVE], categorical=["kind"], **LOGISTIC),
+    ),
     "int classes": lambda: (X, fastgd.fit(X, POSITIVE * 4 - 1, **LOGISTIC)),
     "uint8 classes": lambda: (X, fastgd.fit(X, (POSITIVE * 200).astype(np.uint8), **LOGISTIC)),
     "bool classes": lambda: (X, fastgd.fit(X, POSITIVE == 1, **LOGISTIC)),
@@ -146,7 +152,7 @@ DAMAGES = {
     "settings list": put("settings", []),
     "settings without loss": put("settings/loss", ...),
     "history list": put("history", []),
-    "history empty": put("history", dict.fromkeys(fastgd.History.__annotations__, [])),
+    "history empty": put("history", {key: [] for key in fastgd.History.__annotations__}),
     "history short": put("history/loss", [1.0]),
     "history without a column": put("history/accepted", ...),
     "history text": lambda document: put("history/loss", ["x"] * len(document["history"]["loss"]))(document),

@@ -71,7 +71,9 @@ class TestEvaluation:
         X, y, weight = samples(loss, weighted)
         objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
         point, h = 0.3 * rng.standard_normal(objective.size), 2.0**-16
-        difference = [(objective(point + e).value - objective(point - e).value) / (2 * h) for e in h * np.eye(len(point))]
+        difference = [
+            (objective(point + e).value - objective(point - e).value) / (2 * h) for e in h * np.eye(len(point))
+        ]
         value, gradient, _ = objective(point)
         np.testing.assert_allclose(difference, gradient, rtol=1e-8, atol=4e-16 * value / h + 20 * h**2)
 

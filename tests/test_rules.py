@@ -94,7 +94,9 @@ def test_lbfgs_lengthens_and_shortens_its_first_step(first_length):
 def test_gradient_descent_is_the_power_of_a_matrix(condition):
     objective, x, H = quadratic(condition)
     rate, start, seen = 1.7, np.ones(len(x)), []
-    minimize(lambda p: (seen.append(p.copy()), objective(p))[1], start, solver="gd", learning_rate=rate, tol=0, max_iter=60)
+    minimize(
+        lambda p: (seen.append(p.copy()), objective(p))[1], start, solver="gd", learning_rate=rate, tol=0, max_iter=60
+    )
     M = np.eye(len(x)) - rate * H
     expected = [x + np.linalg.matrix_power(M, k) @ (start - x) for k in range(61)]
     np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-12)
@@ -103,7 +105,13 @@ def test_gradient_descent_is_the_power_of_a_matrix(condition):
 def test_nesterov_is_the_published_recursion():
     objective, _, _ = quadratic(100)
     seen, rate = [], 0.9
-    minimize(lambda p: (seen.append(p.copy()), objective(p))[1], np.ones(6), solver="nesterov", learning_rate=rate, max_iter=40)
+    minimize(
+        lambda p: (seen.append(p.copy()), objective(p))[1],
+        np.ones(6),
+        solver="nesterov",
+        learning_rate=rate,
+        max_iter=40,
+    )
     y = previous = np.ones(6)
     t = 1.0
     for point in seen:

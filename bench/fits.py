@@ -29,7 +29,7 @@ PROBLEMS: list[Callable[[], Problem]] = [
     partial(problems.correlated_least_squares, 500_000, 100),
 ]
 GAPS = (1e-6, 1e-9)
-TIME_CAP = 40.0  # seconds for all fits of a rival to a problem; some never get there
+TIME_CAP = 30.0  # seconds for all fits of a rival to a problem; some never get there
 
 
 class Fit(NamedTuple):

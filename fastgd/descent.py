@@ -138,7 +138,7 @@ class Result:
     Attributes
     ----------
     coef : ndarray
-        The point: where it converged, otherwise the lowest that was seen.
+        The point: where it converged, otherwise the lowest that was seen (among equals the flattest).
     loss : float
         The objective's value there.
     status : Status
@@ -170,6 +170,7 @@ def largest(gradient: Floats) -> float:
     return float(np.max(np.abs(gradient), initial=0.0))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is looked at and reported by status
 def descend(
     objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
     start: Floats,
@@ -217,16 +218,16 @@ def descend(
     began = time.perf_counter() if began is None else began
     coef, state = start, rule.start(start)
     rows: list[Row] = []
-    best = None
+    lowest = flattest = None  # the points of the smallest value and of the smallest slope
+    smallest = np.inf
     arrival = None  # the step that led to coef
     while True:
         evaluation = Evaluation(*objective(coef))
         passes += evaluation.passes
         finite = bool(np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all())
-        if best is None and not finite:
+        if lowest is None and not finite:
             raise ValueError("start: the objective or its gradient is not finite there; choose another start")
-        with np.errstate(over="ignore", invalid="ignore"):
-            step = rule.step(coef, evaluation, state)
+        step = rule.step(coef, evaluation, state)
         row = Row(
             iteration=len(rows),
             passes=passes,
@@ -239,17 +240,20 @@ def descend(
             seconds=time.perf_counter() - began,
         )
         rows.append(row)
-        if finite and (best is None or evaluation.value < best[1].value):
-            best = coef, evaluation
+        if finite and (lowest is None or evaluation.value < lowest[1].value):
+            lowest = coef, evaluation
+        if flattest is None or row.gradient_norm < smallest:
+            flattest, smallest = (coef, evaluation), row.gradient_norm
         stopped = callback is not None and bool(callback(row))
         status = _verdict(rows, step, tol, max_iter, time_limit, finite=finite, stopped=stopped)
         if status is not None:
             break
         coef, state, arrival = step.coef, step.state, step
-    assert best is not None  # noqa: S101
-    if status is Status.CONVERGED:
-        best = coef, evaluation
-    coef, evaluation = best
+    assert lowest is not None and flattest is not None  # noqa: S101, PT018  the start was finite
+    if status is Status.PRECISION_LIMIT and flattest[1].value - lowest[1].value <= 1e-9 * abs(lowest[1].value):
+        coef, evaluation = flattest  # values differ by rounding there, slopes tell more
+    elif status is not Status.CONVERGED:
+        coef, evaluation = lowest
     slope = gradient_norm(evaluation.gradient)
     message = (
         f"{status.value} Largest slope {slope:.3g}, tol {tol:.3g}, "

@@ -15,7 +15,7 @@ from fastgd.descent import Evaluation, Floats, Result, Row, descend
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments
 from fastgd.rules import estimate_lipschitz, make_rule
-from fastgd.sources import InMemory, Matrix, as_matrix, check_finite, check_vector, coef_names
+from fastgd.sources import InMemory, Matrix, as_array, as_matrix, check_finite, check_vector, coef_names
 
 LIPSCHITZ_EVALUATIONS = 20
 
@@ -116,10 +116,14 @@ def fit(
     targets, classes = _targets(y, n, chosen)
     weight, pivot_row = _weights(sample_weight, n)
     check_number("l2", l2, 0.0)
-    _check_descent(tol, max_iter, time_limit)
-    if n_threads is not None and not 1 <= n_threads <= kernels.max_threads():
-        raise ValueError(f"n_threads={n_threads}; 1 to {kernels.max_threads()} are possible (NUMBA_NUM_THREADS)")
-    generator = np.random.default_rng(0 if rng is None else rng)
+    _check_flag("intercept", intercept)
+    _check_flag("standardize", standardize)
+    _check_descent(tol, max_iter, time_limit, callback)
+    if n_threads is not None:
+        _check_whole("n_threads", n_threads, 1)
+        if n_threads > kernels.max_threads():
+            raise ValueError(f"n_threads={n_threads}; at most {kernels.max_threads()} (NUMBA_NUM_THREADS) are possible")
+    generator = _generator(rng)
 
     source = InMemory(matrix, targets, weight)
     statistics = moments(source, pivot_row, about_mean=intercept, n_threads=n_threads)
@@ -165,13 +169,13 @@ def fit(
         settings={
             "loss": {"name": type(chosen).__name__.lower(), **chosen._asdict()},
             "l2": float(l2),
-            "intercept": intercept,
-            "standardize": standardize,
+            "intercept": bool(intercept),
+            "standardize": bool(standardize),
             "solver": "lbfgs" if solver == "auto" else solver,
-            "learning_rate": learning_rate,
-            "tol": tol,
-            "max_iter": max_iter,
-            "time_limit": time_limit,
+            "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
+            "tol": float(tol),
+            "max_iter": int(max_iter),
+            "time_limit": None if time_limit is None else float(time_limit),
             "weighted": weight is not None,
         },
         version=__version__,
@@ -226,11 +230,11 @@ def minimize(
     (True, True)
     """
     began = time.perf_counter()
-    point = np.array(start, dtype=np.float64)
-    if point.ndim != 1 or not point.size or not np.isfinite(point).all():
-        raise ValueError(f"start has shape {point.shape}; finite numbers of shape (d,) are needed")
-    _check_descent(tol, max_iter, time_limit)
-    generator = np.random.default_rng(0 if rng is None else rng)
+    point = _as_point(start)
+    if point.ndim != 1 or not point.size:
+        raise ValueError(f"start has shape {point.shape}; (d,) is needed")
+    _check_descent(tol, max_iter, time_limit, callback)
+    generator = _generator(rng)
     passes = 0.0
 
     def checked(x: Floats) -> Evaluation:
@@ -274,11 +278,11 @@ def _targets(y: ArrayLike, n: int, loss: kernels.Loss) -> tuple[NDArray[Any], ND
     """Give y as numbers, and for a loss that classifies as 0 and 1 with the two labels they stand for."""
     if not loss.classifies:
         return check_vector("y", y, n), None
-    labels = np.asarray(y)
+    labels = as_array("y", y)
     if labels.shape != (n,):
         raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
-    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
-        labels = labels.astype(str)
+    if labels.dtype.kind == "T" or (labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels)):
+        labels = labels.astype(object).astype(str)
     if labels.dtype.kind in "biuf":
         check_vector("y", labels, n)
         low, high = labels.min(), labels.max()
@@ -286,7 +290,7 @@ def _targets(y: ArrayLike, n: int, loss: kernels.Loss) -> tuple[NDArray[Any], ND
         if not bool(np.all(coded | (labels == low))) or low == high:
             _refuse_labels(np.unique(labels))
         return coded, np.array([low, high], labels.dtype)
-    if labels.dtype.kind not in "UT":
+    if labels.dtype.kind != "U":
         raise ValueError(f"y has dtype {labels.dtype}; two labels, numbers or text, are needed")
     classes, coded = np.unique(labels, return_inverse=True)
     if len(classes) != 2:
@@ -308,6 +312,8 @@ def _weights(sample_weight: ArrayLike | None, n: int) -> tuple[Floats | None, in
     row = int(np.argmin(weight))
     if weight[row] < 0.0:
         raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
+    if weight.max() > np.finfo(np.float64).max / n:
+        raise ValueError("sample_weight: the sum may overflow; only ratios matter, so scale the weights down")
     row = int(np.argmax(weight))
     if weight[row] == 0.0:
         raise ValueError("sample_weight is 0 in every row; at least one must be positive")
@@ -322,13 +328,43 @@ def check_number(name: str, value: Any, least: float) -> None:
         raise ValueError(f"{name}={value!r}; a finite number of at least {least:g} is needed")
 
 
-def _check_descent(tol: float, max_iter: int, time_limit: float | None) -> None:
+def _check_whole(name: str, value: Any, least: int) -> None:
+    check_number(name, value, least)
+    if value != int(value):
+        raise ValueError(f"{name}={value!r}; a whole number is needed")
+
+
+def _check_flag(name: str, value: Any) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r}; True or False is needed")
+
+
+def _check_descent(
+    tol: float, max_iter: int, time_limit: float | None, callback: Callable[[Row], object] | None
+) -> None:
     check_number("tol", tol, 0.0)
-    check_number("max_iter", max_iter, 0.0)
-    if max_iter != int(max_iter):
-        raise ValueError(f"max_iter={max_iter!r}; a whole number is needed")
+    _check_whole("max_iter", max_iter, 0)
     if time_limit is not None:
         check_number("time_limit", time_limit, 0.0)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback={callback!r}; a function of a Row, or None, is needed")
+
+
+def _generator(rng: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(0 if rng is None else rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng={rng!r}: {error}") from None
+
+
+def _as_point(start: Any) -> Floats:
+    try:
+        point = np.array(start, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"start={start!r}; numbers are needed") from None
+    if not np.isfinite(point).all():
+        raise ValueError("start contains NaN or infinity")
+    return point
 
 
 def _check_moments(statistics: Moments, matrix: Matrix) -> None:
@@ -363,12 +399,10 @@ def _start(
         if (start.classes is None) != (classes is None):
             raise ValueError("start is a regression and the fit a classification, or the other way round")
         return objective.to_point(start.coef, start.intercept)
-    point = np.array(start, dtype=np.float64)
+    point = _as_point(start)
     if point.shape != (objective.size,):
         what = "the coefficients, then the intercept" if objective.intercept else "the coefficients"
         raise ValueError(f"start has shape {point.shape}; ({objective.size},) is needed: {what}")
-    if not np.isfinite(point).all():
-        raise ValueError("start contains NaN or infinity")
     return objective.to_point(point[:d], float(point[-1]) if objective.intercept else 0.0)
 
 

@@ -7,8 +7,9 @@ A pass cuts the rows of X into **blocks** whose size follows from the shape and 
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
 for any number of threads, and the serial twin of a parallel pass gives them too.
 
-A loop that adds numbers up must not store into an array: LLVM then guards the vectorised loop by a check that arrays
-do not overlap, which also fails where they merely touch, and the sum's order would depend on where they were allocated.
+Nor may the bits depend on where arrays were allocated. LLVM guards a vectorised loop that stores into one array and
+reads another by a check that they do not overlap, and takes a scalar loop where they merely touch. So a loop whose sums
+may be reordered (`_SUMS`) stores nothing while it adds up, and a loop that stores is `_EXACT`: the same either way.
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ import numba
 import numpy as np
 from numba import njit, prange
 from numba.extending import overload
+from numpy.typing import NDArray
 
 from fastgd.sources import Floats, Tile
 
-# Sums may be reordered (so that they vectorise), but NaN and infinity keep their meaning: "fast" would drop that.
-_SUMS = {"contract", "reassoc", "nsz"}
-# Reordering would undo the two-part reduction in _exp.
+_SUMS = {"contract", "reassoc", "nsz"}  # "fast" would also drop the meaning of NaN and infinity
 _EXACT = {"contract"}
 
 
@@ -166,51 +166,6 @@ def _select_loss(loss, y, z):  # noqa: ARG001
 
 
 @_compiled(fastmath=_SUMS)
-def _loss_block(X, y, weight, coef, intercept, loss, first, last, value, slope, partial):
-    """Loss, slope and gradient sums of rows first to last, X read from memory once.
-
-    Margins, losses and gradient are loops over as many rows as `value` and `slope` hold, few enough to stay in cache.
-    """
-    d = coef.size
-    gradient = partial[2:]
-    for start in range(first, last, slope.size):
-        rows = min(slope.size, last - start)
-        fours = rows - rows % 4
-        # Four rows at once: coefficients and gradient are loaded and stored a quarter as often.
-        for k in range(0, fours, 4):
-            i = start + k
-            z0 = z1 = z2 = z3 = intercept
-            for j in range(d):
-                z0 += X[i, j] * coef[j]
-                z1 += X[i + 1, j] * coef[j]
-                z2 += X[i + 2, j] * coef[j]
-                z3 += X[i + 3, j] * coef[j]
-            slope[k], slope[k + 1], slope[k + 2], slope[k + 3] = z0, z1, z2, z3
-        for k in range(fours, rows):
-            z0 = intercept
-            for j in range(d):
-                z0 += X[start + k, j] * coef[j]
-            slope[k] = z0
-        for k in range(rows):
-            value[k], slope[k] = _at_sample(loss, y[start + k], slope[k])
-        if weight.size:
-            for k in range(rows):
-                value[k] *= weight[start + k]
-                slope[k] *= weight[start + k]
-        partial[0] += _sum(value, rows)
-        partial[1] += _sum(slope, rows)
-        for k in range(0, fours, 4):
-            i = start + k
-            s0, s1, s2, s3 = slope[k], slope[k + 1], slope[k + 2], slope[k + 3]
-            for j in range(d):
-                gradient[j] += (s0 * X[i, j] + s1 * X[i + 1, j]) + (s2 * X[i + 2, j] + s3 * X[i + 3, j])
-        for k in range(fours, rows):
-            s0 = slope[k]
-            for j in range(d):
-                gradient[j] += s0 * X[start + k, j]
-
-
-@_compiled(fastmath=_SUMS)
 def _sum(values, count):
     total = 0.0
     for k in range(count):
@@ -219,6 +174,67 @@ def _sum(values, count):
 
 
 @_compiled(fastmath=_SUMS)
+def _margins(X, coef, intercept, first, rows, margin):
+    """Write X·coef + intercept of some rows; four rows at once load coefficients a quarter as often."""
+    fours = rows - rows % 4
+    for k in range(0, fours, 4):
+        i = first + k
+        z0 = z1 = z2 = z3 = intercept
+        for j in range(coef.size):
+            z0 += X[i, j] * coef[j]
+            z1 += X[i + 1, j] * coef[j]
+            z2 += X[i + 2, j] * coef[j]
+            z3 += X[i + 3, j] * coef[j]
+        margin[k], margin[k + 1], margin[k + 2], margin[k + 3] = z0, z1, z2, z3
+    for k in range(fours, rows):
+        z0 = intercept
+        for j in range(coef.size):
+            z0 += X[first + k, j] * coef[j]
+        margin[k] = z0
+
+
+@_compiled(fastmath=_EXACT)
+def _losses(y, weight, loss, first, rows, value, slope):
+    """Turn the margins in ``slope`` into weighted values and slopes."""
+    for k in range(rows):
+        value[k], slope[k] = _at_sample(loss, y[first + k], slope[k])
+    if weight.size:
+        for k in range(rows):
+            value[k] *= weight[first + k]
+            slope[k] *= weight[first + k]
+
+
+@_compiled(fastmath=_EXACT)
+def _add_gradient(X, slope, first, rows, gradient):
+    """Add slope·X of some rows; four rows at once load and store the gradient a quarter as often."""
+    fours = rows - rows % 4
+    for k in range(0, fours, 4):
+        i = first + k
+        s0, s1, s2, s3 = slope[k], slope[k + 1], slope[k + 2], slope[k + 3]
+        for j in range(gradient.size):
+            gradient[j] += (s0 * X[i, j] + s1 * X[i + 1, j]) + (s2 * X[i + 2, j] + s3 * X[i + 3, j])
+    for k in range(fours, rows):
+        s0 = slope[k]
+        for j in range(gradient.size):
+            gradient[j] += s0 * X[first + k, j]
+
+
+@_compiled(fastmath=_EXACT)
+def _loss_block(X, y, weight, coef, intercept, loss, first, last, value, slope, partial):
+    """Loss, slope and gradient sums of rows first to last, X read from memory once.
+
+    Margins, losses and gradient are loops over as many rows as `value` and `slope` hold, few enough to stay in cache.
+    """
+    for start in range(first, last, slope.size):
+        rows = min(slope.size, last - start)
+        _margins(X, coef, intercept, start, rows, slope)
+        _losses(y, weight, loss, start, rows, value, slope)
+        partial[0] += _sum(value, rows)
+        partial[1] += _sum(slope, rows)
+        _add_gradient(X, slope, start, rows, partial[2:])
+
+
+@_compiled(fastmath=_EXACT)
 def _moments_block(X, y, weight, pivot, y_pivot, first, last, partial):
     """Σs, then Σs(y−p), Σs(y−p)² of y, then all first and all second moments of X's columns, about a pivot row p."""
     d = pivot.size
@@ -232,11 +248,11 @@ def _moments_block(X, y, weight, pivot, y_pivot, first, last, partial):
         weight_sum += s
         t = y[i] - y_pivot
         y_first += s * t
-        y_second += s * t * t
+        y_second += (s * t) * t
         for j in range(d):
             u = X[i, j] - pivot[j]
             x_first[j] += s * u
-            x_second[j] += s * (u * u)
+            x_second[j] += (s * u) * u
     partial[0] = weight_sum
     partial[1] = y_first
     partial[2] = y_second
@@ -245,7 +261,7 @@ def _moments_block(X, y, weight, pivot, y_pivot, first, last, partial):
 # --- Passes: a parallel one and its serial twin -----------------------------------------------------------------------
 
 
-@_compiled(fastmath=_SUMS, parallel=True)
+@_compiled(fastmath=_EXACT, parallel=True)
 def _loss_parallel(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
     for b in prange(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
@@ -253,7 +269,7 @@ def _loss_parallel(X, y, weight, coef, intercept, loss, block_rows, scratch, par
         _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, value, slope, partial[b])
 
 
-@_compiled(fastmath=_SUMS)
+@_compiled(fastmath=_EXACT)
 def _loss_serial(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
     for b in range(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
@@ -261,21 +277,21 @@ def _loss_serial(X, y, weight, coef, intercept, loss, block_rows, scratch, parti
         _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, value, slope, partial[b])
 
 
-@_compiled(fastmath=_SUMS, parallel=True)
+@_compiled(fastmath=_EXACT, parallel=True)
 def _moments_parallel(X, y, weight, pivot, y_pivot, block_rows, partial):
     for b in prange(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
         _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, partial[b])
 
 
-@_compiled(fastmath=_SUMS)
+@_compiled(fastmath=_EXACT)
 def _moments_serial(X, y, weight, pivot, y_pivot, block_rows, partial):
     for b in range(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
         _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, partial[b])
 
 
-@_compiled(fastmath=_SUMS, parallel=True)
+@_compiled(fastmath=_EXACT, parallel=True)
 def _read_parallel(words, partial):
     length = words.size // partial.size
     for b in prange(partial.size):
@@ -338,6 +354,13 @@ def _launch(parallel: Any, serial: Any, elements: int, n_threads: int | None, ar
         _parallel_pass.release()
 
 
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Give a read-only view: numba compiles a kernel for each kind of writability, and none of ours writes to data."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def loss_sums(
     tile: Tile, coef: Floats, intercept: float, loss: Loss, block_rows: int, n_threads: int | None = None
 ) -> Floats:
@@ -364,7 +387,7 @@ def loss_sums(
     cached_rows = min(block_rows, max(8, min(512, (1 << 17) // max(1, tile.X.itemsize * d)) & ~7))
     partial = np.zeros((-(-n // block_rows), 2 + d))
     scratch = np.empty((len(partial), 2, cached_rows))
-    arguments = (tile.X, tile.y, tile.weight, coef, intercept, loss, block_rows, scratch, partial)
+    arguments = (*map(_frozen, tile), coef, intercept, loss, block_rows, scratch, partial)
     _launch(_loss_parallel, _loss_serial, tile.X.size, n_threads, arguments)
     return partial
 
@@ -379,7 +402,7 @@ def moment_sums(tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_th
     """
     n, d = tile.X.shape
     partial = np.zeros((-(-n // block_rows), 3 + 2 * d))
-    arguments = (tile.X, tile.y, tile.weight, pivot, y_pivot, block_rows, partial)
+    arguments = (*map(_frozen, tile), pivot, y_pivot, block_rows, partial)
     _launch(_moments_parallel, _moments_serial, tile.X.size, n_threads, arguments)
     return partial
 

@@ -137,7 +137,8 @@ class FitResult(Result):
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "version": self.version,
-            "coef": dict(zip(self.coef_names, self.coef.tolist(), strict=True)),
+            "coef_names": self.coef_names,
+            "coef": self.coef.tolist(),
             "intercept": self.intercept,
             "spread": self.spread.tolist(),
             "features": None if self.features is None else [f._asdict() for f in self.features],
@@ -166,7 +167,7 @@ def load(path: str | os.PathLike[str]) -> FitResult:
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a fastgd model: {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"{path} is not a fastgd model: it does not say format: {FORMAT}")
@@ -181,14 +182,15 @@ def load(path: str | os.PathLike[str]) -> FitResult:
 
 
 def _from_document(document: dict[str, Any]) -> FitResult:
-    coef = _numbers(document["coef"].values())
+    coef, intercept = _numbers(document["coef"]), float(document["intercept"])
     spread = _numbers(document["spread"])
     features = document["features"]
     if features is not None:
         features = tuple(_feature(feature) for feature in features)
-    names = coef_names(features, len(coef))
-    if names != list(document["coef"]) or len(spread) != len(coef):
-        raise ValueError("coef, features and spread do not fit together")
+    if coef_names(features, len(coef)) != document["coef_names"] or len(spread) != len(coef):
+        raise ValueError("coef, coef_names, features and spread do not fit together")
+    if not np.isfinite(intercept):
+        raise ValueError("the intercept must be finite")
     classes = document["classes"]
     if classes is not None:
         dtype = np.dtype(document["classes_dtype"])
@@ -200,15 +202,15 @@ def _from_document(document: dict[str, Any]) -> FitResult:
         raise ValueError("settings must name the loss")
     history = document["history"]
     rows = [Row(*values) for values in zip(*(history[name] for name in Row._fields), strict=True)]
-    if not rows:
-        raise ValueError("history is empty")
+    if not rows or not all(isinstance(value, (bool, int, float)) for row in rows for value in row):
+        raise ValueError("the history must have a row of numbers for every evaluation")
     return FitResult(
         coef=coef,
         loss=float(document["loss"]),
         status=Status[document["status"]],
         message=str(document["message"]),
         history=History.from_rows(rows),
-        intercept=float(document["intercept"]),
+        intercept=intercept,
         spread=spread,
         classes=classes,
         features=features,

@@ -148,8 +148,9 @@ class Objective:
 
     def to_point(self, coef: Floats, intercept: float) -> Floats:
         """Give the point with these coefficients (d,) and this intercept. Features that cannot move get 0."""
-        theta = np.where(np.isfinite(self.scale), coef, 0.0) * np.where(np.isfinite(self.scale), self.scale, 0.0)
-        return np.append(theta, intercept + self.mean @ coef) if self.intercept else theta
+        with np.errstate(over="ignore", invalid="ignore"):  # descent refuses a start that is not finite
+            theta = np.where(np.isfinite(self.scale), coef * self.scale, 0.0)
+            return np.append(theta, intercept + self.mean @ coef) if self.intercept else theta
 
     def __call__(self, point: Floats) -> Evaluation:
         """Evaluate value and gradient, (d,) or (d + 1,), at a point: one pass."""

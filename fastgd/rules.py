@@ -119,6 +119,10 @@ def _raised(trail: _Trail, coef: Floats, gradient: Floats) -> float:
     return max(trail.lipschitz, float(move @ (gradient - trail.gradient)) / squared)
 
 
+# Relative noise that a value may have: far above the rounding unit where margins are differences of large terms.
+_ROUNDING = 1e-9
+
+
 class _Search(NamedTuple):
     """A line search from ``coef`` along ``direction``, and the pairs (s, y) that shaped it, oldest first."""
 
@@ -181,8 +185,8 @@ class LBFGS:
     def _decreased(self, state: _Search, value: float, slope: float, new_slope: float) -> bool:
         if value <= state.value + self.armijo * state.length * slope:
             return True
-        rounding = 1e-14 * abs(state.value)
-        return value <= state.value + rounding and abs(new_slope) <= (1.0 - 2.0 * self.armijo) * abs(slope)
+        rounding = _ROUNDING * abs(state.value)
+        return value <= state.value + rounding and abs(new_slope) <= self.wolfe * abs(slope)
 
     def _search(self, coef: Floats, value: float, gradient: Floats, s: Floats, y: Floats) -> Step:
         """Begin a line search at a point just accepted."""
@@ -308,9 +312,9 @@ def make_rule(
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver={solver!r}; choose one of {', '.join(SOLVERS)}")
-    adaptive = isinstance(learning_rate, str)
-    if adaptive and learning_rate != "auto":
-        raise ValueError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
+    adaptive = isinstance(learning_rate, str) and learning_rate == "auto"
+    if not adaptive and (isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float, np.number))):
+        raise TypeError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
     if not adaptive and not 0.0 < float(learning_rate) < np.inf:
         raise ValueError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
     if solver in ("auto", "lbfgs"):

@@ -198,6 +198,8 @@ def as_matrix(X: Any, categorical: Sequence[str] = (), features: Sequence[Featur
     ValueError
         Naming the column or the shape that was found, and what is allowed.
     """
+    if not isinstance(categorical, (list, tuple)) or not all(isinstance(name, str) for name in categorical):
+        raise TypeError(f"categorical={categorical!r}; a list of column names is needed")
     names = _column_names(X)
     if names is None:
         if categorical:
@@ -239,6 +241,14 @@ def check_finite_tile(tile: NDArray[Any], start: int, names: Sequence[str]) -> N
     )
 
 
+def as_array(name: str, values: Any) -> NDArray[Any]:
+    """Convert to an array; a ValueError names the argument if rows differ in length."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     """Check a vector with one finite number per row of X, in its own real dtype, without a copy where it is one.
 
@@ -247,7 +257,7 @@ def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     ValueError
         Naming the argument and what was found: its shape, its dtype, or the first row with NaN or infinity.
     """
-    array = np.asarray(values)
+    array = as_array(name, values)
     if array.shape != (n,):
         raise ValueError(f"{name} has shape {array.shape}; X has {n} rows, so ({n},) is needed")
     if array.dtype.kind not in "biuf":
@@ -285,7 +295,9 @@ def _column_names(X: Any) -> list[str] | None:
 def _as_array(X: Any, features: Sequence[Feature] | None) -> Array:
     if hasattr(X, "toarray"):
         raise ValueError("X is sparse; fastgd reads dense data so far: X.toarray() if it fits in memory")
-    array = np.asarray(X)
+    if isinstance(X, np.ma.MaskedArray):
+        raise ValueError("X is a masked array, whose mask would be lost; fill it in or drop the rows")
+    array = as_array("X", X)
     if array.ndim != 2:
         raise ValueError(f"X has {array.ndim} dimensions, shape {array.shape}; (rows, features) is needed")
     if array.dtype.kind not in "biuf":
@@ -316,10 +328,16 @@ def _check_numeric(features: Sequence[Feature], arrays: Sequence[NDArray[Any]]) 
 def _encode(feature: Feature, array: NDArray[Any]) -> Column:
     """Replace values by the numbers of their levels: the feature's, or if it has none yet, all that occur, sorted."""
     name, levels = feature
-    missing = array == None if array.dtype.kind == "O" else array != array  # noqa: E711  elementwise
-    if np.any(missing):
-        raise ValueError(f"X: column {name} has {int(np.sum(missing))} missing values; fill them in or drop the rows")
-    values, codes = np.unique(array.astype(str) if array.dtype.kind == "O" else array, return_inverse=True)
+    if array.dtype.kind == "O":
+        text = np.fromiter((isinstance(value, str) for value in array), bool, len(array))
+    else:
+        text = array == array
+    if not text.all():
+        count = int(np.sum(~text))
+        raise ValueError(f"X: column {name} has {count} missing values; fill them in or drop the rows")
+    values, codes = np.unique(
+        array.astype(object).astype(str) if array.dtype.kind in "OT" else array, return_inverse=True
+    )
     found = tuple(map(str, values.tolist()))
     if not levels:
         return Column(Feature(name, found), codes)

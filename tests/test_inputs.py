@@ -111,7 +111,7 @@ BAD = [
     ({"start": np.full(4, 1e200)}, "start"),
     ({"rng": "seed"}, "rng"),
     ({"rng": -1}, "rng"),
-    ({"n_threads": 0}, "n_threads=0; 1 to"),
+    ({"n_threads": 0}, "n_threads=0; a finite number of at least 1"),
     ({"n_threads": max_threads() + 1}, "n_threads="),
     ({"n_threads": "2"}, "n_threads='2'"),
     ({"n_threads": 1.5}, "n_threads=1.5"),

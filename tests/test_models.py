@@ -117,10 +117,11 @@ def put(path, value):
         *parents, last = path.split("/")
         for key in parents:
             document = document[int(key) if isinstance(document, list) else key]
+        last = int(last) if isinstance(document, list) else last
         if value is ...:
             del document[last]
         else:
-            document[int(last) if isinstance(document, list) else last] = value
+            document[last] = value
 
     return change
 
@@ -130,13 +131,13 @@ DAMAGES = {
     **{f"no {key}": put(key, ...) for key in [*KEYS, "message", "settings", "history", "version"]},
     "other format": put("format", "pickle"),
     "newer": put("format_version", 2),
-    "coef NaN": put("coef/b", float("nan")),
-    "coef infinite": put("coef/b", float("inf")),
-    "coef text": put("coef/b", "much"),
-    "coef nested": put("coef/b", [1.0]),
-    "coef null": put("coef/b", None),
+    "coef NaN": put("coef/0", float("nan")),
+    "coef infinite": put("coef/0", float("inf")),
+    "coef text": put("coef/0", "much"),
+    "coef nested": put("coef/0", [1.0]),
+    "coef null": put("coef/0", None),
     "coef list": put("coef", [1.0, 2.0]),
-    "coef missing": put("coef/b", ...),
+    "coef missing": put("coef/0", ...),
     "intercept NaN": put("intercept", float("nan")),
     "intercept null": put("intercept", None),
     "spread short": put("spread", [1.0]),

@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+from forms import FORMS
 from numba import njit
 
 from fastgd import kernels
@@ -11,31 +12,6 @@ from fastgd.sources import Tile, rows_per_block
 EPS = np.finfo(np.float64).eps
 
 
-def mp_squared(y, z):
-    return (mpmath.mpf(y) - z) ** 2, 2 * (mpmath.mpf(z) - y)
-
-
-def mp_logistic(y, z):
-    sign = 1 - 2 * mpmath.mpf(y)
-    e = mpmath.exp(sign * z)
-    return mpmath.log1p(e), sign * e / (1 + e)
-
-
-def long_squared(y, z):
-    return (y - z) ** 2, 2 * (z - y)
-
-
-def long_logistic(y, z):
-    m = (1 - 2 * y) * z
-    e = np.exp(-abs(m))
-    return np.maximum(m, 0) + np.log1p(e), (1 - 2 * y) * np.where(m >= 0, 1, e) / (1 + e)
-
-
-# loss -> closed form at one sample, the same for arrays, targets
-FORMS = {
-    "squared": (mp_squared, long_squared, (0.0, 1.0, -2.75)),
-    "logistic": (mp_logistic, long_logistic, (0.0, 1.0)),
-}
 MAGNITUDES = np.concatenate(
     [[0.0], np.geomspace(1e-150, 1.0, 40), np.linspace(0.01, 40, 400), np.linspace(41, 700, 200)]
 )

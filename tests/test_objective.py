@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from forms import FORMS
 
 from fastgd import kernels
 from fastgd.objective import Objective, moments
@@ -42,10 +43,7 @@ def long_double(loss, X, y, weight, l2, intercept, standardize, point):
         scale = np.sqrt(s @ (X - mean) ** 2 + np.longdouble(l2) / kernels.LOSSES[loss].curvature_bound)
     beta = point[:d] / scale
     z = X @ beta + (point[d] - mean @ beta if intercept else 0)
-    if loss == "squared":
-        value, slope = (z - y) ** 2, 2 * (z - y)
-    else:
-        value, slope = np.logaddexp(0, z) - y * z, 1 / (1 + np.exp(-z)) - y
+    value, slope = FORMS[loss].arrays(y, z)
     gradient = ((s * slope) @ (X - mean) + l2 * beta) / scale
     total = s @ value + np.longdouble(l2) / 2 * (beta @ beta)
     return total, np.append(gradient, s @ slope) if intercept else gradient
@@ -134,10 +132,10 @@ def test_largest_slope_is_the_slope_per_standard_deviation(loss, weighted, sampl
     coef, b = rng.standard_normal(4), 0.4
     s = weight / weight.sum() if weighted else np.full(len(y), 1 / len(y))
     z = X @ coef + b
-    residual = 2 * (z - y) if loss == "squared" else 1 / (1 + np.exp(-z)) - y
+    _, residual = FORMS[loss].arrays(y, z)
     mean = s @ X
     slopes = np.append((s * residual) @ (X - mean) / np.sqrt(s @ (X - mean) ** 2), s @ residual)
-    unit = np.sqrt(s @ (y - s @ y) ** 2) if loss == "squared" else 1.0
+    unit = 1.0 if kernels.LOSSES[loss].classifies else np.sqrt(s @ (y - s @ y) ** 2)
     got = slope_of(loss, X, y, weight, True, True, coef, b)
     assert got == pytest.approx(np.abs(slopes).max() / unit, rel=1e-12)
 

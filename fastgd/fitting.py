@@ -54,9 +54,9 @@ def fit(
         dtype or order, and tables (pandas, polars, pyarrow, dict of arrays), are converted a few MB at a time.
     y : array-like of shape (n,)
         The targets: numbers, or for a loss that classifies two labels of any kind; the one that sorts last is coded 1.
-    loss : {"squared", "logistic"} or Loss
-        ``L = (y − z)²``; or ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with ``h(z) = 1/(1 + e^(−z))``; or an
-        instance of a `fastgd.kernels.Loss`.
+    loss : {"squared", "logistic", ...} or Loss
+        ``L = (y − z)²``; or ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with ``h(z) = 1/(1 + e^(−z))``; or another
+        name in `fastgd.kernels.LOSSES`; or an instance of a `fastgd.kernels.Loss`.
     l2 : float
         The penalty, at least 0. The intercept is never penalised. scikit-learn's ``Ridge(alpha)`` is
         ``l2 = 2 alpha / Σs`` and its ``LogisticRegression(C)`` is ``l2 = 1 / (C Σs)``.

@@ -150,7 +150,24 @@ class Logistic(_NoParameters, Loss):
         return max(m, 0.0) + _log1p(e), sign * (1.0 if m >= 0.0 else e) / (1.0 + e)
 
 
-LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic}
+class _Threshold(NamedTuple):
+    delta: float = 1.35
+
+
+class Huber(_Threshold, Loss):
+    """Robust regression (Huber, 1964): ``(y − z)²`` up to delta away, beyond it ``delta (2 |y − z| − delta)``."""
+
+    curvature_bound = 2.0
+
+    @staticmethod
+    def at(loss, y, z):
+        """Value and slope at one sample."""
+        residual = z - y
+        clipped = min(max(residual, -loss.delta), loss.delta)
+        return clipped * (2.0 * residual - clipped), 2.0 * clipped
+
+
+LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic, "huber": Huber}
 
 
 def _at_sample(loss, y, z):  # noqa: ARG001

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import datasets, linear_model
 
 import fastgd
+from fastgd import kernels
 from fastgd.kernels import max_threads
 
 LOSSES = ["squared", "logistic"]
@@ -295,3 +296,17 @@ def test_any_small_problem(X, seed, loss, l2, intercept, solver):
     largest = max([abs(float(v)) for v in (*slopes, *([slope.sum()] if intercept else []))], default=0.0) / unit
     recorded = result.history.gradient_norm[-1 if result.converged else np.nanargmin(result.history.loss)]
     assert largest == pytest.approx(recorded, rel=1e-9, abs=1e-12 * (1 + float(np.abs(z).max()) / unit))
+
+
+def test_huber_is_least_squares_of_clipped_residuals_and_resists_outliers():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 3))
+    y = X @ [1.0, 2.0, 3.0] + 1.0 + 0.1 * rng.standard_normal(2000)
+    y[::10] += 50.0
+    result = fastgd.fit(X, y, loss=kernels.Huber(0.3), tol=1e-10)
+    assert result.settings["loss"] == {"name": "huber", "delta": 0.3}
+    np.testing.assert_allclose(as_vector(result), [1.0, 2.0, 3.0, 1.0], atol=0.05)
+    # Huber's fixed point: least squares on targets whose residuals are clipped at delta gives the same coefficients.
+    fitted = result.predict(X)
+    again = fastgd.fit(X, fitted + np.clip(y - fitted, -0.3, 0.3), tol=1e-12)
+    np.testing.assert_allclose(as_vector(again), as_vector(result), rtol=1e-8)

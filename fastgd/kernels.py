@@ -247,7 +247,7 @@ def _add_gradient(X, slope, first, rows, gradient):
 def _loss_block(X, y, weight, coef, intercept, loss, first, last, value, slope, partial):
     """Loss, slope and gradient sums of rows first to last, X read from memory once.
 
-    Margins, losses and gradient are loops over as many rows as `value` and `slope` hold, few enough to stay in the first-level cache.
+    Margins, losses and gradient are loops over as many rows as `value` and `slope` hold: what the first cache holds.
     """
     for start in range(first, last, slope.size):
         rows = min(slope.size, last - start)
@@ -317,7 +317,7 @@ def _moments_serial(X, y, weight, pivot, y_pivot, block_rows, partial):
 
 @_compiled(parallel=True)
 def _read_parallel(words, partial):
-    length = words.size // partial.size
+    length = -(-words.size // partial.size)
     for b in prange(partial.size):
         partial[b] = _read_block(words[b * length : (b + 1) * length])
 
@@ -331,6 +331,8 @@ def _read_block(words):
     total = 0
     for i in range(quarter):
         total += (first[i] + second[i]) + (third[i] + fourth[i])
+    for i in range(4 * quarter, words.size):
+        total += words[i]
     return total
 
 

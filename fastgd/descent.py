@@ -39,6 +39,8 @@ class Step(NamedTuple):
     """Whether the point just evaluated was taken, or rejected by a line search."""
     stuck: bool = False
     """No step changes anything in floating point."""
+    passes: float = 0.0
+    """What finding this step cost besides the evaluation."""
 
 
 class Rule(Protocol):
@@ -249,6 +251,7 @@ def descend(
         if status is not None:
             break
         coef, state, arrival = step.coef, step.state, step
+        passes += step.passes
     assert lowest is not None and flattest is not None  # noqa: S101, PT018  the start was finite
     if status is Status.PRECISION_LIMIT and flattest[1].value - lowest[1].value <= 1e-9 * abs(lowest[1].value):
         coef, evaluation = flattest  # values differ by rounding there, slopes tell more

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import __version__, kernels
-from fastgd.descent import Evaluation, Floats, Result, Row, descend
+from fastgd.descent import Evaluation, Floats, Result, Row, Rule, descend
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments
-from fastgd.rules import estimate_lipschitz, make_rule
+from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import InMemory, Matrix, as_array, as_matrix, check_finite, check_vector, coef_names
+from fastgd.subsampling import prepare
 
 LIPSCHITZ_EVALUATIONS = 20
+NEWTON_LIMIT = 2000  # coefficients up to which a Hessian is worth its size³ operations
 
 
 def fit(
@@ -70,9 +72,10 @@ def fit(
         Weights s, at least 0 and not all 0. Only their ratios matter. None is all ones.
     categorical : sequence of str
         Columns of a table to take as categories, by one coefficient per level but the first in sorted order.
-    solver : {"auto", "lbfgs", "gd", "nesterov"}
-        ``"gd"``: gradient descent with a fixed learning rate. ``"nesterov"``: accelerated, with adaptive restart.
-        ``"lbfgs"``: quasi-Newton with a line search. ``"auto"`` is ``"lbfgs"``.
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd"}
+        ``"newton"``: descent in the metric of a sub-sample's Hessian, begun at the optimum of growing sub-samples.
+        ``"lbfgs"``: quasi-Newton with a line search. ``"nesterov"``: accelerated, with adaptive restart. ``"gd"``:
+        gradient descent with a fixed learning rate. ``"auto"``: newton up to 2000 coefficients, otherwise lbfgs.
     learning_rate : float or "auto"
         The rate γ of ``"gd"`` and ``"nesterov"``, in the coordinates of the descent. ``"auto"`` is 1 / (largest
         curvature), estimated on a sample of rows and raised if a step meets a larger one.
@@ -123,6 +126,7 @@ def fit(
         _check_whole("n_threads", n_threads, 1)
         if n_threads > kernels.max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {kernels.max_threads()} (NUMBA_NUM_THREADS) are possible")
+    check_solver(solver, learning_rate)
     generator = _generator(rng)
 
     source = InMemory(matrix, targets, weight)
@@ -140,7 +144,15 @@ def fit(
         zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
         return estimate_lipschitz(sample, zero, generator, LIPSCHITZ_EVALUATIONS)
 
-    rule = make_rule(solver, learning_rate, lipschitz, 1.0 / objective.largest_diagonal)
+    chosen_solver, reason = (solver, "asked for") if solver != "auto" else _choose_solver(objective.size)
+    rule: Rule
+    if chosen_solver == "newton":
+        origin, rule, spent = prepare(objective, origin, generator, warm_start=start is None)
+        passes += spent
+    elif chosen_solver == "lbfgs":
+        rule = LBFGS(1.0 / objective.largest_diagonal)
+    else:
+        rule = fixed_rate_rule(chosen_solver, learning_rate, lipschitz)
     with _watching(progress, callback, tol) as watch:
         result = descend(
             objective,
@@ -171,7 +183,8 @@ def fit(
             "l2": float(l2),
             "intercept": bool(intercept),
             "standardize": bool(standardize),
-            "solver": "lbfgs" if solver == "auto" else solver,
+            "solver": chosen_solver,
+            "solver_reason": reason,
             "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
             "tol": float(tol),
             "max_iter": int(max_iter),
@@ -204,7 +217,8 @@ def minimize(
     start : array-like of shape (d,)
         Where to begin.
     solver, learning_rate
-        As for `fit`. ``"auto"`` rates spend 20 evaluations near ``start`` to estimate the largest curvature.
+        As for `fit`, without ``"newton"``; ``"auto"`` is ``"lbfgs"``. A rate of ``"auto"`` spends 20 evaluations near
+        ``start`` to estimate the largest curvature.
     tol : float
         Converged when the largest absolute component of the gradient is at most ``tol``.
     max_iter, time_limit, callback, progress
@@ -234,6 +248,9 @@ def minimize(
     if point.ndim != 1 or not point.size:
         raise ValueError(f"start has shape {point.shape}; (d,) is needed")
     _check_descent(tol, max_iter, time_limit, callback)
+    check_solver(solver, learning_rate)
+    if solver == "newton":
+        raise ValueError("solver='newton' needs a sum over samples, as fit has; choose 'lbfgs'")
     generator = _generator(rng)
     passes = 0.0
 
@@ -249,7 +266,7 @@ def minimize(
         passes += LIPSCHITZ_EVALUATIONS
         return estimate_lipschitz(checked, point, generator, LIPSCHITZ_EVALUATIONS)
 
-    rule = make_rule(solver, learning_rate, lipschitz)
+    rule = LBFGS() if solver in ("auto", "lbfgs") else fixed_rate_rule(solver, learning_rate, lipschitz)
     with _watching(progress, callback, tol) as watch:
         return descend(
             checked,
@@ -262,6 +279,13 @@ def minimize(
             passes=passes,
             began=began,
         )
+
+
+def _choose_solver(size: int) -> tuple[str, str]:
+    """Pick the solver for ``"auto"``, and say why."""
+    if size <= NEWTON_LIMIT:
+        return "newton", f"auto: at most {NEWTON_LIMIT} coefficients"
+    return "lbfgs", f"auto: more than {NEWTON_LIMIT} coefficients, whose Hessian would cost more than passes"
 
 
 def _choose_loss(loss: str | kernels.Loss) -> kernels.Loss:

@@ -282,6 +282,20 @@ def _moments_block(X, y, weight, pivot, y_pivot, first, last, partial):
     partial[2] = y_second
 
 
+@_compiled(fastmath=_EXACT)
+def _curvatures(X, y, weight, coef, intercept, loss, width, slope, curvature):
+    """Write the weighted curvatures of all rows, by central differences of slopes over ±width."""
+    for start in range(0, X.shape[0], slope.size):
+        rows = min(slope.size, X.shape[0] - start)
+        _margins(X, coef, intercept, start, rows, slope)
+        for k in range(rows):
+            _, above = _at_sample(loss, y[start + k], slope[k] + width)
+            _, below = _at_sample(loss, y[start + k], slope[k] - width)
+            slope[k] = max((above - below) / (2.0 * width), 0.0)
+        for k in range(rows):
+            curvature[start + k] = slope[k] * weight[start + k] if weight.size else slope[k]
+
+
 # --- Passes: a parallel one and its serial twin -----------------------------------------------------------------------
 
 
@@ -440,6 +454,13 @@ def moment_sums(tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_th
     arguments = (*map(_frozen, tile), pivot, y_pivot, block_rows, partial)
     _launch(_moments_parallel, _moments_serial, tile.X.size, n_threads, arguments)
     return partial
+
+
+def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: float) -> Floats:
+    """Give ``s L''`` for each row of a tile, (n,), from slopes at margins ``width`` above and below."""
+    curvature = np.empty(len(tile.y))
+    _curvatures(*map(_frozen, tile), coef, intercept, loss, width, np.empty(64), curvature)
+    return curvature
 
 
 def read(X: Floats) -> int:

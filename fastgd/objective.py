@@ -16,6 +16,8 @@ from fastgd import kernels
 from fastgd.descent import Evaluation
 from fastgd.sources import Floats, Source, Tile
 
+HESSIAN_BYTES = 1 << 20  # of rows that are multiplied at once: they stay in cache
+
 
 class Moments(NamedTuple):
     """What one reading says of the samples: total weight, and mean and spread of y and of every feature."""
@@ -178,8 +180,34 @@ class Objective:
         slopes = np.divide(raw, spread, out=np.zeros(d), where=spread > 0.0)
         return float(np.max(np.abs(np.append(slopes, gradient[d:])), initial=0.0)) / self.unit
 
+    def hessian(self, point: Floats) -> Floats:
+        """Give the matrix of second derivatives at a point, (size, size): one reading, and size² work per row."""
+        coef, intercept = self.to_coef(point)
+        d = self.source.shape[1]
+        total = np.zeros((self.size, self.size))
+
+        def visit(tile: Tile, block_rows: int) -> Floats:  # noqa: ARG001
+            nonlocal total
+            curvature = kernels.curvatures(tile, coef, intercept, self.loss, 1e-4 * self.unit)
+            step = max(64, HESSIAN_BYTES // (8 * self.size))
+            rows = np.ones((step, self.size))
+            for start in range(0, len(curvature), step):
+                part = slice(start, min(start + step, len(curvature)))
+                some = rows[: part.stop - start]
+                np.subtract(tile.X[part], self.mean, out=some[:, :d])
+                some[:, d:] = 1.0
+                some *= np.sqrt(curvature[part])[:, None]
+                total += some.T @ some
+            return np.zeros((1, 1))
+
+        self.source.fold(visit)
+        scale = np.append(self.scale, np.ones(self.size - d))
+        hessian: Floats = total / self.moments.total_weight / scale / scale[:, None]
+        hessian[np.arange(d), np.arange(d)] += self.l2 / self.scale**2
+        return hessian
+
     def on_rows(self, rows: NDArray[np.intp]) -> Objective:
-        """Give the same objective, in the same coordinates, over some of the rows only, held in memory."""
+        """Give the same objective, in the same coordinates, over some of the rows only."""
         source = self.source.rows(rows)
         # Only the total weight changes: coordinates and units must stay those of the whole.
         total = float(source.fold(lambda tile, _: _weight_sum(tile))[0])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.descent import Evaluation, Floats, Rule, Step
+from fastgd.descent import Evaluation, Floats, Step
 
 
 class _Trail(NamedTuple):
@@ -124,7 +124,7 @@ _ROUNDING = 1e-9
 
 
 class _Search(NamedTuple):
-    """A line search from ``coef`` along ``direction``, and the pairs (s, y) that shaped it, oldest first."""
+    """A line search from ``coef`` along ``direction``, and what shaped it: a metric and pairs (s, y), oldest first."""
 
     coef: Floats
     value: float
@@ -135,6 +135,9 @@ class _Search(NamedTuple):
     upper: float
     s: Floats
     y: Floats
+    metric: Floats
+    age: int
+    """Points accepted since the metric was made."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +151,16 @@ class LBFGS:
     ----------
     first_length : float, optional
         The inverse of a typical curvature, for the first step; None moves by at most 1.
+    metric : callable, optional
+        Maps a point (d,) to an approximation of the inverse Hessian there (d, d), and the passes that this cost. It
+        takes the place of a multiple of the identity that the pairs correct: with a good one, steps are Newton's. It
+        is asked again where slopes fall more slowly than Newton's would.
     memory : int
         Pairs kept.
     """
 
     first_length: float | None = None
+    metric: Callable[[Floats], tuple[Floats, float]] | None = None
     memory: int = 10
     armijo: float = 1e-4
     wolfe: float = 0.9
@@ -166,7 +174,7 @@ class LBFGS:
         value, gradient, _ = evaluation
         if state is None:
             none = np.empty((0, coef.size))
-            return self._search(coef, value, gradient, none, none)
+            return self._search(coef, value, gradient, none, none, np.empty((0, 0)), _STALE)
         slope = float(state.gradient @ state.direction)
         new_slope = float(gradient @ state.direction)
         if not self._decreased(state, value, slope, new_slope):
@@ -177,10 +185,11 @@ class LBFGS:
             longer = 2.0 * state.length if np.isinf(state.upper) else 0.5 * (state.lower + state.upper)
             return self._retry(state, longer)
         s, y = coef - state.coef, gradient - state.gradient
-        if s @ y <= np.finfo(np.float64).eps * float(y @ y):
-            return self._search(coef, value, gradient, state.s, state.y)
-        s, y = np.vstack((state.s, s))[-self.memory :], np.vstack((state.y, y))[-self.memory :]
-        return self._search(coef, value, gradient, s, y)
+        all_s, all_y = state.s, state.y
+        if s @ y > np.finfo(np.float64).eps * float(y @ y):
+            all_s, all_y = np.vstack((all_s, s))[-self.memory :], np.vstack((all_y, y))[-self.memory :]
+        fell = _length(gradient, state.metric) <= 0.5 * _length(state.gradient, state.metric)
+        return self._search(coef, value, gradient, all_s, all_y, state.metric, 0 if fell else state.age + 1)
 
     def _decreased(self, state: _Search, value: float, slope: float, new_slope: float) -> bool:
         if value <= state.value + self.armijo * state.length * slope:
@@ -188,16 +197,20 @@ class LBFGS:
         rounding = _ROUNDING * abs(state.value)
         return value <= state.value + rounding and abs(new_slope) <= self.wolfe * abs(slope)
 
-    def _search(self, coef: Floats, value: float, gradient: Floats, s: Floats, y: Floats) -> Step:
+    def _search(
+        self, coef: Floats, value: float, gradient: Floats, s: Floats, y: Floats, metric: Floats, age: int
+    ) -> Step:
         """Begin a line search at a point just accepted."""
-        if len(s):
-            direction, length = -_inverse_hessian_times(gradient, s, y), 1.0
+        passes = 0.0
+        if self.metric is not None and age >= _STALE:
+            metric, passes = self.metric(coef)
+            age = 0
+        if len(s) or metric.size:
+            direction, length = -_inverse_hessian_times(gradient, s, y, metric), 1.0
         else:
-            norm = float(np.linalg.norm(gradient))
-            direction = -gradient
-            length = self.first_length or 1.0 / max(norm, 1.0)
-        state = _Search(coef, value, gradient, direction, length, 0.0, np.inf, s, y)
-        return self._propose(state, accepted=True)
+            direction, length = -gradient, self.first_length or 1.0 / max(float(np.linalg.norm(gradient)), 1.0)
+        state = _Search(coef, value, gradient, direction, length, 0.0, np.inf, s, y, metric, age)
+        return self._propose(state, accepted=True)._replace(passes=passes)
 
     def _retry(self, state: _Search, length: float) -> Step:
         """Go on with a line search whose last trial was rejected."""
@@ -206,7 +219,8 @@ class LBFGS:
             return step
         if len(state.s):  # begin again from where the search began, without the pairs that misled it
             none = np.empty((0, state.coef.size))
-            return self._search(state.coef, state.value, state.gradient, none, none)._replace(accepted=False)
+            again = self._search(state.coef, state.value, state.gradient, none, none, state.metric, _STALE)
+            return again._replace(accepted=False)
         return step._replace(stuck=True)
 
     def _propose(self, state: _Search, *, accepted: bool) -> Step:
@@ -222,6 +236,14 @@ class LBFGS:
         )
 
 
+_STALE = 3  # points in a row that halved no gradient: the metric is made anew
+
+
+def _length(gradient: Floats, metric: Floats) -> float:
+    """Measure a gradient in the metric, in which Newton's method contracts it."""
+    return float(np.sqrt(max(float(gradient @ metric @ gradient), 0.0))) if metric.size else 0.0
+
+
 def _minimizer(state: _Search, value: float, slope: float) -> float:
     """Minimise the parabola through the origin's value and slope and a rejected value, kept inside the bracket."""
     lower, upper = state.lower, state.upper
@@ -231,18 +253,36 @@ def _minimizer(state: _Search, value: float, slope: float) -> float:
     return min(max(length, lower + margin), upper - margin)
 
 
-def _inverse_hessian_times(gradient: Floats, s: Floats, y: Floats) -> Floats:
-    """Apply the L-BFGS approximation of the inverse Hessian: the two-loop recursion."""
+def _inverse_hessian_times(gradient: Floats, s: Floats, y: Floats, metric: Floats) -> Floats:
+    """Apply the L-BFGS approximation of the inverse Hessian: the two-loop recursion around the metric."""
     q = gradient.copy()
     rho = 1.0 / np.einsum("kj,kj->k", s, y)
     alpha = np.empty(len(s))
     for k in reversed(range(len(s))):
         alpha[k] = rho[k] * (s[k] @ q)
         q -= alpha[k] * y[k]
-    q *= (s[-1] @ y[-1]) / (y[-1] @ y[-1])
+    q = metric @ q if metric.size else q * ((s[-1] @ y[-1]) / (y[-1] @ y[-1]))
     for k in range(len(s)):
         q += (alpha[k] - rho[k] * (y[k] @ q)) * s[k]
     return q
+
+
+def inverse(matrix: Floats) -> Floats:
+    """Invert a symmetric matrix that should be positive definite.
+
+    In directions in which it is singular to working precision, it is taken to be as large as it is anywhere: steps
+    there are cautious, and rounding is not blown up.
+    """
+    floor = 10.0 * len(matrix) * np.finfo(np.float64).eps
+    try:
+        factor = np.linalg.inv(np.linalg.cholesky(matrix))
+        if float(np.sum(factor**2)) * np.trace(matrix) * floor < 1.0:  # a bound of the condition number
+            return np.asarray(factor.T @ factor)
+    except np.linalg.LinAlgError:
+        pass
+    values, vectors = np.linalg.eigh(matrix)
+    largest = values[-1] if values[-1] > 0.0 else 1.0
+    return np.asarray((vectors / np.where(values > floor * largest, values, largest)) @ vectors.T)
 
 
 def estimate_lipschitz(
@@ -283,44 +323,33 @@ def estimate_lipschitz(
     return largest or 1.0
 
 
-SOLVERS = ("auto", "gd", "nesterov", "lbfgs")
+SOLVERS = ("auto", "newton", "lbfgs", "nesterov", "gd")
 
 
-def make_rule(
-    solver: str,
-    learning_rate: float | str,
-    lipschitz: Callable[[], float],
-    first_length: float | None = None,
-) -> Rule:
-    """Choose the rule by its name.
-
-    Parameters
-    ----------
-    solver : {"auto", "gd", "nesterov", "lbfgs"}
-        ``"auto"`` is ``"lbfgs"``.
-    learning_rate : float or "auto"
-        The rate of ``"gd"`` and ``"nesterov"``; ``"auto"`` takes 1 / (largest curvature).
-    lipschitz : callable
-        Gives that curvature; called only if it is needed.
-    first_length : float, optional
-        The length of the first step of ``"lbfgs"``.
+def check_solver(solver: str, learning_rate: float | str) -> None:
+    """Check the name of a solver and its learning rate together.
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         On an unknown solver, or a rate that is not positive or that the solver does not take.
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver={solver!r}; choose one of {', '.join(SOLVERS)}")
-    adaptive = isinstance(learning_rate, str) and learning_rate == "auto"
-    if not adaptive and (isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float, np.number))):
+    if isinstance(learning_rate, str) and learning_rate == "auto":
+        return
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float, np.number)):
         raise TypeError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
-    if not adaptive and not 0.0 < float(learning_rate) < np.inf:
+    if not 0.0 < float(learning_rate) < np.inf:
         raise ValueError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
-    if solver in ("auto", "lbfgs"):
-        if not adaptive:
-            raise ValueError("learning_rate: lbfgs finds its own; choose solver='gd' or 'nesterov' to set it")
-        return LBFGS(first_length)
+    if solver not in ("gd", "nesterov"):
+        raise ValueError("learning_rate: only solver='gd' and 'nesterov' take one, the others find their own")
+
+
+def fixed_rate_rule(
+    solver: str, learning_rate: float | str, lipschitz: Callable[[], float]
+) -> GradientDescent | Nesterov:
+    """Make the rule of ``"gd"`` or ``"nesterov"``; ``lipschitz`` gives the largest curvature if that is needed."""
+    adaptive = isinstance(learning_rate, str)
     curvature = lipschitz() if adaptive else 1.0 / float(learning_rate)
-    rule = GradientDescent if solver == "gd" else Nesterov
-    return rule(curvature, adaptive)
+    return (GradientDescent if solver == "gd" else Nesterov)(curvature, adaptive)

@@ -68,7 +68,7 @@ class Source(Protocol):
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
 
     def rows(self, rows: NDArray[np.intp]) -> Source:
-        """Give some of the samples, dense and in memory."""
+        """Give some of the samples, by their row numbers in ascending order."""
 
 
 class Array:
@@ -88,7 +88,27 @@ class Array:
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
-        return Array(np.require(self.X[rows], self.dtype, ["C", "ALIGNED"]))
+        return Array(np.require(np.take(self.X, rows, axis=0), self.dtype, ["C", "ALIGNED"]))
+
+
+class Subset:
+    """Some rows of a matrix, gathered one tile at a time."""
+
+    def __init__(self, matrix: Matrix, rows: NDArray[np.intp]) -> None:
+        self.matrix = matrix
+        self.index = rows
+        self.shape = (len(rows), matrix.shape[1])
+        self.dtype = matrix.dtype
+        self.tile_bytes = COPY_BYTES
+        self.features = matrix.features
+
+    def tile(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start to stop, C order, of this dtype."""
+        return self.matrix.take(self.index[start:stop]).X
+
+    def take(self, rows: NDArray[np.intp]) -> Array:
+        """Give some rows as an array in memory."""
+        return self.matrix.take(self.index[rows])
 
 
 class Column(NamedTuple):
@@ -156,9 +176,10 @@ class InMemory:
         return total
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
-        """Give some of the samples, dense and in memory."""
-        weight = self.weight[rows] if self.weight.size else None
-        return InMemory(self.matrix.take(rows), self.y[rows], weight)
+        """Give some of the samples: a copy if they are few, otherwise gathered whenever they are read."""
+        few = len(rows) * self.shape[1] * self.dtype.itemsize <= COPY_BYTES
+        matrix: Matrix = self.matrix.take(rows) if few else Subset(self.matrix, rows)
+        return InMemory(matrix, self.y[rows], self.weight[rows] if self.weight.size else None)
 
 
 def rows_per_block(d: int, dtype: np.dtype[Any]) -> int:

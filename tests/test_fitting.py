@@ -266,7 +266,7 @@ shapes = st.tuples(st.integers(1, 12), st.integers(1, 4))
     loss=st.sampled_from(LOSSES),
     l2=st.sampled_from([0.0, 0.1]),
     intercept=st.booleans(),
-    solver=st.sampled_from(["gd", "nesterov", "lbfgs"]),
+    solver=st.sampled_from(["gd", "nesterov", "lbfgs", "newton"]),
 )
 def test_any_small_problem(X, seed, loss, l2, intercept, solver):
     rng = np.random.default_rng(seed)

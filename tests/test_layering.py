@@ -20,7 +20,8 @@ BELOW = {
     "kernels": {"sources"},
     "models": {"sources", "descent", "writing"},
     "objective": {"kernels", "sources", "descent"},
-    "fitting": {"kernels", "sources", "objective", "rules", "descent", "models"},
+    "subsampling": {"sources", "objective", "rules", "descent"},
+    "fitting": {"kernels", "sources", "objective", "rules", "descent", "models", "subsampling"},
 }
 OPTIONAL = {
     "sklearn": {"estimators"},
@@ -90,7 +91,7 @@ def test_compiled_code_is_in_one_room():
 
 
 @pytest.mark.parametrize(
-    "room", ["rules", "descent", "sources", "models", "writing", "objective", "kernels", "fitting"]
+    "room", ["rules", "descent", "sources", "models", "writing", "objective", "kernels", "subsampling", "fitting"]
 )
 def test_the_core_needs_numpy_and_numba_alone(room):
     packages = {name.split(".")[0] for name in imports(room)} - set(sys.stdlib_module_names)

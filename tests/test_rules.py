@@ -6,7 +6,9 @@ from scipy import linalg, optimize
 
 from fastgd.descent import Evaluation, descend
 from fastgd.fitting import minimize
-from fastgd.rules import LBFGS, SOLVERS, GradientDescent, Nesterov, estimate_lipschitz, make_rule
+from fastgd.rules import LBFGS, GradientDescent, Nesterov, check_solver, estimate_lipschitz, fixed_rate_rule, inverse
+
+SOLVERS = ["auto", "lbfgs", "nesterov", "gd"]  # of any function; newton's tests are in test_subsampling.py
 
 
 def quadratic(condition, d=6, scale=1.0):
@@ -199,7 +201,7 @@ def test_lbfgs_keeps_at_most_its_memory(memory):
 
 
 ERRORS = [
-    ("newton", "auto", "solver='newton'; choose one of auto, gd, nesterov, lbfgs"),
+    ("adam", "auto", "solver='adam'; choose one of auto, newton, lbfgs, nesterov, gd"),
     (None, "auto", "solver=None"),
     ("gd", "fast", "learning_rate='fast'"),
     ("gd", 0.0, "learning_rate=0.0"),
@@ -208,15 +210,15 @@ ERRORS = [
     ("gd", np.inf, "learning_rate=inf"),
     ("gd", None, "learning_rate=None"),
     ("gd", [0.1], "learning_rate=[0.1]"),
-    ("lbfgs", 0.1, "learning_rate: lbfgs finds its own"),
-    ("auto", 0.1, "learning_rate: lbfgs finds its own"),
+    ("lbfgs", 0.1, "learning_rate: only solver='gd' and 'nesterov' take one"),
+    ("auto", 0.1, "learning_rate: only solver='gd' and 'nesterov' take one"),
 ]
 
 
 @pytest.mark.parametrize(("solver", "learning_rate", "fragment"), ERRORS)
-def test_errors_of_make_rule(solver, learning_rate, fragment):
+def test_solver_and_learning_rate_are_checked(solver, learning_rate, fragment):
     with pytest.raises((ValueError, TypeError)) as error:
-        make_rule(solver, learning_rate, lambda: 1.0)
+        check_solver(solver, learning_rate)
     assert fragment in str(error.value)
 
 
@@ -224,7 +226,40 @@ def test_curvature_is_estimated_only_where_it_is_needed():
     def never():
         raise AssertionError("estimated")
 
-    assert make_rule("gd", 0.5, never) == GradientDescent(2.0, False)
-    assert make_rule("nesterov", 0.5, never) == Nesterov(2.0, False)
-    assert make_rule("auto", "auto", never, 0.25) == LBFGS(0.25)
-    assert make_rule("gd", "auto", lambda: 3.0) == GradientDescent(3.0, True)
+    assert fixed_rate_rule("gd", 0.5, never) == GradientDescent(2.0, False)
+    assert fixed_rate_rule("nesterov", 0.5, never) == Nesterov(2.0, False)
+    assert fixed_rate_rule("gd", "auto", lambda: 3.0) == GradientDescent(3.0, True)
+
+
+def test_newtons_metric_ends_a_quadratic_in_one_step():
+    objective, x, H = quadratic(1e4)
+    result = descend(objective, np.zeros(len(x)), LBFGS(metric=lambda _: (inverse(H), 0.25)), tol=1e-8, max_iter=5)
+    assert result.n_iter == 1
+    np.testing.assert_allclose(result.coef, x, rtol=1e-9)
+    assert result.history.passes.tolist() == [1.0, 2.25]  # the metric's cost is counted
+
+
+def test_a_metric_that_misleads_is_asked_again_and_corrected():
+    objective, x, H = quadratic(100)
+    asked = []
+
+    def metric(point):
+        asked.append(point)
+        return (np.eye(len(x)) if len(asked) == 1 else inverse(H)), 1.0
+
+    result = descend(objective, np.zeros(len(x)), LBFGS(metric=metric), tol=1e-8, max_iter=100)
+    assert result.converged
+    assert len(asked) >= 2
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3, 5])
+def test_inverse_damps_directions_without_curvature(rank):
+    A = np.random.default_rng(rank).standard_normal((5, rank))
+    H = A @ A.T
+    values, vectors = np.linalg.eigh(H)
+    M = inverse(H)
+    assert np.isfinite(M).all()
+    np.testing.assert_allclose(M, M.T, rtol=0, atol=1e-12 * np.abs(M).max())
+    curved = vectors[:, 5 - rank :]
+    expected = (curved / values[5 - rank :]) @ curved.T
+    np.testing.assert_allclose(curved @ (curved.T @ M @ curved) @ curved.T, expected, rtol=1e-6, atol=1e-12)

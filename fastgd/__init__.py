@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastgd.estimators import Ridge as Ridge
     from fastgd.fitting import fit as fit
     from fastgd.fitting import minimize as minimize
+    from fastgd.kernels import Huber as Huber
+    from fastgd.kernels import Loss as Loss
     from fastgd.models import FitResult as FitResult
     from fastgd.models import load as load
 
@@ -30,6 +32,8 @@ _ROOMS = {
     "Result": "descent",
     "History": "descent",
     "Status": "descent",
+    "Loss": "kernels",
+    "Huber": "kernels",
     "LinearRegression": "estimators",
     "Ridge": "estimators",
     "LogisticRegression": "estimators",

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastgd import __version__
 from fastgd.models import FitResult, load
+from fastgd.rules import SOLVERS, check_solver
 from fastgd.writing import check_writable
 
 LARGEST = 10
@@ -26,13 +27,22 @@ LARGEST = 10
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; give the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "solver" in options:
+        try:
+            check_solver(options.solver, options.learning_rate)
+        except ValueError as error:
+            parser.error(str(error))
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"fastgd: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("fastgd: interrupted", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,15 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--features", type=_names, help="columns to predict from, a,b,c; default: all others")
     fit.add_argument("--categorical", type=_names, default=[], help="those to take as categories, a,b,c")
     fit.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
-    fit.add_argument("--l2", type=float, default=0.0, help="penalty per squared unit of coefficient; default: 0")
+    fit.add_argument("--l2", type=_at_least(0.0), default=0.0, help="penalty on squared coefficients; default: 0")
     fit.add_argument("--no-intercept", action="store_true", help="fit without an intercept")
     fit.add_argument("--no-standardize", action="store_true", help="descend in the coefficients as they are")
-    fit.add_argument("--solver", choices=("auto", "lbfgs", "gd", "nesterov"), default="auto", help="default: auto")
+    fit.add_argument("--solver", choices=SOLVERS, default="auto", help="default: auto")
     fit.add_argument("--learning-rate", type=_rate, default="auto", help="of gd and nesterov; default: auto")
-    fit.add_argument("--tol", type=float, default=1e-6, help="largest slope at convergence; default: 1e-6")
-    fit.add_argument("--max-iter", type=int, default=1000, help="default: 1000")
-    fit.add_argument("--time-limit", type=float, help="in seconds")
-    fit.add_argument("--threads", type=int, help="default: all cores")
+    fit.add_argument("--tol", type=_at_least(0.0), default=1e-6, help="largest slope at convergence; default: 1e-6")
+    fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="default: 1000")
+    fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
+    fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
     fit.add_argument("--output", help="write the model here, as JSON")
 
     predict = commands.add_parser("predict", help="predict with a fitted model")
@@ -78,11 +88,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names a,b,c")
+    return names
 
 
 def _rate(text: str) -> float | str:
     return text if text == "auto" else float(text)
+
+
+def _at_least(least: float) -> Callable[[str], float]:
+    """Give a parser of finite numbers of least's type that are at least that."""
+
+    def number(text: str) -> float:
+        value = type(least)(text)
+        if not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number of at least {least:g}")
+        return value
+
+    number.__name__ = type(least).__name__  # argparse names it in its message
+    return number
 
 
 def _fit(options: argparse.Namespace) -> int:
@@ -100,7 +126,7 @@ def _fit(options: argparse.Namespace) -> int:
         raise ValueError(f"--features: {options.target} is the target")
     if options.drop_missing:
         read = table.num_rows
-        table = table.drop_null()
+        table = files.drop_missing(table)
         print(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
     files.check_complete(table)
     result = fit(
@@ -130,7 +156,7 @@ def _fit(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from fastgd import files
 
-    check_writable(options.output)
+    files.check_output(options.output)
     model = load(options.model)
     names = None if model.features is None else [feature.name for feature in model.features]
     table = files.read_table(options.data, names)
@@ -151,9 +177,9 @@ def _demo(options: argparse.Namespace) -> int:
     from fastgd import demo, files, plots
     from fastgd.fitting import fit
 
-    for path in (options.plot, options.export):
-        if path:
-            check_writable(path)
+    plots.check_output(options.plot)
+    if options.export:
+        files.check_output(options.export)
     data = demo.flights()
     print(
         f"{len(data.late):,} flights from New York in 2013 that arrived ({data.without_arrival:,} others never did)."

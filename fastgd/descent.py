@@ -61,7 +61,7 @@ class Status(enum.Enum):
     TIME_LIMIT = "Stopped at time_limit before reaching tol: raise time_limit, or choose a larger tol."
     STOPPED = "Stopped by the callback."
     INTERRUPTED = "Interrupted: the best point so far is returned; continue with start=result."
-    DIVERGED = "Diverged: the loss grew step after step; choose a smaller learning rate, or learning_rate='auto'."
+    DIVERGED = "Diverged: the loss grew step after step; choose a smaller learning rate, or solver='lbfgs'."
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
 
@@ -119,7 +119,9 @@ class History:
     @classmethod
     def from_rows(cls, rows: list[Row]) -> Self:
         """Put rows into arrays."""
-        return cls(*(np.array(column) for column in zip(*rows, strict=True)))
+        dtypes = {"iteration": np.int64, "accepted": np.bool_}
+        columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
+        return cls(**{name: np.array(column, dtypes.get(name, np.float64)) for name, column in columns.items()})
 
     def __len__(self) -> int:
         """Give the number of evaluations."""
@@ -310,6 +312,8 @@ def _exhausted(rows: list[Row]) -> bool:
     """Whether, for long, the loss moved by rounding alone and no gradient was smaller than all before."""
     patience = max(_PATIENCE, len(rows) // 2)
     if len(rows) <= patience or abs(rows[-1].actual_decrease) > _rounding(rows[-1]):
+        return False
+    if len(rows) % 10:  # looking at all rows at every tenth will do
         return False
     recent, earlier = rows[-patience:], rows[:-patience]
     if any(abs(row.actual_decrease) > _rounding(row) for row in recent):

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd.fitting import check_number, fit
+from fastgd.kernels import max_threads
 from fastgd.models import FitResult
-from fastgd.sources import Floats
+from fastgd.sources import Floats, check_vector
 
 try:
+    from joblib import effective_n_jobs
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.utils.multiclass import check_classification_targets
@@ -46,6 +48,8 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     def _fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, loss: str) -> FitResult:
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite=False)
         y = column_or_1d(y, warn=True)
+        if sample_weight is not None:
+            sample_weight = check_vector("sample_weight", sample_weight, X.shape[0])
         total_weight = float(X.shape[0] if sample_weight is None else np.sum(sample_weight))
         result = fit(
             X,
@@ -61,7 +65,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             max_iter=self.max_iter,
             time_limit=self.time_limit,
             rng=self.random_state,
-            n_threads=None if self.n_jobs == -1 else self.n_jobs,
+            n_threads=None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), max_threads()),
         )
         if not result.converged:
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
@@ -76,8 +80,22 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         return self.result_.decision_function(X)
 
 
+class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
+    """Least squares, with whatever penalty a subclass has."""
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to X (n, d) and y (n,), weighted by ``sample_weight`` (n,)."""
+        result = self._fit(X, y, sample_weight, "squared")
+        self.coef_, self.intercept_, self.n_iter_ = result.coef, result.intercept, result.n_iter
+        return self
+
+    def predict(self, X: Any) -> Floats:
+        """Predict y for X (n, d)."""
+        return self._margins(X)
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
-class LinearRegression(RegressorMixin, _LinearModel):  # type: ignore[misc]
+class LinearRegression(_Regressor):
     """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
     Parameters
@@ -89,7 +107,7 @@ class LinearRegression(RegressorMixin, _LinearModel):  # type: ignore[misc]
     random_state : int, Generator, RandomState or None
         `fastgd.fit`'s ``rng``.
     n_jobs : int or None
-        The number of threads; None and -1 are all that numba has.
+        The number of threads, at most numba's; negative numbers count back from all, None and -1 are all.
 
     Attributes
     ----------
@@ -103,19 +121,9 @@ class LinearRegression(RegressorMixin, _LinearModel):  # type: ignore[misc]
         What `fastgd.fit` returned.
     """
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,), weighted by ``sample_weight`` (n,)."""
-        result = self._fit(X, y, sample_weight, "squared")
-        self.coef_, self.intercept_, self.n_iter_ = result.coef, result.intercept, result.n_iter
-        return self
-
-    def predict(self, X: Any) -> Floats:
-        """Predict y for X (n, d)."""
-        return self._margins(X)
-
 
 @dataclass(eq=False, repr=False)
-class Ridge(LinearRegression):
+class Ridge(_Regressor):
     """Ridge regression: minimises ``Σ s (y − Xβ − b)² + alpha ‖β‖²``, as scikit-learn's Ridge does.
 
     Parameters
@@ -160,6 +168,12 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         self.coef_, self.intercept_ = result.coef[None, :], np.array([result.intercept])
         self.classes_, self.n_iter_ = result.classes, np.array([result.n_iter])
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that there are two classes, not more."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
 
     def decision_function(self, X: Any) -> Floats:
         """Compute the log-odds of ``classes_[1]`` for X (n, d)."""

@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 try:
     import pyarrow as pa
     from pyarrow import csv, parquet
 except ImportError:
     raise ImportError("reading and writing files needs pyarrow: pip install 'fastgd[cli]'") from None
 
-from fastgd.writing import replacing
+from fastgd.writing import check_writable, replacing
 
 
 def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -43,41 +46,67 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
         else:
             with csv.open_csv(file) as reader:
                 names = reader.schema.names
-        _check_names(file, names, columns)
+        problem = _find_problem(names, columns)
+        if problem:
+            raise ValueError(problem)
         if is_parquet:
-            return parquet.read_table(file, columns=columns)
-        return csv.read_csv(file, convert_options=csv.ConvertOptions(include_columns=columns or []))
-    except pa.ArrowException as error:
+            table = parquet.read_table(file, columns=columns)
+        else:
+            options = csv.ConvertOptions(include_columns=columns or [], strings_can_be_null=True)
+            table = csv.read_csv(file, convert_options=options)
+    except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"{file}: {error}") from None
+    if not table.num_rows:
+        raise ValueError(f"{file}: no rows")
+    return table
+
+
+def drop_missing(table: pa.Table) -> pa.Table:
+    """Leave out the rows in which some column has no value, or NaN."""
+    return table.filter(pa.array(~np.any([_missing(column) for column in table], axis=0)))
 
 
 def check_complete(table: pa.Table) -> None:
     """Refuse missing values with a ValueError that names the columns and counts."""
-    counts = {name: table[name].null_count for name in table.column_names}
+    counts = {name: int(_missing(table[name]).sum()) for name in table.column_names}
     missing = [f"{name} ({count})" for name, count in counts.items() if count]
     if missing:
         raise ValueError(f"missing values in columns: {', '.join(missing)}; fill them in, or use --drop-missing")
 
 
+def _missing(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.asarray(column.is_null(nan_is_null=True))
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Find out before long work whether `write_table` could write there."""
+    check_writable(path)
+    _is_parquet(Path(path), packed=False)
+
+
 def write_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> None:
     """Write columns as CSV or Parquet, by the suffix; the file appears whole or not at all."""
     file = Path(path)
-    write = parquet.write_table if _is_parquet(file) else csv.write_csv
+    write = parquet.write_table if _is_parquet(file, packed=False) else csv.write_csv
     with replacing(file) as temporary:
         write(pa.table(dict(columns)), temporary)
 
 
-def _is_parquet(file: Path) -> bool:
-    """Tell Parquet from CSV by the suffix; a ValueError for anything else."""
-    suffixes = [suffix.lower() for suffix in file.suffixes]
-    if suffixes[-1:] == [".parquet"]:
+def _is_parquet(file: Path, *, packed: bool = True) -> bool:
+    """Tell Parquet from CSV by the suffix; a ValueError for anything else, also packed CSV where it is not possible."""
+    name = file.name.lower()
+    if name.endswith(".parquet"):
         return True
-    if ".csv" in suffixes[-2:]:
+    if name.endswith(".csv") or (packed and ".csv." in name):
         return False
     raise ValueError(f"{file}: a name ending in .csv or .parquet is needed")
 
 
-def _check_names(file: Path, names: Sequence[str], columns: Sequence[str] | None) -> None:
+def _find_problem(names: Sequence[str], columns: Sequence[str] | None) -> str | None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        return f"several columns of the same name: {', '.join(twice)}"
     missing = [name for name in columns or [] if name not in names]
     if missing:
-        raise ValueError(f"{file} has no column {', '.join(missing)}; it has {', '.join(names)}")
+        return f"has no column {', '.join(missing)}; it has {', '.join(names)}"
+    return None

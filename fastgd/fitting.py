@@ -15,7 +15,17 @@ from fastgd.descent import Evaluation, Floats, Result, Row, Rule, descend
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
-from fastgd.sources import InMemory, Matrix, as_array, as_matrix, check_finite, check_vector, coef_names
+from fastgd.sources import (
+    Feature,
+    InMemory,
+    Matrix,
+    as_array,
+    as_matrix,
+    check_finite,
+    check_vector,
+    coef_names,
+    is_missing,
+)
 from fastgd.subsampling import prepare
 
 LIPSCHITZ_EVALUATIONS = 20
@@ -37,7 +47,7 @@ def fit(
     tol: float = 1e-6,
     max_iter: int = 1000,
     time_limit: float | None = None,
-    start: ArrayLike | Result | str | None = None,
+    start: ArrayLike | FitResult | str | None = None,
     rng: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     callback: Callable[[Row], object] | None = None,
@@ -58,7 +68,7 @@ def fit(
         The targets: numbers, or for a loss that classifies two labels of any kind; the one that sorts last is coded 1.
     loss : {"squared", "logistic", ...} or Loss
         ``L = (y − z)²``; or ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with ``h(z) = 1/(1 + e^(−z))``; or another
-        name in `fastgd.kernels.LOSSES`; or an instance of a `fastgd.kernels.Loss`.
+        name in `fastgd.kernels.LOSSES`; or an instance of a `fastgd.Loss`.
     l2 : float
         The penalty, at least 0. The intercept is never penalised. scikit-learn's ``Ridge(alpha)`` is
         ``l2 = 2 alpha / Σs`` and its ``LogisticRegression(C)`` is ``l2 = 1 / (C Σs)``.
@@ -124,6 +134,7 @@ def fit(
     _check_descent(tol, max_iter, time_limit, callback)
     if n_threads is not None:
         _check_whole("n_threads", n_threads, 1)
+        n_threads = int(n_threads)
         if n_threads > kernels.max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {kernels.max_threads()} (NUMBA_NUM_THREADS) are possible")
     check_solver(solver, learning_rate)
@@ -133,14 +144,13 @@ def fit(
     statistics = moments(source, pivot_row, about_mean=intercept, n_threads=n_threads)
     _check_moments(statistics, matrix)
     objective = Objective(source, chosen, float(l2), statistics, intercept, standardize, n_threads)
-    origin = _start(start, objective, generator, classes)
+    origin = _start(start, objective, generator, classes, matrix.features)
     passes = 1.0  # the statistics
 
     def lipschitz() -> float:
         nonlocal passes
-        size = min(n, max(1000, 10 * d))
-        sample = objective.on_rows(np.sort(generator.choice(n, size, replace=False))) if size < n else objective
-        passes += LIPSCHITZ_EVALUATIONS * size / n
+        sample = objective.on_sample(max(1000, 10 * d), generator)
+        passes += LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / n
         zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
         return estimate_lipschitz(sample, zero, generator, LIPSCHITZ_EVALUATIONS)
 
@@ -256,7 +266,7 @@ def minimize(
 
     def checked(x: Floats) -> Evaluation:
         value, gradient, *cost = objective(x)
-        gradient = np.asarray(gradient, dtype=np.float64)
+        gradient = np.array(gradient, dtype=np.float64)  # a copy: the caller may reuse it
         if gradient.shape != point.shape:
             raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {point.shape}")
         return Evaluation(float(value), gradient, *cost)
@@ -294,7 +304,9 @@ def _choose_loss(loss: str | kernels.Loss) -> kernels.Loss:
             raise ValueError(f"loss={loss!r}; choose one of {', '.join(kernels.LOSSES)}, or give a Loss object")
         return kernels.LOSSES[loss]()
     if not isinstance(loss, kernels.Loss):
-        raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.kernels.Loss is needed")
+        raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.Loss is needed")
+    for name, value in loss._asdict().items():
+        check_number(f"loss: {name}", value, np.finfo(np.float64).tiny)
     return loss
 
 
@@ -305,15 +317,18 @@ def _targets(y: ArrayLike, n: int, loss: kernels.Loss) -> tuple[NDArray[Any], ND
     labels = as_array("y", y)
     if labels.shape != (n,):
         raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
-    if labels.dtype.kind == "T" or (labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels)):
-        labels = labels.astype(object).astype(str)
+    if labels.dtype.kind in "OT":
+        missing = is_missing(labels)
+        if missing.any():
+            raise ValueError(f"y has no label in row {int(np.argmax(missing))}; fill it in or drop the row")
+        labels = np.array(labels.tolist())
     if labels.dtype.kind in "biuf":
         check_vector("y", labels, n)
         low, high = labels.min(), labels.max()
         coded = labels == high
         if not bool(np.all(coded | (labels == low))) or low == high:
             _refuse_labels(np.unique(labels))
-        return coded, np.array([low, high], labels.dtype)
+        return coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
     if labels.dtype.kind != "U":
         raise ValueError(f"y has dtype {labels.dtype}; two labels, numbers or text, are needed")
     classes, coded = np.unique(labels, return_inverse=True)
@@ -398,9 +413,12 @@ def _check_moments(statistics: Moments, matrix: Matrix) -> None:
         check_finite(matrix)
         column = int(np.argmin(finite))
         name = coef_names(matrix.features, matrix.shape[1])[column]
-        raise ValueError(f"X: the values of column {column} ({name}) are so large that squares overflow; rescale it")
+        raise ValueError(
+            f"X: the values of column {column} ({name}) are so large or so close "
+            "that squares overflow or underflow; rescale it"
+        )
     if not np.isfinite(statistics.y_spread):
-        raise ValueError("y: values are so large that their squares overflow; rescale it")
+        raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
 
 
 def _start(
@@ -408,6 +426,7 @@ def _start(
     objective: Objective,
     rng: np.random.Generator,
     classes: NDArray[Any] | None,
+    features: tuple[Feature, ...] | None,
 ) -> Floats:
     """Give the point where the descent begins."""
     d = objective.source.shape[1]
@@ -417,7 +436,11 @@ def _start(
         if start != "random":
             raise ValueError(f"start={start!r}; an array, an earlier result, 'random' or None is needed")
         return rng.standard_normal(objective.size)
+    if isinstance(start, Result) and not isinstance(start, FitResult):
+        raise TypeError("start is the result of minimize; the result of a fit, or an array, is needed")
     if isinstance(start, FitResult):
+        if features is not None and start.features is not None and features != start.features:
+            raise ValueError("start was fitted on other columns or levels than X has, or in another order")
         if len(start.coef) != d:
             raise ValueError(f"start has {len(start.coef)} coefficients; X has {d} features")
         if (start.classes is None) != (classes is None):

@@ -1,7 +1,7 @@
 """The compiled core: per-sample losses, and the passes that add them up.
 
 Every function compiled by numba is in this file, because numba stamps a cached kernel with the file it stands in:
-a helper kept elsewhere could be edited without the cache noticing.
+a helper kept elsewhere could be edited without the cache noticing. So kernels for a user's own loss are not cached.
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
@@ -14,6 +14,7 @@ may be reordered (`_SUMS`) stores nothing while it adds up, and a loop that stor
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -31,8 +32,8 @@ _SUMS = {"contract", "reassoc", "nsz"}  # "fast" would also drop the meaning of 
 _EXACT = {"contract"}
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile at first call, cached on disk where some folder can be written, otherwise in memory.
+def _compiled(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile at first call; with ``cache``, keep it on disk if some folder can be written.
 
     Division follows NumPy's error model: Python's check for zero would keep loops from being vectorised.
     """
@@ -40,7 +41,7 @@ def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
-            return njit(cache=True, **options)(function)
+            return njit(cache=cache, **options)(function)
         except RuntimeError:  # numba's "no locator available": a read-only installation without a home folder
             return njit(**options)(function)
 
@@ -98,7 +99,7 @@ def _log1p(e):
 
 
 class Loss:
-    """A loss and its parameters; a subclass of a NamedTuple of parameters and of this, in `LOSSES` by its name.
+    """A loss and its parameters; a subclass of a NamedTuple of positive parameters and of this, in `LOSSES` by name.
 
     ``at(loss, y, z)`` is compiled by numba and gives the value L(y, z) and the slope ∂L/∂z at one sample with target
     y and margin z. Written without branches and calls (``max``, ``abs``, ``a if b else c`` are fine), it vectorises.
@@ -109,6 +110,10 @@ class Loss:
     curvature_bound: ClassVar[float]
     """The largest ∂²L/∂z² there is; descent scales its coordinates by it."""
     _asdict: Callable[[], dict[str, Any]]
+
+    def unit(self, spread: float) -> float:
+        """Give the unit that slopes are judged in, for targets of this spread."""
+        return 1.0 if self.classifies else spread
 
     @staticmethod
     def at(loss: Any, y: Any, z: Any) -> Any:
@@ -165,6 +170,10 @@ class Huber(_Threshold, Loss):
         residual = z - y
         clipped = min(max(residual, -loss.delta), loss.delta)
         return clipped * (2.0 * residual - clipped), 2.0 * clipped
+
+    def unit(self, spread: float) -> float:
+        """Give delta at most: the spread of wild targets says nothing about slopes."""
+        return min(spread, self.delta)
 
 
 LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic, "huber": Huber}
@@ -282,7 +291,7 @@ def _moments_block(X, y, weight, pivot, y_pivot, first, last, partial):
     partial[2] = y_second
 
 
-@_compiled(fastmath=_EXACT)
+@_compiled(cache=True, fastmath=_EXACT)
 def _curvatures(X, y, weight, coef, intercept, loss, width, slope, curvature):
     """Write the weighted curvatures of all rows, by central differences of slopes over ±width."""
     for start in range(0, X.shape[0], slope.size):
@@ -299,7 +308,7 @@ def _curvatures(X, y, weight, coef, intercept, loss, width, slope, curvature):
 # --- Passes: a parallel one and its serial twin -----------------------------------------------------------------------
 
 
-@_compiled(fastmath=_EXACT, parallel=True)
+@_compiled(cache=True, fastmath=_EXACT, parallel=True)
 def _loss_parallel(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
     for b in prange(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
@@ -307,7 +316,7 @@ def _loss_parallel(X, y, weight, coef, intercept, loss, block_rows, scratch, par
         _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, value, slope, partial[b])
 
 
-@_compiled(fastmath=_EXACT)
+@_compiled(cache=True, fastmath=_EXACT)
 def _loss_serial(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
     for b in range(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
@@ -315,21 +324,21 @@ def _loss_serial(X, y, weight, coef, intercept, loss, block_rows, scratch, parti
         _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, value, slope, partial[b])
 
 
-@_compiled(fastmath=_EXACT, parallel=True)
+@_compiled(cache=True, fastmath=_EXACT, parallel=True)
 def _moments_parallel(X, y, weight, pivot, y_pivot, block_rows, partial):
     for b in prange(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
         _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, partial[b])
 
 
-@_compiled(fastmath=_EXACT)
+@_compiled(cache=True, fastmath=_EXACT)
 def _moments_serial(X, y, weight, pivot, y_pivot, block_rows, partial):
     for b in range(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
         _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, partial[b])
 
 
-@_compiled(parallel=True)
+@_compiled(cache=True, parallel=True)
 def _read_parallel(words, partial):
     length = -(-words.size // partial.size)
     for b in prange(partial.size):
@@ -403,6 +412,16 @@ def _launch(parallel: Any, serial: Any, elements: int, n_threads: int | None, ar
         _parallel_pass.release()
 
 
+def _for(loss: Loss, kernel: Any) -> Any:
+    """Give a kernel that may be compiled for a loss: one without a cache if the loss is not of this file."""
+    return kernel if type(loss).__module__ == __name__ else _uncached(kernel)
+
+
+@functools.cache
+def _uncached(kernel: Any) -> Any:
+    return njit(**kernel.targetoptions)(kernel.py_func)
+
+
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     """Give a read-only view: numba compiles a kernel for each kind of writability, and none of ours writes to data."""
     view = array.view()
@@ -437,7 +456,7 @@ def loss_sums(
     partial = np.zeros((-(-n // block_rows), 2 + d))
     scratch = np.empty((len(partial), 2, cached_rows))
     arguments = (*map(_frozen, tile), coef, intercept, loss, block_rows, scratch, partial)
-    _launch(_loss_parallel, _loss_serial, tile.X.size, n_threads, arguments)
+    _launch(_for(loss, _loss_parallel), _for(loss, _loss_serial), tile.X.size, n_threads, arguments)
     return partial
 
 
@@ -459,7 +478,7 @@ def moment_sums(tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_th
 def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: float) -> Floats:
     """Give ``s L''`` for each row of a tile, (n,), from slopes at margins ``width`` above and below."""
     curvature = np.empty(len(tile.y))
-    _curvatures(*map(_frozen, tile), coef, intercept, loss, width, np.empty(64), curvature)
+    _for(loss, _curvatures)(*map(_frozen, tile), coef, intercept, loss, width, np.empty(64), curvature)
     return curvature
 
 
@@ -467,5 +486,6 @@ def read(X: Floats) -> int:
     """Merely read a contiguous array, as 8-byte words and with all threads: what a pass is measured against."""
     words = X.reshape(-1).view(np.int64)
     partial = np.zeros(64, dtype=np.int64)
-    _read_parallel(words, partial)
+    with _parallel_pass:
+        _read_parallel(words, partial)
     return int(partial.sum())

@@ -149,10 +149,13 @@ class FitResult(Result):
             "status": self.status.name,
             "message": self.message,
             "settings": self.settings,
-            "history": {field.name: getattr(self.history, field.name).tolist() for field in fields(History)},
+            "history": {
+                field.name: [_to_json(value) for value in getattr(self.history, field.name).tolist()]
+                for field in fields(History)
+            },
         }
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
 
 
 def load(path: str | os.PathLike[str]) -> FitResult:
@@ -201,9 +204,9 @@ def _from_document(document: dict[str, Any]) -> FitResult:
     if not isinstance(settings, dict) or not isinstance(settings["loss"]["name"], str):
         raise ValueError("settings must name the loss")
     history = document["history"]
-    rows = [Row(*values) for values in zip(*(history[name] for name in Row._fields), strict=True)]
-    if not rows or not all(isinstance(value, (bool, int, float)) for row in rows for value in row):
-        raise ValueError("the history must have a row of numbers for every evaluation")
+    rows = [Row(*values) for values in zip(*([float(v) for v in history[name]] for name in Row._fields), strict=True)]
+    if not rows:
+        raise ValueError("the history is empty")
     return FitResult(
         coef=coef,
         loss=float(document["loss"]),
@@ -218,6 +221,11 @@ def _from_document(document: dict[str, Any]) -> FitResult:
         settings=settings,
         version=str(document["version"]),
     )
+
+
+def _to_json(number: float) -> float | str:
+    """Give what JSON can hold: infinity and NaN, in rows of rejected points, as text that `float` reads."""
+    return number if np.isfinite(number) else str(number)
 
 
 def _feature(entry: dict[str, Any]) -> Feature:

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastgd import kernels
 from fastgd.descent import Evaluation
@@ -49,7 +48,7 @@ def moments(source: Source, pivot_row: int, *, about_mean: bool, n_threads: int 
     Returns
     -------
     Moments
-        Not finite where a feature is not, or where its squares overflow.
+        Not finite where a feature is not, or where its squares overflow or underflow.
     """
     pivot = source.rows(np.array([pivot_row]))
     p, y_p = np.empty(0), 0.0
@@ -71,6 +70,7 @@ def moments(source: Source, pivot_row: int, *, about_mean: bool, n_threads: int 
     with np.errstate(over="ignore", invalid="ignore"):
         first = np.append(sums[1], sums[3 : 3 + d]) / total
         second = np.append(sums[2], sums[3 + d :]) / total
+        second[(second == 0.0) & (first != 0.0)] = np.nan  # squares underflow
         mean = pivots + first
         variance = np.maximum(second - first * first, 0.0)
         spread = np.sqrt(variance) if about_mean else np.hypot(mean, np.sqrt(variance))
@@ -131,10 +131,8 @@ class Objective:
 
     @property
     def unit(self) -> float:
-        """The unit of a slope: the spread of y for losses in y's unit, 1 for classes."""
-        if self.loss.classifies:
-            return 1.0
-        return self.moments.y_spread or abs(self.moments.y_mean) or 1.0
+        """The unit of a slope: for most losses the spread of y, 1 for classes."""
+        return self.loss.unit(self.moments.y_spread or abs(self.moments.y_mean) or 1.0)
 
     @property
     def largest_diagonal(self) -> float:
@@ -176,7 +174,8 @@ class Objective:
         raw = gradient[:d] * np.where(np.isfinite(self.scale), self.scale, 0.0)
         if self.intercept:
             raw = raw - (self.moments.mean - self.mean) * gradient[-1]
-        spread = self.moments.spread
+        # A constant feature has no spread, but a penalty that its coefficient can be too large for.
+        spread = np.where(self.moments.spread > 0.0, self.moments.spread, np.sqrt(self.l2 / self.loss.curvature_bound))
         slopes = np.divide(raw, spread, out=np.zeros(d), where=spread > 0.0)
         return float(np.max(np.abs(np.append(slopes, gradient[d:])), initial=0.0)) / self.unit
 
@@ -206,9 +205,9 @@ class Objective:
         hessian[np.arange(d), np.arange(d)] += self.l2 / self.scale**2
         return hessian
 
-    def on_rows(self, rows: NDArray[np.intp]) -> Objective:
-        """Give the same objective, in the same coordinates, over some of the rows only."""
-        source = self.source.rows(rows)
+    def on_sample(self, size: int, rng: np.random.Generator) -> Objective:
+        """Give the same objective, in the same coordinates, over rows drawn at random."""
+        source = self.source.sample(size, rng)
         # Only the total weight changes: coordinates and units must stay those of the whole.
         total = float(source.fold(lambda tile, _: _weight_sum(tile))[0])
         return replace(self, source=source, moments=self.moments._replace(total_weight=total))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 try:
@@ -11,7 +12,7 @@ except ImportError:
     raise ImportError("pictures need matplotlib: pip install 'fastgd[plot]'") from None
 
 from fastgd.descent import History
-from fastgd.writing import replacing
+from fastgd.writing import check_writable, replacing
 
 
 def history(record: History, title: str = "Descent") -> Figure:
@@ -34,7 +35,18 @@ def history(record: History, title: str = "Descent") -> Figure:
     return figure
 
 
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Find out before long work whether `save` could write there."""
+    check_writable(path)
+    if Path(path).suffix.lower() not in FORMATS:
+        raise ValueError(f"{path}: a name ending in one of {', '.join(FORMATS)} is needed")
+
+
 def save(figure: Figure, path: str | os.PathLike[str], **options: Any) -> None:
     """Write a figure as PNG, SVG or PDF, by the suffix; the file appears whole or not at all."""
+    check_output(path)
     with replacing(path) as temporary:
         figure.savefig(temporary, **options)

@@ -116,7 +116,8 @@ def _raised(trail: _Trail, coef: Floats, gradient: Floats) -> float:
     squared = float(move @ move)
     if squared == 0.0:
         return trail.lipschitz
-    return max(trail.lipschitz, float(move @ (gradient - trail.gradient)) / squared)
+    curvature = float(move @ (gradient - trail.gradient)) / squared
+    return curvature if curvature > trail.lipschitz else trail.lipschitz
 
 
 # Relative noise that a value may have: far above the rounding unit where margins are differences of large terms.

@@ -70,6 +70,9 @@ class Source(Protocol):
     def rows(self, rows: NDArray[np.intp]) -> Source:
         """Give some of the samples, by their row numbers in ascending order."""
 
+    def sample(self, size: int, rng: np.random.Generator) -> Source:
+        """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
+
 
 class Array:
     """A two-dimensional NumPy array of numbers: any order, strides and real dtype."""
@@ -181,6 +184,23 @@ class InMemory:
         matrix: Matrix = self.matrix.take(rows) if few else Subset(self.matrix, rows)
         return InMemory(matrix, self.y[rows], self.weight[rows] if self.weight.size else None)
 
+    def sample(self, size: int, rng: np.random.Generator) -> InMemory:
+        """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
+        rows = np.flatnonzero(self.weight) if self.weight.size else None
+        n = self.shape[0] if rows is None else len(rows)
+        if size >= n:
+            return self if rows is None else self.rows(rows)
+        drawn = stratified_rows(n, size, rng)
+        return self.rows(drawn if rows is None else rows[drawn])
+
+
+def stratified_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw one row at random from each of ``size`` equal stretches of n rows: without repetition, in order, in O(size).
+
+    A sorted file is sampled evenly along its order.
+    """
+    return ((np.arange(size) + rng.random(size)) * (n / size)).astype(np.intp)
+
 
 def rows_per_block(d: int, dtype: np.dtype[Any]) -> int:
     """Rows of a block: about `BLOCK_BYTES` of X, a multiple of 64 rows, the same wherever the samples live."""
@@ -221,6 +241,8 @@ def as_matrix(X: Any, categorical: Sequence[str] = (), features: Sequence[Featur
     """
     if not isinstance(categorical, (list, tuple)) or not all(isinstance(name, str) for name in categorical):
         raise TypeError(f"categorical={categorical!r}; a list of column names is needed")
+    if hasattr(X, "collect_schema") and hasattr(X, "collect"):
+        raise ValueError("X is a lazy table; give X.collect()")
     names = _column_names(X)
     if names is None:
         if categorical:
@@ -270,6 +292,13 @@ def as_array(name: str, values: Any) -> NDArray[Any]:
         raise ValueError(f"{name}: {error}") from None
 
 
+def is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark None, NaN and NA, (n,)."""
+    if array.dtype.kind == "O":
+        return np.fromiter((value is None or str(value) in ("nan", "<NA>", "NaT") for value in array), bool, len(array))
+    return np.asarray(array != array)
+
+
 def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     """Check a vector with one finite number per row of X, in its own real dtype, without a copy where it is one.
 
@@ -307,8 +336,9 @@ def _column_names(X: Any) -> list[str] | None:
         names = list(X.columns)
     else:
         return None
-    if len(set(names)) < len(names):
-        twice = sorted({str(name) for name in names if names.count(name) > 1})
+    texts = [str(name) for name in names]
+    if len(set(texts)) < len(texts):
+        twice = sorted({text for text in texts if texts.count(text) > 1})
         raise ValueError(f"X has several columns of the same name: {', '.join(twice)}")
     return names
 
@@ -349,17 +379,18 @@ def _check_numeric(features: Sequence[Feature], arrays: Sequence[NDArray[Any]]) 
 def _encode(feature: Feature, array: NDArray[Any]) -> Column:
     """Replace values by the numbers of their levels: the feature's, or if it has none yet, all that occur, sorted."""
     name, levels = feature
-    if array.dtype.kind == "O":
-        text = np.fromiter((isinstance(value, str) for value in array), bool, len(array))
-    else:
-        text = array == array
-    if not text.all():
-        count = int(np.sum(~text))
-        raise ValueError(f"X: column {name} has {count} missing values; fill them in or drop the rows")
-    values, codes = np.unique(
-        array.astype(object).astype(str) if array.dtype.kind in "OT" else array, return_inverse=True
-    )
+    missing = is_missing(array)
+    if missing.any():
+        raise ValueError(
+            f"X: column {name} has {int(missing.sum())} missing values, the first in row {int(np.argmax(missing))}; "
+            "fill them in or drop the rows"
+        )
+    texts = array.astype(object).astype(str) if array.dtype.kind in "OT" else array
+    values, codes = np.unique(texts, return_inverse=True)
     found = tuple(map(str, values.tolist()))
+    if all(level.isdecimal() for level in found):  # the same order whether a file has them as text or as numbers
+        order = sorted(range(len(found)), key=lambda code: int(found[code]))
+        found, codes = tuple(found[code] for code in order), np.argsort(order)[codes]
     if not levels:
         return Column(Feature(name, found), codes)
     unseen = [level for level in found if level not in levels]

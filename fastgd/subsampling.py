@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastgd.descent import Floats, descend
 from fastgd.objective import Objective
@@ -50,11 +49,11 @@ def prepare(objective: Objective, point: Floats, rng: np.random.Generator, *, wa
     if 2 * many > n:  # a sub-sample would save little: Newton's method on all rows
         return Preparation(point, _metric_of(objective, n), 0.0)
     passes = 0.0
-    sample = objective.on_rows(stratified_rows(n, many, rng))
+    sample = objective.on_sample(many, rng)
     if warm_start:
         stages = [sample]
         if 2 * few <= many:
-            stages.insert(0, objective.on_rows(stratified_rows(n, few, rng)))
+            stages.insert(0, objective.on_sample(few, rng))
         for stage in stages:
             rows = stage.source.shape[0]
             walk = descend(
@@ -68,14 +67,6 @@ def prepare(objective: Objective, point: Floats, rng: np.random.Generator, *, wa
             point = walk.coef
             passes += float(walk.history.passes[-1]) * rows / n
     return Preparation(point, _metric_of(sample, n), passes)
-
-
-def stratified_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Draw one row at random from each of ``size`` equal stretches of n rows: without repetition, in order, in O(size).
-
-    A sorted file is sampled evenly along its order.
-    """
-    return ((np.arange(size) + rng.random(size)) * (n / size)).astype(np.intp)
 
 
 def _metric_of(objective: Objective, n: int) -> LBFGS:

@@ -18,9 +18,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     OSError
         If the folder does not exist or cannot be written, before anything else is done.
     """
-    target = Path(path)
+    check_writable(path)
+    target = Path(path).resolve()  # a link stays, and what it points to is replaced
+    if target.exists() and not target.is_file():  # a device or a pipe cannot be replaced
+        yield target
+        return
     temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
-    check_writable(target)
     try:
         yield temporary
         os.replace(temporary, target)

@@ -6,8 +6,7 @@ import pytest
 import fastgd
 from fastgd import kernels
 from fastgd.objective import Objective, moments
-from fastgd.sources import InMemory, as_matrix
-from fastgd.subsampling import stratified_rows
+from fastgd.sources import InMemory, as_matrix, stratified_rows
 
 
 def problem(n, d, loss, seed=0):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -176,3 +177,62 @@ def test_the_command_is_installed_and_models_hold_only_data(flights, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(model.read_text())["status"] == "CONVERGED"
+
+
+def test_text_without_value_is_missing_in_every_format(tmp_path, capsys):
+    (tmp_path / "data.csv").write_text("c,y\nAA,1\nUA,2\n,3\nAA,4\n")
+    parquet.write_table(pa.table({"c": ["AA", "UA", None, "AA"], "y": [1, 2, 3, 4]}), tmp_path / "null.parquet")
+    parquet.write_table(pa.table({"c": [1.0, 2.0, float("nan"), 1.0], "y": [1, 2, 3, 4]}), tmp_path / "nan.parquet")
+    for name in ("data.csv", "null.parquet", "nan.parquet"):
+        arguments = ["fit", str(tmp_path / name), "--target", "y", "--categorical", "c"]
+        assert main(arguments) == 1
+        assert "c (1)" in capsys.readouterr().err
+        assert main([*arguments, "--drop-missing"]) == 0
+        assert "left out 1 of 4 rows" in capsys.readouterr().out
+
+
+def test_levels_are_in_the_same_order_from_every_format(tmp_path):
+    levels = ["10", "2", "30"] * 20
+    y = [4.07, 2.07, 1.0] * 20
+    csv.write_csv(pa.table({"c": [int(level) for level in levels], "y": y}), tmp_path / "data.csv")
+    parquet.write_table(pa.table({"c": levels, "y": y}), tmp_path / "data.parquet")
+    for suffix in ("csv", "parquet"):
+        arguments = ["fit", str(tmp_path / f"data.{suffix}"), "--target", "y", "--categorical", "c"]
+        assert main([*arguments, "--output", str(tmp_path / f"{suffix}.json")]) == 0
+    first, second = load(tmp_path / "csv.json"), load(tmp_path / "parquet.json")
+    assert first.features[0].levels == second.features[0].levels == ("2", "10", "30")
+    assert (first.coef == second.coef).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "fragment"),
+    [(b"a,a,y\n1,2,3\n", "several columns of the same name: a"), (b"a,y\n", "no rows"), (b"\xe9,y\n1,2\n", "data.csv")],
+)
+def test_odd_files_are_refused_by_name(tmp_path, content, fragment, capsys):
+    (tmp_path / "data.csv").write_bytes(content)
+    assert main(["fit", str(tmp_path / "data.csv"), "--target", "y"]) == 1
+    printed = capsys.readouterr().err
+    assert fragment in printed
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "options", [["--l2", "-1"], ["--features", ","], ["--learning-rate", "0.1"], ["--threads", "0"], ["--tol", "nan"]]
+)
+def test_options_out_of_range_are_usage_errors(options, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "data.csv", "--target", "y", *options])
+    assert caught.value.code == 2
+    assert "fastgd" in capsys.readouterr().err
+
+
+def test_output_through_links_and_pipes(flights, tmp_path, capsys):
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    assert main([*fit_arguments(flights, "parquet", tmp_path / "link.json")]) == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert load(tmp_path / "real.json").converged
+    assert main(["predict", str(tmp_path / "real.json"), str(flights / "flights.csv"), "--output", "x.csv.gz"]) == 1
+    assert ".csv or .parquet" in capsys.readouterr().err
+    assert main([*fit_arguments(flights, "parquet", "/dev/null")]) == 0
+    assert not Path("/dev/null").is_file()

@@ -50,7 +50,7 @@ PAIRS = [
 def test_coefficients_are_scikit_learns(ours, theirs, load, weighted):
     X, y = load()
     weight = np.random.default_rng(0).integers(0, 4, len(y)) if weighted else None
-    ours = clone(ours).set_params(tol=1e-11, max_iter=5000).fit(X, y, sample_weight=weight)
+    ours = clone(ours).set_params(tol=1e-12, max_iter=5000).fit(X, y, sample_weight=weight)
     theirs = clone(theirs).fit(X, y, sample_weight=weight)
     size = np.abs(theirs.coef_).max()
     np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-8 * size)
@@ -119,7 +119,7 @@ BAD = [
     (LogisticRegression(C="one"), {}, "C='one'"),
     (Ridge(alpha=-1.0), {}, "alpha=-1.0"),
     (LogisticRegression(solver="saga"), {}, "solver='saga'"),
-    (LogisticRegression(n_jobs=0), {}, "n_threads=0"),
+    (LogisticRegression(n_jobs=0), {}, "n_jobs == 0"),
     (LogisticRegression(), {"sample_weight": np.full(10, -1.0)}, "sample_weight is -1.0 in row 0"),
     (LogisticRegression(), {"sample_weight": np.zeros(10)}, "sample_weight is 0 in every row"),
     (LogisticRegression(), {"y": np.arange(10) % 3}, "3 classes"),

@@ -310,3 +310,41 @@ def test_huber_is_least_squares_of_clipped_residuals_and_resists_outliers():
     fitted = result.predict(X)
     again = fastgd.fit(X, fitted + np.clip(y - fitted, -0.3, 0.3), tol=1e-12)
     np.testing.assert_allclose(as_vector(again), as_vector(result), rtol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["gd", "nesterov", "lbfgs", "newton"])
+def test_rows_without_weight_are_not_drawn_into_samples(solver):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((50_000, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(50_000)
+    weight = np.zeros(50_000)
+    weight[::5001] = 1.0
+    result = fastgd.fit(X, y, sample_weight=weight, solver=solver)
+    np.testing.assert_allclose(result.coef, fastgd.fit(X[::5001], y[::5001]).coef, rtol=1e-4)
+
+
+def test_a_penalised_constant_column_is_not_forgotten():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.standard_normal((200, 2)), np.full(200, 7.0)])
+    y = X[:, 0] + rng.standard_normal(200)
+    best = fastgd.fit(X, y, l2=0.1)
+    again = fastgd.fit(X, y, l2=0.1, start=[*best.coef[:2], 1000.0, best.intercept - 7000.0])
+    assert again.converged
+    assert again.loss == pytest.approx(best.loss, rel=1e-9)
+    assert abs(again.coef[2]) < 1e-4
+
+
+def test_squares_that_underflow_are_refused():
+    X = np.random.default_rng(0).standard_normal((50, 2)) * [1.0, 1e-170]
+    with pytest.raises(ValueError, match=r"column 1 \(x1\).*underflow"):
+        fastgd.fit(X, X[:, 0])
+
+
+def test_the_gradient_of_minimize_may_be_one_buffer():
+    buffer = np.empty(2)
+
+    def bowl(x):
+        np.multiply(x, [2.0, 20.0], out=buffer)
+        return x[0] ** 2 + 10.0 * x[1] ** 2, buffer
+
+    assert fastgd.minimize(bowl, [3.0, 4.0]).converged

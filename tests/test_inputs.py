@@ -61,7 +61,7 @@ BAD = [
     ({"y": ["a", "b", "c"] * 10, **LOGISTIC}, "y has 3 classes: a, b, c"),
     ({"y": Y, **LOGISTIC}, "y has 30 classes"),
     ({"y": but(CLASSES, 2, np.nan), **LOGISTIC}, "y contains NaN in row 2"),
-    ({"y": ["a", None] * 15, **LOGISTIC}, "y has dtype object"),
+    ({"y": ["a", None] * 15, **LOGISTIC}, "y has no label in row 1"),
     ({"y": CLASSES[:-1], **LOGISTIC}, "y has shape (29,)"),
     # sample_weight
     ({"sample_weight": np.ones(29)}, "sample_weight has shape (29,)"),

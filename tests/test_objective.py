@@ -6,7 +6,7 @@ from forms import FORMS
 
 from fastgd import kernels
 from fastgd.objective import Objective, moments
-from fastgd.sources import InMemory, as_matrix
+from fastgd.sources import InMemory, as_matrix, stratified_rows
 
 LOSSES = list(kernels.LOSSES)
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
@@ -83,17 +83,19 @@ class TestEvaluation:
         assert objective.to_point(coef, b).shape == (objective.size,) == (4 + intercept,)
         assert intercept or b == 0.0
 
-    def test_on_all_rows_and_on_some(self, loss, l2, standardize, intercept, weighted, samples, rng):
+    def test_on_a_sample(self, loss, l2, standardize, intercept, weighted, samples, rng):
         X, y, weight = samples(loss, weighted)
         objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
-        point, rows = rng.standard_normal(objective.size), np.arange(0, 300, 7)
-        some = objective.on_rows(rows)
+        positive = np.flatnonzero(weight) if weighted else np.arange(len(y))
+        rows = positive[stratified_rows(len(positive), 43, np.random.default_rng(5))]
+        some = objective.on_sample(43, np.random.default_rng(5))
         assert some.scale.tobytes() == objective.scale.tobytes() and some.mean.tobytes() == objective.mean.tobytes()
+        point = rng.standard_normal(objective.size)
         coef, b = objective.to_coef(point)
         part = make_objective(loss, X[rows], y[rows], weight[rows] if weighted else None, l2, intercept, False)
-        expected = part(part.to_point(coef, b)).value
-        np.testing.assert_allclose(some(point).value, expected, rtol=1e-13)
-        np.testing.assert_allclose(objective.on_rows(np.arange(300))(point).gradient, objective(point).gradient)
+        np.testing.assert_allclose(some(point).value, part(part.to_point(coef, b)).value, rtol=1e-13)
+        everything = objective.on_sample(10**6, rng)
+        np.testing.assert_allclose(everything(point).gradient, objective(point).gradient, rtol=1e-10, atol=1e-13)
 
 
 def slope_of(loss, X, y, weight, intercept, standardize, coef, b):

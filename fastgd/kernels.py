@@ -452,7 +452,7 @@ def loss_sums(
         Per block ``Σ s L``, ``Σ s L'`` and the d sums ``Σ s L' x``.
     """
     n, d = tile.X.shape
-    cached_rows = min(block_rows, max(8, min(512, (1 << 14) // max(1, tile.X.itemsize * d)) & ~7))
+    cached_rows = min(block_rows, max(8, min(64, (1 << 13) // max(1, tile.X.itemsize * d)) & ~7))
     partial = np.zeros((-(-n // block_rows), 2 + d))
     scratch = np.empty((len(partial), 2, cached_rows))
     arguments = (*map(_frozen, tile), coef, intercept, loss, block_rows, scratch, partial)

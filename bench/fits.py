@@ -8,11 +8,12 @@ doesn't disturb the next.
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,66 +41,77 @@ class Fit(NamedTuple):
     gap: float
     seconds: float
     passes: float | None
+    single_pass: float | None  # seconds
     memory: int
 
 
+class Race(NamedTuple):
+    """All fits of a rival to a problem, and what to call a gap they missed."""
+
+    problem: str
+    X_bytes: int
+    rival: Rival
+    fits: list[Fit]
+    missed: str
+
+
 def run() -> str:
-    columns = ["problem", "solver", *(f"s to {gap:.0e}" for gap in GAPS), "× fastgd", "passes", "memory over X"]
-    return table(columns, _rows(), text_columns=2) + (
+    return render(races(PROBLEMS, RIVALS, TIME_CAP, HOPELESS), TIME_CAP, HOPELESS)
+
+
+def render(raced: Iterable[Race], cap: float, hopeless: float) -> str:
+    columns = ["problem", "solver", *(f"s to {gap:.0e}" for gap in GAPS), "× fastgd"]
+    columns += ["passes", "pass times", "memory over X"]
+    return table(columns, _rows(raced), text_columns=2) + (
         "\n\nSeconds to come within a relative 1e-6 and 1e-9 of the minimum of the same objective, the fastest of "
         "all tolerances tried; × fastgd: the time to 1e-9 over that of the problem's first line; passes: readings of "
-        "X up to 1e-6 and 1e-9, where counted; memory: at the peak, beside X, as a share of X. "
+        "X up to 1e-6 and 1e-9, where counted; pass times: the same fits' seconds over those of one evaluation of "
+        "fastgd's loss and gradient, taken right before; memory: at the peak, beside X, as a share of X. "
         "Everyone gets X as it is. "
-        f"Cut off: after {TIME_CAP:g} s for all fits of a line, or {HOPELESS:g} s without one within 1e-6; "
+        f"Cut off: after {cap:g} s for all fits of a line, or {hopeless:g} s without one within 1e-6; "
         "not reached: by no tolerance down to 1e-10."
     )
 
 
-def _rows() -> Iterator[list[str]]:
-    for number, make in enumerate(PROBLEMS):
+def races(
+    makers: Sequence[Callable[[], Problem]], rivals: Sequence[Rival], cap: float, hopeless: float
+) -> Iterator[Race]:
+    """Every rival on every problem that it is for; the first line of a problem is what the others are compared to."""
+    for make in makers:
         problem = make()
         reference = problems.minimum(problem)
-        ours: list[Fit | None] = []
-        for rival in RIVALS:
-            if problem.loss not in rival.losses:
-                continue
-            try:
-                fits, missed = sweep(number, rival, problem, reference)
-            except ModuleNotFoundError:
-                yield [problem.name, rival.label, *["not installed"] * len(GAPS), "", "", ""]
-                continue
-            best = [fastest(fits, gap) for gap in GAPS]
-            ours = ours or best
-            yield [problem.name, rival.label, *_cells(best, ours, fits, problem, missed)]
+        for rival in rivals:
+            if problem.loss in rival.losses:
+                fits, missed = sweep(make, rival, problem, reference, cap, hopeless)
+                yield Race(problem.name, problem.X.nbytes, rival, fits, missed)
 
 
-def sweep(number: int, rival: Rival, problem: Problem, reference: Minimum) -> tuple[list[Fit], str]:
+def sweep(
+    make: Callable[[], Problem], rival: Rival, problem: Problem, reference: Minimum, cap: float, hopeless: float
+) -> tuple[list[Fit], str]:
     """Fit to ever smaller tolerances in a process of its own; give the fits, and what to call a gap they missed."""
-    command = [sys.executable, "-m", "bench.worker", str(number), str(RIVALS.index(rival))]
+    command = [sys.executable, "-m", "bench.worker", pickle.dumps((make, rival)).hex()]
     root = Path(__file__).parent.parent
     fits: list[Fit] = []
     with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdin is not None
         assert worker.stdout is not None
-        hello = json.loads(worker.stdout.readline())
-        if "missing" in hello:
-            raise ModuleNotFoundError(hello["missing"])
+        hello = json.loads(worker.stdout.readline() or "{}")
+        if "ready" not in hello:
+            return fits, "not installed" if "missing" in hello else "failed"
         began = time.perf_counter()
         try:
             for tol in rival.tolerances:
-                cap = TIME_CAP if fastest(fits, max(GAPS)) else HOPELESS
-                left = began + cap - time.perf_counter()
-                if left <= 0.0:
+                deadline = began + (cap if fastest(fits, max(GAPS)) else hopeless)
+                if time.perf_counter() >= deadline:
                     return fits, "cut off"
-                timer = threading.Timer(left, worker.kill)
+                timer = threading.Timer(deadline - time.perf_counter(), worker.kill)
                 timer.start()
                 print(tol, file=worker.stdin, flush=True)
                 line = worker.stdout.readline()
                 timer.cancel()
-                if not line and time.perf_counter() < began + cap:
-                    raise RuntimeError(f"{rival.label} failed on {problem.name}")
                 if not line:
-                    return fits, "cut off"
+                    return fits, "cut off" if time.perf_counter() >= deadline else "failed"
                 fits.append(judge(json.loads(line), problem, reference))
                 if fits[-1].gap <= min(GAPS):
                     break
@@ -110,7 +122,7 @@ def sweep(number: int, rival: Rival, problem: Problem, reference: Minimum) -> tu
 
 def judge(answer: dict[str, Any], problem: Problem, reference: Minimum) -> Fit:
     gap = problems.suboptimality(problem, np.array(answer["coef"]), answer["intercept"], reference)
-    return Fit(gap, answer["seconds"], answer["passes"], answer["memory"])
+    return Fit(gap, answer["seconds"], answer["passes"], answer["single_pass"], answer["memory"])
 
 
 def fastest(fits: list[Fit], gap: float) -> Fit | None:
@@ -118,14 +130,23 @@ def fastest(fits: list[Fit], gap: float) -> Fit | None:
     return min((fit for fit in fits if fit.gap <= gap), key=lambda fit: fit.seconds, default=None)
 
 
-def _cells(best: list[Fit | None], ours: list[Fit | None], fits: list[Fit], problem: Problem, missed: str) -> list[str]:
-    tightest, our_tightest = best[-1], ours[-1]
-    ratio = f"{tightest.seconds / our_tightest.seconds:.2f}" if tightest and our_tightest else "–"
-    passes = [f"{fit.passes:.3g}" for fit in best if fit and fit.passes]
-    peak = max((fit.memory for fit in fits), default=0) / problem.X.nbytes
-    return [
-        *(f"{fit.seconds:.2f}" if fit else missed for fit in best),
-        ratio,
-        ", ".join(passes) or "–",
-        f"{peak:.2f}",
-    ]
+def _rows(raced: Iterable[Race]) -> Iterator[list[str]]:
+    problem, first = "", None  # of the problem, the tightest fit of its first line
+    for race in raced:
+        best = [fastest(race.fits, gap) for gap in GAPS]
+        tightest = best[-1]
+        if race.problem != problem:
+            problem, first = race.problem, tightest
+        yield [
+            race.problem,
+            race.rival.label,
+            *(f"{fit.seconds:.2f}" if fit else race.missed for fit in best),
+            f"{tightest.seconds / first.seconds:.2f}" if tightest and first else "–",
+            _list(fit.passes for fit in best if fit),
+            _list(fit.seconds / fit.single_pass for fit in best if fit and fit.single_pass),
+            f"{max(fit.memory for fit in race.fits) / race.X_bytes:.2f}" if race.fits else "–",
+        ]
+
+
+def _list(numbers: Iterable[float | None]) -> str:
+    return ", ".join(f"{number:.3g}" for number in numbers if number) or "–"

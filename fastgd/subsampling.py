@@ -8,6 +8,7 @@ metric contracts the error by about √(d/m) (Byrd, Chin, Neveitt and Nocedal, 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,61 +16,68 @@ import numpy as np
 from fastgd.descent import Floats, descend
 from fastgd.objective import Objective
 from fastgd.rules import LBFGS, inverse
+from fastgd.sources import Source
 
 SHARE = 16  # the largest sub-sample is one row in so many,
 ROWS_PER_COEFFICIENT = 50  # but no sub-sample has fewer rows per coefficient than so many
 LEAST_ROWS = 2000
 
 
-class Preparation(NamedTuple):
-    """Where to begin on the whole data, the rule to go on with, and the passes spent on both."""
+class WarmStart(NamedTuple):
+    """Coefficients to begin with on the whole data, the largest sample that they come from, and the passes spent."""
 
-    point: Floats
-    rule: LBFGS
+    coef: Floats
+    intercept: float
+    sample: Source
     passes: float
 
 
-def prepare(objective: Objective, point: Floats, rng: np.random.Generator, *, warm_start: bool) -> Preparation:
-    """Walk on growing sub-samples, and take the metric of the largest.
+def sample_sizes(n: int, size: int) -> tuple[int, int] | None:
+    """Say how many of n rows the first and the largest sub-sample have for a point (size,); None: they don't pay."""
+    few = max(ROWS_PER_COEFFICIENT * size, LEAST_ROWS)
+    many = max(few, n // SHARE)
+    return None if 2 * many > n else (few, many)
+
+
+def warm_start(
+    source: Source, sizes: tuple[int, int], objective_over: Callable[[Source], Objective], rng: np.random.Generator
+) -> WarmStart:
+    """Walk on growing sub-samples, each to its own statistical precision.
 
     Parameters
     ----------
-    objective : Objective
-        Over n rows, of points (size,).
-    point : ndarray of shape (size,)
-        Where to begin.
+    source : Source
+        All n rows; they are not read, only sampled.
+    sizes : tuple of int
+        From `sample_sizes`.
+    objective_over : callable
+        Makes the objective over a source, in coordinates of that source's own moments.
     rng : Generator
         Draws the rows.
-    warm_start : bool
-        False: stay at ``point``, which is known to be good, and only take the metric.
     """
-    n = objective.source.shape[0]
-    few = max(ROWS_PER_COEFFICIENT * objective.size, LEAST_ROWS)
-    many = max(few, n // SHARE)
-    if 2 * many > n:  # a sub-sample would save little: Newton's method on all rows
-        return Preparation(point, _metric_of(objective, n), 0.0)
-    passes = 0.0
-    sample = objective.on_sample(many, rng)
-    if warm_start:
-        stages = [sample]
-        if 2 * few <= many:
-            stages.insert(0, objective.on_sample(few, rng))
-        for stage in stages:
-            rows = stage.source.shape[0]
-            walk = descend(
-                stage,
-                point,
-                _metric_of(stages[0], rows),
-                tol=0.1 / np.sqrt(rows),  # a tenth of the error that slopes of so many rows have
-                max_iter=50,
-                gradient_norm=stage.largest_slope,
-            )
-            point = walk.coef
-            passes += float(walk.history.passes[-1]) * rows / n
-    return Preparation(point, _metric_of(sample, n), passes)
+    n = source.shape[0]
+    few, many = sizes
+    sample = source.sample(many, rng)
+    pilot = objective_over(sample.sample(few, rng))
+    stages = [pilot, pilot.over(sample)] if 2 * few <= many else [pilot]
+    point = np.zeros(pilot.size)
+    passes = few / n  # the moments
+    for stage in stages:
+        rows = stage.source.shape[0]
+        walk = descend(
+            stage,
+            point,
+            newton(pilot, rows),
+            tol=0.1 / np.sqrt(rows),  # a tenth of the error that slopes of so many rows have
+            max_iter=50,
+            gradient_norm=stage.largest_slope,
+        )
+        point = walk.coef
+        passes += float(walk.history.passes[-1]) * rows / n
+    return WarmStart(*pilot.to_coef(point), sample, passes)
 
 
-def _metric_of(objective: Objective, n: int) -> LBFGS:
+def newton(objective: Objective, n: int) -> LBFGS:
     """Give the rule whose metric is this objective's inverse Hessian, at its share of a pass over n rows."""
     share = objective.source.shape[0] / n
     return LBFGS(metric=lambda point: (inverse(objective.hessian(point)), share))

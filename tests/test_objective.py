@@ -5,7 +5,7 @@ import pytest
 from forms import FORMS
 
 from fastgd import kernels
-from fastgd.objective import Objective, moments
+from fastgd.objective import Objective, first_reading, moments
 from fastgd.sources import InMemory, as_matrix, stratified_rows
 
 LOSSES = list(kernels.LOSSES)
@@ -17,8 +17,7 @@ STANDARDIZE = pytest.mark.parametrize("standardize", [True, False], ids=["standa
 def make_objective(loss, X, y, weight=None, l2=0.0, intercept=True, standardize=True):
     weight = weight if weight is not None and weight.size else None
     source = InMemory(as_matrix(X), y, weight)
-    pivot_row = 0 if weight is None else int(np.argmax(weight))
-    statistics = moments(source, pivot_row, about_mean=intercept)
+    statistics = moments(source, about_mean=intercept)
     return Objective(source, kernels.LOSSES[loss](), l2, statistics, intercept, standardize)
 
 
@@ -88,13 +87,13 @@ class TestEvaluation:
         objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
         positive = np.flatnonzero(weight) if weighted else np.arange(len(y))
         rows = positive[stratified_rows(len(positive), 43, np.random.default_rng(5))]
-        some = objective.on_sample(43, np.random.default_rng(5))
+        some = objective.over(objective.source.sample(43, np.random.default_rng(5)))
         assert some.scale.tobytes() == objective.scale.tobytes() and some.mean.tobytes() == objective.mean.tobytes()
         point = rng.standard_normal(objective.size)
         coef, b = objective.to_coef(point)
         part = make_objective(loss, X[rows], y[rows], weight[rows] if weighted else None, l2, intercept, False)
         np.testing.assert_allclose(some(point).value, part(part.to_point(coef, b)).value, rtol=1e-13)
-        everything = objective.on_sample(10**6, rng)
+        everything = objective.over(objective.source.sample(10**6, rng))
         np.testing.assert_allclose(everything(point).gradient, objective(point).gradient, rtol=1e-10, atol=1e-13)
 
 
@@ -149,11 +148,7 @@ def test_largest_slope_is_the_slope_per_standard_deviation(loss, weighted, sampl
 def test_moments_of_shifted_columns(n, shift, about_mean, weighted, make_data):
     X, y, weight = make_data("squared", n, 3, np.float64, weighted)
     X, y = X + shift * np.array([1, -1, 0.5]), y - shift
-    got = moments(
-        InMemory(as_matrix(X), y, weight if weighted else None),
-        int(np.argmax(weight)) if weighted else 0,
-        about_mean=about_mean,
-    )
+    got = moments(InMemory(as_matrix(X), y, weight if weighted else None), about_mean=about_mean)
     s = weight.astype(np.longdouble) if weighted else np.ones(n, np.longdouble)
     columns = np.column_stack([y, X]).astype(np.longdouble)
     mean = s @ columns / s.sum()
@@ -172,7 +167,7 @@ def test_spread_of_a_constant_column_is_exactly_0(value, dtype, weighted, make_d
     X[:, 1] = y[:] = value
     X = X.astype(dtype)
     source = InMemory(as_matrix(X), y, weight if weighted else None)
-    got = moments(source, int(np.argmax(weight)) if weighted else 0, about_mean=True)
+    got = moments(source, about_mean=True)
     assert got.spread[1] == 0.0 and got.mean[1] == X[0, 1]
     assert got.y_spread == 0.0 and got.y_mean == y[0]
 
@@ -186,3 +181,22 @@ def test_largest_diagonal_bounds_the_hessians_diagonal(loss, intercept, standard
     h = 1e-4
     diagonal = [(objective(e).gradient - objective(-e).gradient) @ e / (2 * h * h) for e in h * np.eye(objective.size)]
     assert max(diagonal) <= objective.largest_diagonal * (1 + 1e-8)
+
+
+@WEIGHTED
+@INTERCEPT
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_first_reading_is_both_passes_in_one(loss, dtype, intercept, weighted, make_data, rng):
+    X, y, weight = make_data(loss, 5003, 7, dtype, weighted)
+    source = InMemory(as_matrix(X), y, weight if weighted else None)
+    coef, b = rng.standard_normal(7), 0.3 * intercept
+    got, sums = first_reading(source, kernels.LOSSES[loss](), coef, b, about_mean=intercept, n_threads=None)
+    alone = moments(source, about_mean=intercept)
+    for value, expected in zip(got, alone, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
+    objective = Objective(source, kernels.LOSSES[loss](), 0.2, got, intercept, True)
+    evaluation = objective.evaluation(coef, sums)
+    expected = objective(objective.to_point(coef, b))
+    assert evaluation.value == pytest.approx(expected.value, rel=1e-12)
+    np.testing.assert_allclose(evaluation.gradient, expected.gradient, rtol=1e-10, atol=1e-12)

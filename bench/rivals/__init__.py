@@ -20,6 +20,7 @@ from bench.problems import Problem
 Evaluator = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
 
 SWEEP = tuple(10.0**-k for k in range(2, 11))
+COARSE = SWEEP[::2]  # whose iterations are long, and each gains digits or none does
 DIRECT = (0.0,)  # a direct solver has no tolerance to sweep
 
 
@@ -49,17 +50,38 @@ class Rival(NamedTuple):
         """What tables call it."""
         return f"{self.module.label} {self.method}"
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is fastgd."""
+        return self.file == "ours"
+
     def fit(self, problem: Problem, tol: float) -> Solution:
         """Fit; ImportError if the package is not installed."""
         return self.module.fit(problem, tol, self.method)
 
 
+BOTH = ("squared", "logistic")
+OURS = [Rival("ours", "newton", BOTH), Rival("ours", "lbfgs", BOTH)]
 RIVALS = [
-    Rival("ours", "lbfgs", ("squared", "logistic")),
+    *OURS,
     Rival("scikit_learn", "lbfgs", ("logistic",)),
     Rival("scikit_learn", "newton-cholesky", ("logistic",)),
     Rival("scikit_learn", "Ridge", ("squared",), DIRECT),
     Rival("scikit_learn", "LinearRegression", ("squared",), DIRECT),
-    Rival("scipy_lbfgs", "L-BFGS-B", ("squared", "logistic")),
+    Rival("scipy_lbfgs", "L-BFGS-B", BOTH),
+]
+FIELD = [
+    *RIVALS,
+    Rival("scikit_learn", "newton-cg", ("logistic",), COARSE),
+    Rival("scikit_learn", "sag", ("logistic",), COARSE),
+    Rival("scikit_learn_intelex", "lbfgs", ("logistic",)),
+    Rival("scikit_learn_intelex", "LinearRegression", ("squared",), DIRECT),
+    Rival("glum_glm", "irls-ls", ("logistic",), COARSE),
+    Rival("glum_glm", "lbfgs", ("logistic",)),
+    Rival("torch_lbfgs", "LBFGS", BOTH),
+    Rival("statsmodels_logit", "newton", ("logistic",), COARSE),
+    Rival("liblinear_official", "-s 0", ("logistic",), COARSE),
+    Rival("liblinear_official", "-s 7", ("logistic",), COARSE),
+    Rival("numpy_lstsq", "lstsq", ("squared",), DIRECT),
 ]
 EVALUATORS = ("ours", "numpy_products", "scikit_learn")  # files whose loss and gradient can be called

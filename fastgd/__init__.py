@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastgd.estimators import Ridge as Ridge
     from fastgd.fitting import fit as fit
     from fastgd.fitting import minimize as minimize
+    from fastgd.fitting import warmup as warmup
     from fastgd.kernels import Huber as Huber
     from fastgd.kernels import Loss as Loss
     from fastgd.models import FitResult as FitResult
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "fit": "fitting",
     "minimize": "fitting",
+    "warmup": "fitting",
     "load": "models",
     "FitResult": "models",
     "Result": "descent",

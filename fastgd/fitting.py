@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd import __version__, kernels
 from fastgd.descent import Evaluation, Floats, Result, Row, Rule, descend
@@ -306,6 +306,27 @@ def minimize(
             passes=passes,
             began=began,
         )
+
+
+def warmup(
+    losses: Sequence[str] = ("squared", "logistic"), dtypes: Sequence[DTypeLike] = (np.float64, np.float32)
+) -> None:
+    """Compile the kernels ahead of the first fit, and keep them on disk: for those who build images.
+
+    Parameters
+    ----------
+    losses : sequence of str
+    dtypes : sequence of dtype
+        What X will be: float64, float32, or whatever is converted to one of them.
+    """
+    for loss in losses:
+        for dtype in dtypes:
+            for rows in (5000, 200_000):  # few enough for the serial kernels, enough for the parallel ones
+                X = np.zeros((rows, 2), dtype)
+                X[::2] = 1
+                y = np.arange(rows) % 3 == 0
+                for solver in ("newton", "lbfgs"):
+                    fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
 def _choose_solver(size: int) -> tuple[str, str]:

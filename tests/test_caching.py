@@ -24,6 +24,12 @@ def test_a_second_process_compiles_nothing(run_python, tmp_path):
     assert counts[1][0] > 0 and counts[1][1] == 0
 
 
+def test_after_warmup_no_fit_compiles(run_python, tmp_path):
+    run_python("import fastgd; fastgd.warmup()", NUMBA_CACHE_DIR=str(tmp_path))
+    hits, misses = map(int, run_python(FIT + COUNT, NUMBA_CACHE_DIR=str(tmp_path)).split())
+    assert hits > 0 and misses == 0
+
+
 LAYOUTS = """
 import numpy as np, fastgd
 from fastgd import kernels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -147,38 +147,17 @@ def fit(
 
     def objective_over(some: Source, statistics: Moments | None = None) -> Objective:
         if statistics is None:
-            statistics = moments(some, about_mean=intercept, n_threads=n_threads)
+            statistics = moments(some, about_mean=bool(intercept), n_threads=n_threads)
         _check_moments(statistics, matrix)
-        return Objective(some, chosen, float(l2), statistics, intercept, standardize, n_threads)
-
-    rule: Rule
-    first, passes = None, 1.0  # the statistics
-
-    def lipschitz() -> float:
-        nonlocal passes
-        sample = objective.over(source.sample(max(1000, 10 * d), generator))
-        passes += LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / n
-        zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
-        return estimate_lipschitz(sample, zero, generator, LIPSCHITZ_EVALUATIONS)
+        return Objective(some, chosen, float(l2), statistics, bool(intercept), bool(standardize), n_threads)
 
     if sizes is not None and start is None:
-        warm = warm_start(source, sizes, objective_over, generator)
-        statistics, sums = first_reading(
-            source, chosen, warm.coef, warm.intercept, about_mean=intercept, n_threads=n_threads
-        )
-        objective = objective_over(source, statistics)
-        origin = objective.to_point(warm.coef, warm.intercept)
-        first, passes = objective.evaluation(warm.coef, sums), warm.passes
-        rule = newton(objective.over(warm.sample), n)
+        objective, origin, rule, passes, first = _begin_on_samples(source, sizes, objective_over, generator)
     else:
-        objective = objective_over(source)
+        objective, first = objective_over(source), None
         origin = _start(start, objective, generator, classes, matrix.features)
-        if chosen_solver == "newton":
-            rule = newton(objective.over(source.sample(sizes[1], generator)) if sizes else objective, n)
-        elif chosen_solver == "lbfgs":
-            rule = LBFGS(1.0 / objective.largest_diagonal)
-        else:
-            rule = fixed_rate_rule(chosen_solver, learning_rate, lipschitz)
+        rule, spent = _make_rule(chosen_solver, learning_rate, objective, sizes, generator)
+        passes = 1.0 + spent  # the moments, and what the rule needed
     with _watching(progress, callback, tol) as watch:
         result = descend(
             objective,
@@ -327,6 +306,60 @@ def warmup(
                 y = np.arange(rows) % 3 == 0
                 for solver in ("newton", "lbfgs"):
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
+
+
+class _Beginning(NamedTuple):
+    """Where a descent begins, by which rule, and what is known and spent by then."""
+
+    objective: Objective
+    point: Floats
+    rule: Rule
+    passes: float
+    first: Evaluation
+
+
+def _begin_on_samples(
+    source: Source,
+    sizes: tuple[int, int],
+    objective_over: Callable[[Source, Moments | None], Objective],
+    rng: np.random.Generator,
+) -> _Beginning:
+    """Begin at the end of growing sub-samples; moments come with the first evaluation, in one reading of X."""
+    warm = warm_start(source, sizes, lambda sample: objective_over(sample, None), rng)
+    statistics, sums = first_reading(source, warm.objective, warm.coef, warm.intercept)
+    objective = objective_over(source, statistics)
+    return _Beginning(
+        objective,
+        objective.to_point(warm.coef, warm.intercept),
+        newton(objective.over(warm.objective.source), source.shape[0]),
+        warm.passes,
+        objective.evaluation(warm.coef, sums),
+    )
+
+
+def _make_rule(
+    solver: str,
+    learning_rate: float | str,
+    objective: Objective,
+    sizes: tuple[int, int] | None,
+    rng: np.random.Generator,
+) -> tuple[Rule, float]:
+    """Make the rule for a solver; give it with the passes that this cost."""
+    source, passes = objective.source, 0.0
+    if solver == "newton":
+        return newton(objective.over(source.sample(sizes[1], rng)) if sizes else objective, source.shape[0]), passes
+    if solver == "lbfgs":
+        return LBFGS(1.0 / objective.largest_diagonal), passes
+
+    def lipschitz() -> float:
+        nonlocal passes
+        sample = objective.over(source.sample(max(1000, 10 * objective.size), rng))
+        passes = LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / source.shape[0]
+        zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
+        return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
+
+    rule = fixed_rate_rule(solver, learning_rate, lipschitz)
+    return rule, passes
 
 
 def _choose_solver(size: int) -> tuple[str, str]:

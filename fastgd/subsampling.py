@@ -24,11 +24,11 @@ LEAST_ROWS = 2000
 
 
 class WarmStart(NamedTuple):
-    """Coefficients to begin with on the whole data, the largest sample that they come from, and the passes spent."""
+    """Coefficients to begin with on the whole data, the objective that they minimise, and the passes spent."""
 
     coef: Floats
     intercept: float
-    sample: Source
+    objective: Objective
     passes: float
 
 
@@ -74,7 +74,7 @@ def warm_start(
         )
         point = walk.coef
         passes += float(walk.history.passes[-1]) * rows / n
-    return WarmStart(*pilot.to_coef(point), sample, passes)
+    return WarmStart(*pilot.to_coef(point), stages[-1], passes)
 
 
 def newton(objective: Objective, n: int) -> LBFGS:

@@ -69,7 +69,7 @@ def render(raced: Iterable[Race], cap: float, hopeless: float) -> str:
         "fastgd's loss and gradient, taken right before; memory: at the peak, beside X, as a share of X. "
         "Everyone gets X as it is. "
         f"Cut off: after {cap:g} s for all fits of a line, or {hopeless:g} s without one within 1e-6; "
-        "not reached: by no tolerance down to 1e-10."
+        "not reached: by no tolerance tried."
     )
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from bench.fits import GAPS, Race
+from bench.fits import GAPS, Fit, Race
 from bench.rivals import FIELD, Rival
 
 COLUMNS = 3
 FLOOR = 1e-15  # of the gaps; below it they are rounding, and some are negative
-# Fifteen shapes, so that nobody needs the colours, which repeat.
-MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "p", "*", "h", "d", "8", "$+$", "$z$", "$o$")
+MARKERS = "os^vD*XP<"  # filled, then hollow: with the dashes enough to do without the colours, which repeat
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")
 
 
@@ -26,10 +26,13 @@ def draw(raced: Sequence[Race]) -> Figure:
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for ax, (name, races) in zip(axes, panels, strict=False):
         ax.set(title=name, xscale="log", yscale="log", xlabel="seconds", ylabel="(f − f*) / f*")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         for gap in GAPS:
             ax.axhline(gap, color="0.8", linewidth=1.0, linestyle=":")
         for race in races:
-            fits = sorted(race.fits, key=lambda fit: fit.seconds)
+            fits = _front(race.fits)
             ax.plot([fit.seconds for fit in fits], [max(fit.gap, FLOOR) for fit in fits], **_style(race.rival))
     for ax in axes[len(panels) :]:
         ax.axis("off")
@@ -39,9 +42,20 @@ def draw(raced: Sequence[Race]) -> Figure:
     return figure
 
 
+def _front(fits: Sequence[Fit]) -> list[Fit]:
+    """The fits that no other one beats in both seconds and gap."""
+    front: list[Fit] = []
+    for fit in sorted(fits, key=lambda fit: (fit.seconds, fit.gap)):
+        if not front or fit.gap < front[-1].gap:
+            front.append(fit)
+    return front
+
+
 def _style(rival: Rival) -> dict[str, Any]:
     number = FIELD.index(rival)
     style = {"marker": MARKERS[number % len(MARKERS)], "linestyle": ("-", "--", "-.")[number % 3]}
+    if number >= len(MARKERS):
+        style["markerfacecolor"] = "white"
     if rival.is_ours:
         return style | {"color": "black", "linewidth": 2.6, "markersize": 8, "zorder": 3}
     return style | {"color": COLOURS[number % len(COLOURS)], "linewidth": 1.1, "markersize": 6, "alpha": 0.9}

@@ -1,7 +1,7 @@
-"""LIBLINEAR by its authors' package: a trust region (-s 0), and coordinate descent in the dual (-s 7).
+"""LIBLINEAR by its authors' package: the trust region (-s 0), its only logistic solver that can spare the bias (-R).
 
-Its penalty is ``½ ‖β‖²`` beside ``C`` times the sum of losses. Only the trust region can leave the bias out of the
-penalty (-R). It knows sparse rows alone; making them from X is part of the fit.
+Its penalty is ``½ ‖β‖²`` beside ``C`` times the sum of losses; the dual (-s 7) would penalise the bias, and -s 2 is
+the squared hinge. It knows sparse rows alone; making them from X is part of the fit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def fit(problem: Problem, tol: float, method: str) -> Solution:
     n, d = problem.X.shape
     columns = np.tile(np.arange(d, dtype=np.int32), n)
     rows = csr_matrix((problem.X.ravel(), columns, np.arange(0, n * d + 1, d)), shape=(n, d))
-    options = f"{method} -c {1.0 / (n * problem.l2)!r} -e {tol!r} -B 1 -q {'-R' if method == '-s 0' else ''}"
+    options = f"{method} -c {1.0 / (n * problem.l2)!r} -e {tol!r} -B 1 -R -q"
     model = liblinearutil.train(liblinearutil.problem(problem.y, rows), liblinearutil.parameter(options))
     coef, intercept = model.get_decfun()  # of the class it met first
     sign = 1.0 if model.get_labels()[0] == 1 else -1.0

@@ -18,7 +18,7 @@ def fit(problem: Problem, tol: float, method: str) -> Solution:
             raise ValueError("LinearRegression has no penalty")
         model = LinearRegression()
     else:
-        C = 1.0 / (len(problem.y) * problem.l2)
-        model = LogisticRegression(C=C, solver=method, tol=tol, max_iter=100_000)
+        n = len(problem.y)  # its tolerance is for the gradient of a sum
+        model = LogisticRegression(C=1.0 / (n * problem.l2), solver=method, tol=n * tol, max_iter=100_000)
     model.fit(problem.X, problem.y)
     return Solution(np.ravel(model.coef_), float(np.ravel(model.intercept_)[0]))

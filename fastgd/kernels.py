@@ -308,6 +308,31 @@ def _curvatures(X, y, weight, coef, intercept, loss, width, slope, curvature):
             curvature[start + k] = slope[k] * weight[start + k] if weight.size else slope[k]
 
 
+@_compiled(fastmath=_EXACT)
+def _gram_block(X, curvature, center, first, last, z, gram):
+    """Add Σ c z zᵀ of rows first to last to the upper triangle of ``gram``, z being a row less the centre, and a 1.
+
+    Eight rows at once load and store the triangle an eighth as often.
+    """
+    d = center.size
+    for start in range(first, last, 8):
+        for r in range(8):
+            i = min(start + r, last - 1)
+            c = curvature[i] if start + r < last else 0.0
+            for j in range(d):
+                z[r, j] = X[i, j] - center[j]
+            z[r, d] = 1.0
+            for j in range(d + 1):
+                z[8 + r, j] = c * z[r, j]
+        for a in range(d + 1):
+            w0, w1, w2, w3 = z[8, a], z[9, a], z[10, a], z[11, a]
+            w4, w5, w6, w7 = z[12, a], z[13, a], z[14, a], z[15, a]
+            for b in range(a, d + 1):
+                gram[a, b] += ((w0 * z[0, b] + w1 * z[1, b]) + (w2 * z[2, b] + w3 * z[3, b])) + (
+                    (w4 * z[4, b] + w5 * z[5, b]) + (w6 * z[6, b] + w7 * z[7, b])
+                )
+
+
 # --- Passes: a parallel one and its serial twin -----------------------------------------------------------------------
 
 
@@ -355,6 +380,20 @@ def _first_serial(X, y, weight, pivot, y_pivot, coef, intercept, loss, block_row
         first, last = b * block_rows, min((b + 1) * block_rows, X.shape[0])
         value, slope = scratch[b, 0], scratch[b, 1]
         _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, value, slope, partial[b])
+
+
+@_compiled(cache=True, fastmath=_EXACT, parallel=True)
+def _gram_parallel(X, curvature, center, z, grams):
+    rows = -(-X.shape[0] // grams.shape[0])
+    for b in prange(grams.shape[0]):
+        _gram_block(X, curvature, center, b * rows, min((b + 1) * rows, X.shape[0]), z[b], grams[b])
+
+
+@_compiled(cache=True, fastmath=_EXACT)
+def _gram_serial(X, curvature, center, z, grams):
+    rows = -(-X.shape[0] // grams.shape[0])
+    for b in range(grams.shape[0]):
+        _gram_block(X, curvature, center, b * rows, min((b + 1) * rows, X.shape[0]), z[b], grams[b])
 
 
 @_compiled(cache=True, parallel=True)
@@ -528,6 +567,16 @@ def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: fl
     curvature = np.empty(len(tile.y))
     _for(loss, _curvatures)(*map(_frozen, tile), coef, intercept, loss, width, np.empty(64), curvature)
     return curvature
+
+
+def add_gram(tile: Tile, curvature: Floats, center: Floats, grams: Floats, n_threads: int | None = None) -> None:
+    """Add ``Σ c z zᵀ`` over a tile, z = (x − center, 1), to the upper triangles of ``grams``, some rows to each.
+
+    NumPy's product would be as fast, but its threads spin for a while after it and slow down the passes that follow.
+    """
+    z = np.empty((len(grams), 16, len(center) + 1))
+    arguments = (_frozen(tile.X), curvature, center, z, grams)
+    _launch(_gram_parallel, _gram_serial, tile.X.size * len(center), n_threads, arguments)
 
 
 def read(X: Floats) -> int:

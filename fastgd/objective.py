@@ -15,7 +15,7 @@ from fastgd import kernels
 from fastgd.descent import Evaluation
 from fastgd.sources import Floats, Source, Tile
 
-HESSIAN_BYTES = 1 << 20  # of rows that are multiplied at once: they stay in cache
+GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
 
 
 class Moments(NamedTuple):
@@ -194,23 +194,17 @@ class Objective:
         """Give the matrix of second derivatives at a point, (size, size): one reading, and size² work per row."""
         coef, intercept = self.to_coef(point)
         d = self.source.shape[1]
-        total = np.zeros((self.size, self.size))
+        parts = max(2, min(8, GRAM_BYTES // (8 * (d + 1) ** 2)))
+        grams = np.zeros((parts, d + 1, d + 1))
 
         def visit(tile: Tile, block_rows: int) -> Floats:  # noqa: ARG001
-            nonlocal total
             curvature = kernels.curvatures(tile, coef, intercept, self.loss, 1e-4 * self.unit)
-            step = max(64, HESSIAN_BYTES // (8 * self.size))
-            rows = np.ones((step, self.size))
-            for start in range(0, len(curvature), step):
-                part = slice(start, min(start + step, len(curvature)))
-                some = rows[: part.stop - start]
-                np.subtract(tile.X[part], self.mean, out=some[:, :d])
-                some[:, d:] = 1.0
-                some *= np.sqrt(curvature[part])[:, None]
-                total += some.T @ some
+            kernels.add_gram(tile, curvature, self.mean, grams, self.n_threads)
             return np.zeros((1, 1))
 
         self.source.fold(visit)
+        upper = np.add.reduce(grams, axis=0)[: self.size, : self.size]
+        total = np.triu(upper) + np.triu(upper, 1).T
         scale = np.append(self.scale, np.ones(self.size - d))
         hessian: Floats = total / self.moments.total_weight / scale / scale[:, None]
         hessian[np.arange(d), np.arange(d)] += self.l2 / self.scale**2

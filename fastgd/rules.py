@@ -242,7 +242,7 @@ _STALE = 3  # points in a row that halved no gradient: the metric is made anew
 
 def _length(gradient: Floats, metric: Floats) -> float:
     """Measure a gradient in the metric, in which Newton's method contracts it."""
-    return float(np.sqrt(max(float(gradient @ metric @ gradient), 0.0))) if metric.size else 0.0
+    return float(np.sqrt(max(float(gradient @ _times(metric, gradient)), 0.0))) if metric.size else 0.0
 
 
 def _minimizer(state: _Search, value: float, slope: float) -> float:
@@ -262,10 +262,45 @@ def _inverse_hessian_times(gradient: Floats, s: Floats, y: Floats, metric: Float
     for k in reversed(range(len(s))):
         alpha[k] = rho[k] * (s[k] @ q)
         q -= alpha[k] * y[k]
-    q = metric @ q if metric.size else q * ((s[-1] @ y[-1]) / (y[-1] @ y[-1]))
+    q = _times(metric, q) if metric.size else q * ((s[-1] @ y[-1]) / (y[-1] @ y[-1]))
     for k in range(len(s)):
         q += (alpha[k] - rho[k] * (y[k] @ q)) * s[k]
     return q
+
+
+_SMALL = 256
+
+
+def _invert_small(matrix: Floats) -> Floats | None:
+    """Invert by Gauss and Jordan's sweeps; None if a pivot is not positive.
+
+    LAPACK would be as fast, but BLAS threads spin for a while after every call and slow down the passes that follow.
+    """
+    a = matrix.copy()
+    for k in range(len(a)):
+        pivot = float(a[k, k])
+        if not pivot > 0.0:
+            return None
+        column = a[:, k].copy()
+        row = a[k] / pivot
+        a -= column[:, None] * row
+        a[k] = row
+        a[:, k] = -column / pivot
+        a[k, k] = 1.0 / pivot
+    return a
+
+
+def _invert_large(matrix: Floats) -> Floats | None:
+    try:
+        factor = np.linalg.inv(np.linalg.cholesky(matrix))
+    except np.linalg.LinAlgError:
+        return None
+    return np.asarray(factor.T @ factor)
+
+
+def _times(matrix: Floats, vector: Floats) -> Floats:
+    """Multiply without BLAS, for the same reason."""
+    return np.asarray(np.einsum("ij,j->i", matrix, vector))
 
 
 def inverse(matrix: Floats) -> Floats:
@@ -275,12 +310,10 @@ def inverse(matrix: Floats) -> Floats:
     there are cautious, and rounding is not blown up.
     """
     floor = 10.0 * len(matrix) * np.finfo(np.float64).eps
-    try:
-        factor = np.linalg.inv(np.linalg.cholesky(matrix))
-        if float(np.sum(factor**2)) * np.trace(matrix) * floor < 1.0:  # a bound of the condition number
-            return np.asarray(factor.T @ factor)
-    except np.linalg.LinAlgError:
-        pass
+    inverted = _invert_small(matrix) if len(matrix) <= _SMALL else _invert_large(matrix)
+    # The product of the traces bounds the condition number.
+    if inverted is not None and np.trace(inverted) * np.trace(matrix) * floor < 1.0:
+        return inverted
     values, vectors = np.linalg.eigh(matrix)
     largest = values[-1] if values[-1] > 0.0 else 1.0
     return np.asarray((vectors / np.where(values > floor * largest, values, largest)) @ vectors.T)

@@ -99,7 +99,7 @@ def fit(
         Seconds; looked at after every evaluation.
     start : array-like of shape (d,) or (d + 1,), FitResult, "random" or None
         Where to begin: None is zeros, from which newton first walks on sub-samples; otherwise coefficients followed by
-        the intercept if there is one; the end of an earlier fit; or a standard normal draw in the descent's coordinates.
+        the intercept if there is one; the end of an earlier fit; or a standard normal draw in the coordinates.
     rng : int, Generator or None
         Draws the random start and the sample of rows. None is seed 0, so that a fit can be repeated.
     n_threads : int, optional

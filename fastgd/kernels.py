@@ -572,7 +572,7 @@ def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: fl
 def add_gram(tile: Tile, curvature: Floats, center: Floats, grams: Floats, n_threads: int | None = None) -> None:
     """Add ``Σ c z zᵀ`` over a tile, z = (x − center, 1), to the upper triangles of ``grams``, some rows to each.
 
-    NumPy's product would be as fast, but its threads spin for a while after it and slow down the passes that follow.
+    NumPy's product is faster by itself, but BLAS threads stay busy after it and slow down the passes that follow.
     """
     z = np.empty((len(grams), 16, len(center) + 1))
     arguments = (_frozen(tile.X), curvature, center, z, grams)

@@ -274,7 +274,7 @@ _SMALL = 256
 def _invert_small(matrix: Floats) -> Floats | None:
     """Invert by Gauss and Jordan's sweeps; None if a pivot is not positive.
 
-    LAPACK would be as fast, but BLAS threads spin for a while after every call and slow down the passes that follow.
+    LAPACK is faster by itself, but BLAS threads stay busy after a call and slow down the passes that follow.
     """
     a = matrix.copy()
     for k in range(len(a)):

@@ -1,15 +1,16 @@
 """The compiled core: per-sample losses, and the passes that add them up.
 
 Every function compiled by numba is in this file, because numba stamps a cached kernel with the file it stands in:
-a helper kept elsewhere could be edited without the cache noticing. So kernels for a user's own loss are not cached.
+a helper kept elsewhere could be edited without the cache noticing. So kernels for a user's own loss are not cached, and
+an edit of the vector operations has to show here (lanes.py: 32bda06c14f9d592).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
 for any number of threads, and the serial twin of a parallel pass gives them too.
 
 Nor may the bits depend on where arrays were allocated. LLVM guards a vectorised loop that stores into one array and
-reads another by a check that they do not overlap, and takes a scalar loop where they merely touch. So a loop whose sums
-may be reordered (`_SUMS`) stores nothing while it adds up, and a loop that stores is `_EXACT`: the same either way.
+reads another by a check that they do not overlap, and takes a scalar loop where they merely touch. So no loop may
+reorder its additions (`_EXACT`): sums over features and rows are written out in vectors of eight (`lanes`).
 """
 
 from __future__ import annotations
@@ -26,10 +27,28 @@ from numba import njit, prange
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from fastgd.lanes import (
+    WIDTH,
+    add,
+    ahead,
+    data,
+    dots,
+    fma,
+    load,
+    load_first,
+    multiply,
+    splat,
+    store,
+    subtract,
+    sums,
+    turn,
+)
 from fastgd.sources import Floats, Tile
 
-_SUMS = {"contract", "reassoc", "nsz"}  # "fast" would also drop the meaning of NaN and infinity
-_EXACT = {"contract"}
+_EXACT = {"contract"}  # no addition in another order than written; "fast" would also drop the meaning of NaN
+
+FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
+SECOND_CACHE = 1 << 15  # and where its rows have to be copied in order
 
 
 def _compiled(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -46,6 +65,9 @@ def _compiled(*, cache: bool = False, **options: Any) -> Callable[[Callable[...,
             return njit(**options)(function)
 
     return decorate
+
+
+_inlined = _compiled(fastmath=_EXACT, forceinline=True)
 
 
 # --- One sample -------------------------------------------------------------------------------------------------------
@@ -77,13 +99,11 @@ def _exp(x):
 
 
 @_compiled(fastmath=_EXACT)
-def _log1p(e):
-    """ln(1 + e) for 0 <= e <= 1 without a branch or a call; relative error < 1e-15.
+def _twice_artanh(s):
+    """2 artanh(s) for 0 <= s <= 1/3 without a branch or a call; relative error < 1e-15.
 
-    ln(1 + e) = 2 artanh(s) with s = e / (2 + e) <= 1/3, and a Chebyshev interpolant of degree 9 in s² for
-    artanh(s) / s, error 5e-17.
+    A Chebyshev interpolant of degree 9 in s² for artanh(s) / s, error 5e-17.
     """
-    s = e / (2.0 + e)
     t = s * s
     p = 0.08890381913056651
     p = p * t + 0.04940394524382393
@@ -140,7 +160,8 @@ class Logistic(_NoParameters, Loss):
     """Logistic regression: ``−[y ln h(z) + (1 − y) ln(1 − h(z))]``, ``h(z) = 1/(1 + e^(−z))``, y in {0, 1}.
 
     Both cases are ``ln(1 + e^m)`` with ``m = z`` for y = 0 and ``m = −z`` for y = 1, computed without overflow or
-    cancellation.
+    cancellation: ``max(m, 0) + ln(1 + e)`` with ``e = e^(−|m|)`` and ``ln(1 + e) = 2 artanh(e / (2 + e))``. Its
+    quotient and the slope's share one division.
     """
 
     classifies = True
@@ -152,7 +173,9 @@ class Logistic(_NoParameters, Loss):
         sign = 1.0 - 2.0 * y
         m = sign * z
         e = _exp(-abs(m))
-        return max(m, 0.0) + _log1p(e), sign * (1.0 if m >= 0.0 else e) / (1.0 + e)
+        inverse = 1.0 / ((1.0 + e) * (2.0 + e))
+        value = max(m, 0.0) + _twice_artanh(e * (1.0 + e) * inverse)
+        return value, sign * (1.0 if m >= 0.0 else e) * ((2.0 + e) * inverse)
 
 
 class _Threshold(NamedTuple):
@@ -188,118 +211,213 @@ def _select_loss(loss, y, z):  # noqa: ARG001
     return loss.instance_class.at
 
 
-_WIDE = 48  # features
+_PLACES = 2 + WIDTH  # of scratch space per row: value, slope, eight partial sums of a margin
 
 
-# --- One block of rows ------------------------------------------------------------------------------------------------
+# --- Some rows, in the first cache ------------------------------------------------------------------------------------
 
 
-@_compiled(fastmath=_SUMS)
-def _sum(values, count):
-    total = 0.0
-    for k in range(count):
-        total += values[k]
-    return total
+def _rows_at(X, start, rows, room):  # noqa: ARG001
+    raise AssertionError("compiled code only")  # pragma: no cover
 
 
-@_compiled(fastmath=_SUMS)
-def _margins(X, coef, intercept, first, rows, margin):
-    """Write X·coef + intercept of some rows.
-
-    Narrow rows are taken four at once, which loads coefficients a quarter as often. Wide ones are not: this is where X
-    comes from memory, and the processor foresees one stream better than four.
-    """
-    fours = rows - rows % 4 if coef.size < _WIDE else 0
-    for k in range(0, fours, 4):
-        i = first + k
-        z0 = z1 = z2 = z3 = intercept
-        for j in range(coef.size):
-            z0 += X[i, j] * coef[j]
-            z1 += X[i + 1, j] * coef[j]
-            z2 += X[i + 2, j] * coef[j]
-            z3 += X[i + 3, j] * coef[j]
-        margin[k], margin[k + 1], margin[k + 2], margin[k + 3] = z0, z1, z2, z3
-    for k in range(fours, rows):
-        z0 = intercept
-        for j in range(coef.size):
-            z0 += X[first + k, j] * coef[j]
-        margin[k] = z0
+@overload(_rows_at)
+def _select_layout(X, start, rows, room):  # noqa: ARG001
+    """Point at rows of X one after the other: where they lie in C order, otherwise as a copy of them in ``room``."""
+    if X.layout == "C":
+        return lambda X, start, rows, room: ahead(data(X), start * X.shape[1])  # noqa: ARG005
+    return lambda X, start, rows, room: _turned(X, start, rows, room)
 
 
-@_compiled(fastmath=_EXACT)
-def _losses(y, weight, loss, first, rows, value, slope):
-    """Turn the margins in ``slope`` into weighted values and slopes."""
+@_inlined
+def _turned(X, start, rows, room):
+    """Write rows of X to ``room``, by eight columns at once where columns are contiguous."""
+    d, across = X.shape[1], X.strides[1] // X.itemsize
+    contiguous = X.strides[0] == X.itemsize and X.strides[1] % X.itemsize == 0
+    whole_rows, whole = rows // WIDTH * WIDTH if contiguous else 0, d // WIDTH * WIDTH
+    for j in range(0, whole, WIDTH):
+        for k in range(0, whole_rows, WIDTH):
+            turn(data(X), start + k + j * across, across, room, k * d + j, d)
     for k in range(rows):
-        value[k], slope[k] = _at_sample(loss, y[first + k], slope[k])
-    if weight.size:
-        for k in range(rows):
-            value[k] *= weight[first + k]
-            slope[k] *= weight[first + k]
+        for j in range(whole if k < whole_rows else 0, d):
+            room[k * d + j] = X[start + k, j]
+    return room
 
 
-@_compiled(fastmath=_EXACT)
-def _add_gradient(X, slope, first, rows, gradient):
-    """Add slope·X of some rows; four rows at once load and store the gradient a quarter as often."""
-    fours = rows - rows % 4
-    for k in range(0, fours, 4):
-        i = first + k
-        s0, s1, s2, s3 = slope[k], slope[k + 1], slope[k + 2], slope[k + 3]
-        for j in range(gradient.size):
-            gradient[j] += (s0 * X[i, j] + s1 * X[i + 1, j]) + (s2 * X[i + 2, j] + s3 * X[i + 3, j])
-    for k in range(fours, rows):
-        s0 = slope[k]
-        for j in range(gradient.size):
-            gradient[j] += s0 * X[first + k, j]
+_NARROW = 2 * WIDTH  # features of a row up to which coefficients and gradient stay in registers
 
 
-@_compiled(fastmath=_EXACT)
-def _loss_block(X, y, weight, coef, intercept, loss, first, last, value, slope, partial):
-    """Loss, slope and gradient sums of rows first to last, X read from memory once.
+@_inlined
+def _narrow_product(x, k, d, first, second):
+    head = multiply(load_first(x, k * d, min(d, WIDTH)), first)
+    return fma(load_first(x, k * d + WIDTH, max(d - WIDTH, 0)), second, head)
 
-    Margins, losses and gradient are loops over as many rows as `value` and `slope` hold: what the first cache holds.
+
+@_inlined
+def _margins(x, d, coef, intercept, rows, room, margin):
+    """Write X·coef + intercept of some rows; up to seven numbers after them mean nothing.
+
+    Wide rows are taken one at a time: here X comes from memory, and the processor foresees one stream, read by few
+    instructions, better than several.
     """
-    for start in range(first, last, slope.size):
-        rows = min(slope.size, last - start)
-        _margins(X, coef, intercept, start, rows, slope)
-        _losses(y, weight, loss, start, rows, value, slope)
-        partial[0] += _sum(value, rows)
-        partial[1] += _sum(slope, rows)
-        _add_gradient(X, slope, start, rows, partial[2:])
+    last = rows - 1
+    if d <= _NARROW:
+        a, b = load(coef, 0), load(coef, WIDTH)
+        for k in range(0, rows, WIDTH):
+            products = sums(
+                _narrow_product(x, k, d, a, b),
+                _narrow_product(x, min(k + 1, last), d, a, b),
+                _narrow_product(x, min(k + 2, last), d, a, b),
+                _narrow_product(x, min(k + 3, last), d, a, b),
+                _narrow_product(x, min(k + 4, last), d, a, b),
+                _narrow_product(x, min(k + 5, last), d, a, b),
+                _narrow_product(x, min(k + 6, last), d, a, b),
+                _narrow_product(x, min(k + 7, last), d, a, b),
+            )
+            store(margin, k, add(splat(intercept), products))
+        return
+    dots(x, d, rows, coef, room)
+    for k in range(0, rows, WIDTH):
+        at = ahead(room, k * WIDTH)
+        products = sums(
+            load(at, 0), load(at, 8), load(at, 16), load(at, 24), load(at, 32), load(at, 40), load(at, 48), load(at, 56)
+        )
+        store(margin, k, add(splat(intercept), products))
 
 
 @_compiled(fastmath=_EXACT)
-def _moments_block(X, y, weight, pivot, y_pivot, first, last, partial):
-    """Σs, then Σs(y−p), Σs(y−p)² of y, then all first and all second moments of X's columns, about a pivot row p."""
-    d = pivot.size
-    x_first = partial[3 : 3 + d]
-    x_second = partial[3 + d : 3 + 2 * d]
-    for i in range(first, last):
-        s = weight[i] if weight.size else 1.0
-        t = y[i] - y_pivot
+def _losses(y, weight, weighted, loss, rows, value, slope):
+    """Turn the margins in ``slope`` into weighted values and slopes, followed by zeros up to a multiple of eight."""
+    for k in range(rows):
+        value[k], slope[k] = _at_sample(loss, y[k], slope[k])
+    if weighted:
+        for k in range(rows):
+            value[k] *= weight[k]
+            slope[k] *= weight[k]
+    for k in range(rows, -(-rows // WIDTH) * WIDTH):
+        value[k] = 0.0
+        slope[k] = 0.0
+
+
+@_inlined
+def _add_gradient(x, d, slope, rows, gradient):
+    """Add slope·X of some rows; four at once load and store the gradient a quarter as often, narrow rows hardly ever.
+
+    Slopes after the last row, up to a multiple of eight, must be 0: they meet the last row again.
+    """
+    last = rows - 1
+    whole = d // WIDTH * WIDTH
+    head, tail = load(gradient, 0), load(gradient, WIDTH)
+    for k in range(0, rows, 4):
+        a, b = ahead(x, min(k, last) * d), ahead(x, min(k + 1, last) * d)
+        c, e = ahead(x, min(k + 2, last) * d), ahead(x, min(k + 3, last) * d)
+        s, t, u, v = splat(slope[k]), splat(slope[k + 1]), splat(slope[k + 2]), splat(slope[k + 3])
+        if d <= _NARROW:
+            count = min(d, WIDTH)
+            pair = fma(load_first(b, 0, count), t, multiply(load_first(a, 0, count), s))
+            other = fma(load_first(e, 0, count), v, multiply(load_first(c, 0, count), u))
+            head = add(head, add(pair, other))
+            count = max(d - WIDTH, 0)
+            pair = fma(load_first(b, WIDTH, count), t, multiply(load_first(a, WIDTH, count), s))
+            other = fma(load_first(e, WIDTH, count), v, multiply(load_first(c, WIDTH, count), u))
+            tail = add(tail, add(pair, other))
+            continue
+        for j in range(0, whole, WIDTH):
+            total = fma(load(b, j), t, fma(load(a, j), s, load(gradient, j)))
+            store(gradient, j, fma(load(e, j), v, fma(load(c, j), u, total)))
+        if whole < d:
+            count = d - whole
+            total = fma(load_first(b, whole, count), t, fma(load_first(a, whole, count), s, load(gradient, whole)))
+            total = fma(load_first(e, whole, count), v, fma(load_first(c, whole, count), u, total))
+            store(gradient, whole, total)
+    if d <= _NARROW:
+        store(gradient, 0, head)
+        store(gradient, WIDTH, tail)
+
+
+@_inlined
+def _add_moments(x, d, y, weight, weighted, pivot, y_pivot, rows, partial, size):
+    """Add Σs, Σs(y−p), Σs(y−p)² and, after these, all columns' Σs(x−p) and Σs(x−p)², p being a pivot row."""
+    for k in range(rows):
+        s = weight[k] if weighted else 1.0
+        t = y[k] - y_pivot
         partial[0] += s
         partial[1] += s * t
         partial[2] += (s * t) * t
-        for j in range(d):
-            u = X[i, j] - pivot[j]
-            x_first[j] += s * u
-            x_second[j] += (s * u) * u
+    firsts, seconds = ahead(partial, 3), ahead(partial, 3 + size)
+    for j in range(0, d, WIDTH):
+        p, total, squares = load(pivot, j), load(firsts, j), load(seconds, j)
+        count = min(d - j, WIDTH)
+        for k in range(rows):
+            u = subtract(load_first(x, k * d + j, count), p)
+            su = multiply(splat(weight[k]), u) if weighted else u
+            total = add(total, su)
+            squares = fma(su, u, squares)
+        store(firsts, j, total)
+        store(seconds, j, squares)
+
+
+@_inlined
+def _add_loss(x, d, y, weight, weighted, coef, intercept, loss, rows, scratch, most, partial):
+    """Add Σ s L, Σ s L' and, after these, the sums Σ s L' x."""
+    value, slope = scratch, ahead(scratch, most)
+    _margins(x, d, coef, intercept, rows, ahead(scratch, 2 * most), slope)
+    _losses(y, weight, weighted, loss, rows, value, slope)
+    for k in range(rows):
+        partial[0] += value[k]
+        partial[1] += slope[k]
+    _add_gradient(x, d, slope, rows, ahead(partial, 2))
+
+
+# --- One block of rows: as many at once as scratch space is for, which is what the first cache holds -----------
 
 
 @_compiled(fastmath=_EXACT)
-def _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, value, slope, partial):
-    """Moments, then loss, slope and gradient sums of rows first to last, X read from memory once."""
-    for start in range(first, last, slope.size):
-        stop = min(start + slope.size, last)
-        _moments_block(X, y, weight, pivot, y_pivot, start, stop, partial)
-        _loss_block(X, y, weight, coef, intercept, loss, start, stop, value, slope, partial[3 + 2 * pivot.size :])
+def _loss_block(X, y, weight, coef, intercept, loss, first, last, scratch, partial):
+    """Add loss, slope and gradient sums of rows first to last, X read from memory once."""
+    d, most, room, sums = X.shape[1], scratch.shape[1], data(scratch), data(partial)
+    targets, weights, weighted, factors = data(y), data(weight), weight.size > 0, data(coef)
+    for start in range(first, last, most):
+        rows = min(most, last - start)
+        x = _rows_at(X, start, rows, ahead(room, _PLACES * most))
+        target, s = ahead(targets, start), ahead(weights, start)
+        _add_loss(x, d, target, s, weighted, factors, intercept, loss, rows, room, most, sums)
+
+
+@_compiled(fastmath=_EXACT)
+def _moments_block(X, y, weight, pivot, y_pivot, first, last, scratch, partial):
+    """Add moments of rows first to last."""
+    d, most, room, sums = X.shape[1], scratch.shape[1], data(scratch), data(partial)
+    targets, weights, weighted, center = data(y), data(weight), weight.size > 0, data(pivot)
+    for start in range(first, last, most):
+        rows = min(most, last - start)
+        x = _rows_at(X, start, rows, ahead(room, _PLACES * most))
+        target, s = ahead(targets, start), ahead(weights, start)
+        _add_moments(x, d, target, s, weighted, center, y_pivot, rows, sums, pivot.size)
+
+
+@_compiled(fastmath=_EXACT)
+def _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, scratch, partial):
+    """Add loss sums, then moments, of rows first to last, X read from memory once."""
+    d, most, room, sums = X.shape[1], scratch.shape[1], data(scratch), data(partial)
+    targets, weights, weighted = data(y), data(weight), weight.size > 0
+    center, factors, moments = data(pivot), data(coef), ahead(sums, 2 + coef.size)
+    for start in range(first, last, most):
+        rows = min(most, last - start)
+        x = _rows_at(X, start, rows, ahead(room, _PLACES * most))
+        target, s = ahead(targets, start), ahead(weights, start)
+        _add_loss(x, d, target, s, weighted, factors, intercept, loss, rows, room, most, sums)
+        _add_moments(x, d, target, s, weighted, center, y_pivot, rows, moments, pivot.size)
 
 
 @_compiled(cache=True, fastmath=_EXACT)
-def _curvatures(X, y, weight, coef, intercept, loss, width, slope, curvature):
+def _curvatures(X, y, weight, coef, intercept, loss, width, scratch, curvature):
     """Write the weighted curvatures of all rows, by central differences of slopes over ±width."""
-    for start in range(0, X.shape[0], slope.size):
-        rows = min(slope.size, X.shape[0] - start)
-        _margins(X, coef, intercept, start, rows, slope)
+    most, slope = scratch.shape[1], data(scratch)
+    for start in range(0, X.shape[0], most):
+        rows = min(most, X.shape[0] - start)
+        x = _rows_at(X, start, rows, ahead(slope, _PLACES * most))
+        _margins(x, X.shape[1], data(coef), intercept, rows, ahead(slope, most), slope)
         for k in range(rows):
             _, above = _at_sample(loss, y[start + k], slope[k] + width)
             _, below = _at_sample(loss, y[start + k], slope[k] - width)
@@ -340,46 +458,42 @@ def _gram_block(X, curvature, center, first, last, z, gram):
 def _loss_parallel(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
     for b in prange(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
-        value, slope = scratch[b, 0], scratch[b, 1]
-        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, value, slope, partial[b])
+        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT)
 def _loss_serial(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
     for b in range(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
-        value, slope = scratch[b, 0], scratch[b, 1]
-        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, value, slope, partial[b])
+        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT, parallel=True)
-def _moments_parallel(X, y, weight, pivot, y_pivot, block_rows, partial):
+def _moments_parallel(X, y, weight, pivot, y_pivot, block_rows, scratch, partial):
     for b in prange(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
-        _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, partial[b])
+        _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT)
-def _moments_serial(X, y, weight, pivot, y_pivot, block_rows, partial):
+def _moments_serial(X, y, weight, pivot, y_pivot, block_rows, scratch, partial):
     for b in range(partial.shape[0]):
         last = min((b + 1) * block_rows, X.shape[0])
-        _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, partial[b])
+        _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT, parallel=True)
 def _first_parallel(X, y, weight, pivot, y_pivot, coef, intercept, loss, block_rows, scratch, partial):
     for b in prange(partial.shape[0]):
         first, last = b * block_rows, min((b + 1) * block_rows, X.shape[0])
-        value, slope = scratch[b, 0], scratch[b, 1]
-        _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, value, slope, partial[b])
+        _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT)
 def _first_serial(X, y, weight, pivot, y_pivot, coef, intercept, loss, block_rows, scratch, partial):
     for b in range(partial.shape[0]):
         first, last = b * block_rows, min((b + 1) * block_rows, X.shape[0])
-        value, slope = scratch[b, 0], scratch[b, 1]
-        _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, value, slope, partial[b])
+        _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT, parallel=True)
@@ -509,10 +623,10 @@ def loss_sums(
     ndarray of shape (blocks, 2 + d), float64
         Per block ``Σ s L``, ``Σ s L'`` and the d sums ``Σ s L' x``.
     """
-    scratch, partial = _workspace(tile, block_rows, 2 + tile.X.shape[1])
-    arguments = (*map(_frozen, tile), coef, intercept, loss, block_rows, scratch, partial)
+    scratch, partial = _workspace(tile, block_rows, 2 + _padded_size(tile))
+    arguments = (*map(_frozen, tile), _padded(coef, tile), intercept, loss, block_rows, scratch, partial)
     _launch(_for(loss, _loss_parallel), _for(loss, _loss_serial), tile.X.size, n_threads, arguments)
-    return partial
+    return partial[:, : 2 + len(coef)]
 
 
 def moment_sums(tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_threads: int | None = None) -> Floats:
@@ -523,11 +637,10 @@ def moment_sums(tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_th
     ndarray of shape (blocks, 3 + 2 d), float64
         Per block ``Σs, Σs(y−p), Σs(y−p)²``, then d sums ``Σs(x−p)`` and d sums ``Σs(x−p)²``.
     """
-    n, d = tile.X.shape
-    partial = np.zeros((-(-n // block_rows), 3 + 2 * d))
-    arguments = (*map(_frozen, tile), pivot, y_pivot, block_rows, partial)
+    scratch, partial = _workspace(tile, block_rows, 3 + 2 * _padded_size(tile))
+    arguments = (*map(_frozen, tile), _padded(pivot, tile), y_pivot, block_rows, scratch, partial)
     _launch(_moments_parallel, _moments_serial, tile.X.size, n_threads, arguments)
-    return partial
+    return partial[:, _moment_places(tile)]
 
 
 def first_sums(
@@ -547,25 +660,48 @@ def first_sums(
     ndarray of shape (blocks, 3 + 2 d + 2 + d), float64
         Per block the former's sums, then the latter's.
     """
-    d = tile.X.shape[1]
-    scratch, partial = _workspace(tile, block_rows, 3 + 2 * d + 2 + d)
-    arguments = (*map(_frozen, tile), pivot, y_pivot, coef, intercept, loss, block_rows, scratch, partial)
+    size = _padded_size(tile)
+    scratch, partial = _workspace(tile, block_rows, 2 + size + 3 + 2 * size)
+    weights = _padded(pivot, tile), y_pivot, _padded(coef, tile), intercept
+    arguments = (*map(_frozen, tile), *weights, loss, block_rows, scratch, partial)
     _launch(_for(loss, _first_parallel), _for(loss, _first_serial), tile.X.size, n_threads, arguments)
-    return partial
+    return partial[:, np.append(2 + size + _moment_places(tile), np.arange(2 + len(coef)))]
+
+
+def _padded_size(tile: Tile) -> int:
+    """Say how many numbers hold one for each feature in whole vectors, two at least."""
+    return max(2 * WIDTH, -(-int(tile.X.shape[1]) // WIDTH) * WIDTH)
+
+
+def _padded(vector: Floats, tile: Tile) -> Floats:
+    return np.concatenate((vector, np.zeros(_padded_size(tile) - len(vector))))
+
+
+def _moment_places(tile: Tile) -> NDArray[np.intp]:
+    """Say where, among the sums of moments, those are that belong to weights, targets and features."""
+    columns = 3 + np.arange(tile.X.shape[1])
+    return np.concatenate((np.arange(3), columns, columns + _padded_size(tile)))
 
 
 def _workspace(tile: Tile, block_rows: int, sums: int) -> tuple[Floats, Floats]:
-    """Give room for the values and slopes of a sub-block, and zeros for the sums, both for every block of a tile."""
+    """Give scratch space for a sub-block, and zeros for the sums, both for every block of a tile.
+
+    Per row of a sub-block: its value, its slope, eight partial sums of its margin, and itself if it is not in C order.
+    """
     n, d = tile.X.shape
-    cached_rows = min(block_rows, max(8, min(64, (1 << 13) // max(1, tile.X.itemsize * d)) & ~7))
+    in_order = tile.X.flags.c_contiguous
+    row_bytes = max(1, d) * (tile.X.itemsize if in_order else 8)
+    cached_rows = min(block_rows, (FIRST_CACHE if in_order else SECOND_CACHE) // row_bytes, 64 if in_order else 512)
+    cached_rows = max(WIDTH, cached_rows // WIDTH * WIDTH)
     blocks = -(-n // block_rows)
-    return np.empty((blocks, 2, cached_rows)), np.zeros((blocks, sums))
+    return np.empty((blocks, _PLACES + (0 if in_order else d), cached_rows)), np.zeros((blocks, sums))
 
 
 def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: float) -> Floats:
     """Give ``s L''`` for each row of a tile, (n,), from slopes at margins ``width`` above and below."""
     curvature = np.empty(len(tile.y))
-    _for(loss, _curvatures)(*map(_frozen, tile), coef, intercept, loss, width, np.empty(64), curvature)
+    (scratch,), _ = _workspace(tile, len(tile.y), 0)
+    _for(loss, _curvatures)(*map(_frozen, tile), _padded(coef, tile), intercept, loss, width, scratch, curvature)
     return curvature
 
 

@@ -1,8 +1,8 @@
 """Where samples live. A source folds a function over its tiles, in a fixed order.
 
-A **tile** is a run of rows as the compiled passes want them: C order, float64 or float32. Data that already look so
-are only sliced; everything else (Fortran order, integers, tables with categories) is converted one tile at a time,
-so there is never a copy of X. Tile borders fall on block borders and partial sums are added block by block, so the
+A **tile** is a run of rows as the compiled passes want them: float64 or float32, in any order. Arrays that already
+look so are only sliced; everything else (integers, tables with categories) is converted one tile at a time, so there
+is never a copy of X. Tile borders fall on block borders and partial sums are added block by block, so the
 size of a tile changes no bit of the result.
 """
 
@@ -23,7 +23,7 @@ COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until
 
 
 class Tile(NamedTuple):
-    """n rows: X (n, d) C-order float64 or float32, y (n,) float64, weight (n,) float64 or empty for all ones."""
+    """n rows: X (n, d) float64 or float32, y (n,) float64, weight (n,) float64 or empty for all ones."""
 
     X: NDArray[Any]
     y: Floats
@@ -52,7 +52,7 @@ class Matrix(Protocol):
     features: tuple[Feature, ...] | None
 
     def tile(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop, C order, of this dtype."""
+        """Rows start to stop, of this dtype."""
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
@@ -85,16 +85,21 @@ class Array:
         self.shape: tuple[int, int] = X.shape
         self.dtype = tile_dtype(X.dtype)
         self.features: tuple[Feature, ...] | None = None
-        sliced = X.flags.c_contiguous and X.flags.aligned and X.dtype == self.dtype
-        self.tile_bytes = VIEW_BYTES if sliced else COPY_BYTES
+        # Other orders have kernels of their own, which need not be compiled for what is copied in no time.
+        ordered = X.flags.c_contiguous or X.nbytes > COPY_BYTES
+        self.sliced = X.flags.aligned and X.dtype == self.dtype and ordered
+        self.tile_bytes = VIEW_BYTES if self.sliced else COPY_BYTES
 
     def tile(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop, C order, of this dtype."""
-        return np.require(self.X[start:stop], self.dtype, ["C", "ALIGNED"])
+        """Rows start to stop, of this dtype."""
+        rows = self.X[start:stop]
+        return rows if self.sliced else np.require(rows, self.dtype, ["C", "ALIGNED"])
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
-        return Array(np.require(np.take(self.X, rows, axis=0), self.dtype, ["C", "ALIGNED"]))
+        # np.take is the faster one, but copies all of an array that is not contiguous
+        taken = np.take(self.X, rows, axis=0) if self.X.flags.c_contiguous else self.X[rows]
+        return Array(np.require(taken, self.dtype, ["C", "ALIGNED"]))
 
 
 class Subset:
@@ -109,7 +114,7 @@ class Subset:
         self.features = matrix.features
 
     def tile(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop, C order, of this dtype."""
+        """Rows start to stop, of this dtype."""
         return self.matrix.take(self.index[start:stop]).X
 
     def take(self, rows: NDArray[np.intp]) -> Array:
@@ -136,7 +141,7 @@ class Table:
         self.tile_bytes = COPY_BYTES
 
     def tile(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop, C order, float64."""
+        """Rows start to stop, float64."""
         return self._fill(slice(start, stop), stop - start)
 
     def take(self, rows: NDArray[np.intp]) -> Array:

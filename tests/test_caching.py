@@ -1,5 +1,10 @@
 """What one process compiled, the next one only loads; and where nothing can be cached, fits work all the same."""
 
+import hashlib
+from pathlib import Path
+
+from fastgd import kernels, lanes
+
 FIT = """
 import numpy as np, fastgd
 from fastgd import kernels
@@ -73,3 +78,9 @@ assert kernels._loss_serial.signatures and kernels._loss_serial.stats.cache_path
 print("fitted")
 """
     assert run_python(code) == "fitted"
+
+
+def test_an_edit_of_the_lanes_makes_cached_kernels_stale():
+    """numba looks at the file of a kernel alone, so that file has to change, too."""
+    checksum = hashlib.sha256(Path(lanes.__file__).read_bytes()).hexdigest()[:16]
+    assert f"lanes.py: {checksum}" in Path(kernels.__file__).read_text(encoding="utf-8"), checksum

@@ -164,7 +164,18 @@ def moment_bits(name, n_threads, X, y, weight):  # noqa: ARG001
     return kernels.moment_sums(Tile(X, y, weight), np.ones(X.shape[1]), 0.3, 1024, n_threads).tobytes()
 
 
-PASSES = pytest.mark.parametrize("bits", [loss_bits, moment_bits])
+def first_bits(name, n_threads, X, y, weight):
+    coef, loss, pivot = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name](), np.ones(X.shape[1])
+    return kernels.first_sums(Tile(X, y, weight), pivot, 0.3, coef, 0.3, loss, 1024, n_threads).tobytes()
+
+
+def curvature_bits(name, n_threads, X, y, weight):  # noqa: ARG001
+    coef, loss = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name]()
+    return kernels.curvatures(Tile(X, y, weight), coef, 0.3, loss, 1e-4).tobytes()
+
+
+PASSES = pytest.mark.parametrize("bits", [loss_bits, moment_bits, first_bits, curvature_bits])
+LAUNCHED = pytest.mark.parametrize("bits", [loss_bits, moment_bits, first_bits])
 
 
 @PASSES
@@ -186,7 +197,31 @@ def test_weights_of_one_change_no_bit(name, dtype, n, d, bits, make_data):
     assert bits(name, None, X, y, none) == bits(name, None, X, y, np.ones(n))
 
 
+LAYOUTS = {
+    "Fortran": np.asfortranarray,
+    "rows of Fortran": lambda X: np.asfortranarray(np.vstack((X, X)))[len(X) // 2 :][: len(X)],
+    "every second column": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "every second row": lambda X: np.repeat(X, 2, axis=0)[::2],
+    "backwards": lambda X: X[::-1, ::-1].copy()[::-1, ::-1],
+    "backwards Fortran": lambda X: np.asfortranarray(X[::-1, ::-1])[::-1, ::-1],
+    "columns backwards, Fortran": lambda X: np.asfortranarray(X[:, ::-1])[:, ::-1],
+}
+
+
 @PASSES
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layout_changes_no_bit(dtype, n, d, layout, bits, make_data):
+    X, y, weight = make_data("logistic", n, d, dtype, weighted=True)
+    other = LAYOUTS[layout](X)
+    if layout == "rows of Fortran":
+        X = np.vstack((X, X))[n // 2 :][:n].copy()
+    np.testing.assert_array_equal(other, X)
+    assert bits("logistic", None, other, y, weight) == bits("logistic", None, X, y, weight)
+
+
+@LAUNCHED
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize(("n", "d"), [(540, 1), (540, 33), (5000, 1), (5000, 3)])
 @pytest.mark.parametrize("name", kernels.LOSSES)

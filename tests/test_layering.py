@@ -17,7 +17,8 @@ BELOW = {
     "surfaces": set(),
     "writing": set(),
     "rules": {"descent"},
-    "kernels": {"sources"},
+    "lanes": set(),
+    "kernels": {"lanes", "sources"},
     "models": {"sources", "descent", "writing"},
     "objective": {"kernels", "sources", "descent"},
     "subsampling": {"sources", "objective", "rules", "descent"},
@@ -87,16 +88,20 @@ def test_an_optional_package_has_one_room(package):
 
 
 def test_compiled_code_is_in_one_room():
-    assert {room for room in ROOMS if any(name.split(".")[0] == "numba" for name in imports(room))} == {"kernels"}
+    assert {room for room in ROOMS if any(name.split(".")[0] == "numba" for name in imports(room))} == {
+        "kernels",
+        "lanes",
+    }
 
 
 @pytest.mark.parametrize(
-    "room", ["rules", "descent", "sources", "models", "writing", "objective", "kernels", "subsampling", "fitting"]
+    "room",
+    ["rules", "descent", "sources", "models", "writing", "objective", "kernels", "lanes", "subsampling", "fitting"],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):
     packages = {name.split(".")[0] for name in imports(room)} - set(sys.stdlib_module_names)
     allowed = {"numpy", "fastgd"}
-    allowed |= {"numba"} if room == "kernels" else {"tqdm"} if room == "fitting" else set()
+    allowed |= {"kernels": {"numba"}, "lanes": {"numba", "llvmlite"}, "fitting": {"tqdm"}}.get(room, set())
     assert packages <= allowed
 
 

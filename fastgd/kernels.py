@@ -294,6 +294,24 @@ def _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, las
         _loss_block(X, y, weight, coef, intercept, loss, start, stop, value, slope, partial[3 + 2 * pivot.size :])
 
 
+@_compiled(fastmath=_EXACT)
+def _change_block(X, y, weight, coef, intercept, anchor, anchor_intercept, loss, first, last, scratch, partial):
+    """Sums of how loss, slope and gradient of rows first to last differ from those at an anchor, X read once."""
+    value, slope, anchor_value, anchor_slope = scratch[0], scratch[1], scratch[2], scratch[3]
+    for start in range(first, last, slope.size):
+        rows = min(slope.size, last - start)
+        _margins(X, anchor, anchor_intercept, start, rows, anchor_slope)
+        _losses(y, weight, loss, start, rows, anchor_value, anchor_slope)
+        _margins(X, coef, intercept, start, rows, slope)
+        _losses(y, weight, loss, start, rows, value, slope)
+        for k in range(rows):
+            value[k] -= anchor_value[k]
+            slope[k] -= anchor_slope[k]
+        partial[0] += _sum(value, rows)
+        partial[1] += _sum(slope, rows)
+        _add_gradient(X, slope, start, rows, partial[2:])
+
+
 @_compiled(cache=True, fastmath=_EXACT)
 def _curvatures(X, y, weight, coef, intercept, loss, width, slope, curvature):
     """Write the weighted curvatures of all rows, by central differences of slopes over ±width."""
@@ -380,6 +398,24 @@ def _first_serial(X, y, weight, pivot, y_pivot, coef, intercept, loss, block_row
         first, last = b * block_rows, min((b + 1) * block_rows, X.shape[0])
         value, slope = scratch[b, 0], scratch[b, 1]
         _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, value, slope, partial[b])
+
+
+@_compiled(cache=True, fastmath=_EXACT, parallel=True)
+def _change_parallel(X, y, weight, coef, intercept, anchor, anchor_intercept, loss, starts, run_rows, scratch, partial):
+    for b in prange(partial.shape[0]):
+        first, last = starts[b], min(starts[b] + run_rows, X.shape[0])
+        _change_block(
+            X, y, weight, coef, intercept, anchor, anchor_intercept, loss, first, last, scratch[b], partial[b]
+        )
+
+
+@_compiled(cache=True, fastmath=_EXACT)
+def _change_serial(X, y, weight, coef, intercept, anchor, anchor_intercept, loss, starts, run_rows, scratch, partial):
+    for b in range(partial.shape[0]):
+        first, last = starts[b], min(starts[b] + run_rows, X.shape[0])
+        _change_block(
+            X, y, weight, coef, intercept, anchor, anchor_intercept, loss, first, last, scratch[b], partial[b]
+        )
 
 
 @_compiled(cache=True, fastmath=_EXACT, parallel=True)
@@ -554,12 +590,54 @@ def first_sums(
     return partial
 
 
+def change_sums(
+    tile: Tile,
+    coef: Floats,
+    intercept: float,
+    anchor: Floats,
+    anchor_intercept: float,
+    loss: Loss,
+    starts: NDArray[np.intp],
+    run_rows: int,
+    n_threads: int | None = None,
+) -> Floats:
+    """Add up how loss and gradient differ from those at an anchor, over short runs of a tile's rows, read once.
+
+    Parameters
+    ----------
+    tile, coef, intercept, loss, n_threads
+        As for `loss_sums`.
+    anchor, anchor_intercept
+        The other coefficients.
+    starts : ndarray of shape (runs,)
+        The first row of each run; one row of the result each.
+    run_rows : int
+        Rows of each run; one at the tile's end may be shorter.
+
+    Returns
+    -------
+    ndarray of shape (runs, 2 + d), float64
+        The difference of what `loss_sums` gives for the run.
+    """
+    d = tile.X.shape[1]
+    scratch = np.empty((len(starts), 4, _cached_rows(tile, run_rows)))
+    partial = np.zeros((len(starts), 2 + d))
+    points = (coef, intercept, anchor, anchor_intercept)
+    arguments = (*map(_frozen, tile), *points, loss, starts, run_rows, scratch, partial)
+    elements = len(starts) * run_rows * d
+    _launch(_for(loss, _change_parallel), _for(loss, _change_serial), elements, n_threads, arguments)
+    return partial
+
+
 def _workspace(tile: Tile, block_rows: int, sums: int) -> tuple[Floats, Floats]:
     """Give room for the values and slopes of a sub-block, and zeros for the sums, both for every block of a tile."""
-    n, d = tile.X.shape
-    cached_rows = min(block_rows, max(8, min(64, (1 << 13) // max(1, tile.X.itemsize * d)) & ~7))
-    blocks = -(-n // block_rows)
-    return np.empty((blocks, 2, cached_rows)), np.zeros((blocks, sums))
+    blocks = -(-len(tile.X) // block_rows)
+    return np.empty((blocks, 2, _cached_rows(tile, block_rows))), np.zeros((blocks, sums))
+
+
+def _cached_rows(tile: Tile, block_rows: int) -> int:
+    """Give the rows of a sub-block."""
+    return min(block_rows, max(8, min(64, (1 << 13) // max(1, tile.X.itemsize * tile.X.shape[1])) & ~7))
 
 
 def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: float) -> Floats:

@@ -56,19 +56,24 @@ def moments(source: Source, *, about_mean: bool, n_threads: int | None = None) -
     return _to_moments(source.fold(visit), pivot, y_pivot, about_mean)
 
 
-def first_reading(source: Source, model: Objective, coef: Floats, intercept: float) -> tuple[Moments, Floats]:
-    """Take `moments` together with the sums of loss, slope and gradient at some coefficients, all in one pass.
-
-    ``model`` says what loss there is and whether there is an intercept; its own source and moments are not used.
-    """
+def first_reading(
+    source: Source,
+    loss: kernels.Loss,
+    coef: Floats,
+    intercept: float,
+    *,
+    about_mean: bool,
+    n_threads: int | None = None,
+) -> tuple[Moments, Floats]:
+    """Take `moments` together with the sums of loss, slope and gradient at some coefficients, all in one pass."""
     pivot, y_pivot = source.pivot()
 
     def visit(tile: Tile, block_rows: int) -> Floats:
-        return kernels.first_sums(tile, pivot, y_pivot, coef, intercept, model.loss, block_rows, model.n_threads)
+        return kernels.first_sums(tile, pivot, y_pivot, coef, intercept, loss, block_rows, n_threads)
 
     sums = source.fold(visit)
     split = 3 + 2 * len(pivot)
-    return _to_moments(sums[:split], pivot, y_pivot, model.intercept), sums[split:]
+    return _to_moments(sums[:split], pivot, y_pivot, about_mean), sums[split:]
 
 
 def _to_moments(sums: Floats, pivot: Floats, y_pivot: float, about_mean: bool) -> Moments:

@@ -9,6 +9,7 @@ size of a tile changes no bit of the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -189,6 +190,23 @@ class InMemory:
         """Give the features (d,) and the target of a sample that no other outweighs."""
         row = int(np.argmax(self.weight)) if self.weight.size else 0
         return self.matrix.tile(row, row + 1)[0].astype(np.float64), float(self.y[row])
+
+    @cached_property
+    def _targets(self) -> Floats:
+        """The targets as tiles have them, kept: short runs come too often to convert them each time."""
+        return np.require(self.y, np.float64, ["C", "ALIGNED"])
+
+    def runs(self, starts: NDArray[np.intp], run_rows: int) -> tuple[Tile, NDArray[np.intp]]:
+        """Give a tile that holds runs of rows, and where in it they start: X as it lies, or gathered and converted.
+
+        ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
+        """
+        if self.matrix.tile_bytes == VIEW_BYTES:
+            return Tile(self.matrix.tile(0, self.shape[0]), self._targets, self.weight), starts
+        rows = (starts[:, None] + np.arange(run_rows)).ravel()
+        rows = rows[rows < self.shape[0]]
+        weight = self.weight[rows] if self.weight.size else self.weight
+        return Tile(self.matrix.take(rows).X, self._targets[rows], weight), np.arange(len(starts)) * run_rows
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples: a copy if they are few, otherwise gathered whenever they are read."""

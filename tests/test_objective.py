@@ -192,7 +192,7 @@ def test_the_first_reading_is_both_passes_in_one(loss, dtype, intercept, weighte
     source = InMemory(as_matrix(X), y, weight if weighted else None)
     coef, b = rng.standard_normal(7), 0.3 * intercept
     alone = moments(source, about_mean=intercept)
-    got, sums = first_reading(source, Objective(source, kernels.LOSSES[loss](), 0.2, alone, intercept, True), coef, b)
+    got, sums = first_reading(source, kernels.LOSSES[loss](), coef, b, about_mean=intercept)
     for value, expected in zip(got, alone, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
     objective = Objective(source, kernels.LOSSES[loss](), 0.2, got, intercept, True)

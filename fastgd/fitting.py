@@ -104,7 +104,8 @@ def fit(
         Where to begin: None is zeros, from which newton first walks on sub-samples; otherwise coefficients followed by
         the intercept if there is one; the end of an earlier fit; or a standard normal draw in the coordinates.
     rng : int, Generator or None
-        Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be repeated.
+        Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
+        repeated.
     n_threads : int, optional
         Threads for the passes; None is numba's number (``NUMBA_NUM_THREADS``, by default the available cores).
         The result is the same, to the bit, for any number.
@@ -158,12 +159,18 @@ def fit(
     if sizes is not None and start is None:
         objective, origin, rule, passes, first = _begin_on_samples(source, sizes, objective_over, generator)
     else:
-        objective, first = objective_over(source), None
+        if chosen_solver == "sgd" and start is None:  # for data too large to be read for the moments alone
+            at = np.zeros(d), 0.0
+            statistics, sums = first_reading(source, chosen, *at, about_mean=bool(intercept), n_threads=n_threads)
+            objective = objective_over(source, statistics)
+            first = objective.evaluation(at[0], sums)
+        else:
+            objective, first = objective_over(source), None
         origin = _start(start, objective, generator, classes, matrix.features)
         if chosen_solver == "sgd":
             batches = Batches(objective, source, generator)
         rule, spent = _make_rule(chosen_solver, learning_rate, objective, sizes, batches, generator)
-        passes = 1.0 + spent  # the moments, and what the rule needed
+        passes = spent if first else 1.0 + spent  # the moments, and what the rule needed
     with _watching(progress, callback, tol) as watch:
         result = descend(
             objective,
@@ -230,8 +237,8 @@ def minimize(
     start : array-like of shape (d,)
         Where to begin.
     solver, learning_rate
-        As for `fit`, without ``"newton"`` and ``"sgd"``; ``"auto"`` is ``"lbfgs"``. A rate of ``"auto"`` spends 20 evaluations near
-        ``start`` to estimate the largest curvature.
+        As for `fit`, without ``"newton"`` and ``"sgd"``; ``"auto"`` is ``"lbfgs"``. A rate of ``"auto"``
+        spends 20 evaluations near ``start`` to estimate the largest curvature.
     tol : float
         Converged when the largest absolute component of the gradient is at most ``tol``.
     max_iter, time_limit, callback, progress
@@ -268,11 +275,11 @@ def minimize(
     passes = 0.0
 
     def checked(x: Floats) -> Evaluation:
-        value, gradient, *cost = objective(x)
+        value, gradient, *rest = objective(x)
         gradient = np.array(gradient, dtype=np.float64)  # a copy: the caller may reuse it
         if gradient.shape != point.shape:
             raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {point.shape}")
-        return Evaluation(float(value), gradient, *cost)
+        return Evaluation(float(value), gradient, rest[0] if rest else 1.0)
 
     def lipschitz() -> float:
         nonlocal passes

@@ -296,7 +296,7 @@ def _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, las
 
 @_compiled(fastmath=_EXACT)
 def _change_block(X, y, weight, coef, intercept, anchor, anchor_intercept, loss, first, last, scratch, partial):
-    """Sums of how loss, slope and gradient of rows first to last differ from those at an anchor, X read once."""
+    """Add up how loss, slope and gradient of rows first to last differ from those at an anchor, X read once."""
     value, slope, anchor_value, anchor_slope = scratch[0], scratch[1], scratch[2], scratch[3]
     for start in range(first, last, slope.size):
         rows = min(slope.size, last - start)

@@ -146,7 +146,8 @@ class SGD:
         The largest curvature of a batch; γ is its inverse.
     adaptive : bool
         Raise it when a batch shows a larger one: over a convex function's step Δy, ``‖Δg‖² / (Δg·Δy)`` is a lower
-        bound, which finds an outlier's curvature at once.
+        bound, which finds an outlier's curvature at once. And an epoch that ends above its anchor is rejected: the
+        next one goes out from there again, at a quarter of the rate.
     batches : int
         Per epoch.
     momentum : float
@@ -160,37 +161,44 @@ class SGD:
 
     def start(self, coef: Floats) -> _Epoch:
         """Give the state to begin with at a point."""
-        return _Epoch(self.lipschitz, Anchor(coef, 0.0, np.zeros(coef.size)), 0, coef, coef)
+        return _Epoch(self.lipschitz, Anchor(coef, np.inf, np.zeros(coef.size)), 0, coef, coef)
 
     def step(self, coef: Floats, evaluation: Evaluation, state: _Epoch) -> Step:
         """Answer an evaluation with the next point."""
+        failed = self.adaptive and _failed(evaluation, state.anchor)
+        if evaluation.partial and not failed:
+            return self._within_epoch(coef, evaluation, state._replace(seen=state.seen + 1))
+        anchor = state.anchor if failed else Anchor(coef, evaluation.value, evaluation.gradient)
+        lipschitz = 4.0 * state.lipschitz if failed else state.lipschitz
+        epoch = _Epoch(lipschitz, anchor, 0, anchor.coef, np.zeros(coef.size))
+        step = self._within_epoch(anchor.coef, Evaluation(anchor.value, anchor.gradient), epoch)
+        return step._replace(accepted=not failed)
+
+    def _within_epoch(self, coef: Floats, evaluation: Evaluation, epoch: _Epoch) -> Step:
+        """Go on, or after the last batch to the average."""
         value, gradient, *_ = evaluation
-        if not evaluation.partial:
-            state = _Epoch(state.lipschitz, Anchor(coef, value, gradient), 0, coef, np.zeros(coef.size))
-        else:
-            state = state._replace(seen=state.seen + 1)
-        anchor, lipschitz = state.anchor, state.lipschitz
+        anchor, lipschitz = epoch.anchor, epoch.lipschitz
         if self.adaptive:
             lipschitz = max(lipschitz, _curvature(coef - anchor.coef, gradient - anchor.gradient))
         landing = coef - gradient / lipschitz
-        following = landing + min(state.seen / (state.seen + 3.0), self.momentum) * (landing - state.landing)
-        averaged = state.seen - self.batches // 2
-        total = state.total + landing if averaged > 0 else state.total
-        state = state._replace(lipschitz=lipschitz, landing=landing, total=total)
+        following = landing + min(epoch.seen / (epoch.seen + 3.0), self.momentum) * (landing - epoch.landing)
+        averaged = epoch.seen - self.batches // 2
+        total = epoch.total + landing if averaged > 0 else epoch.total
         average = total / averaged if averaged > 0 else landing
+        epoch = epoch._replace(lipschitz=lipschitz, landing=landing, total=total)
         closing = Step(
             average,
-            state,
+            epoch,
             length=1.0 / lipschitz,
             predicted_decrease=float(anchor.gradient @ (anchor.coef - average)),
             origin_value=anchor.value,
             accepted=True,
         )
-        if state.seen == self.batches:
+        if epoch.seen == self.batches:
             return closing
         return Step(
             following,
-            state,
+            epoch,
             length=1.0 / lipschitz,
             predicted_decrease=float(gradient @ (coef - following)),
             origin_value=value,
@@ -199,6 +207,13 @@ class SGD:
             anchor=anchor,
             closing=closing,
         )
+
+
+def _failed(evaluation: Evaluation, anchor: Anchor) -> bool:
+    """Tell whether an epoch ended above its anchor, or leaves what is finite."""
+    if evaluation.partial:
+        return not np.isfinite(evaluation.value)
+    return not evaluation.value <= anchor.value + _ROUNDING * abs(anchor.value)
 
 
 def _curvature(move: Floats, change: Floats) -> float:

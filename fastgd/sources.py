@@ -203,10 +203,12 @@ class InMemory:
         """
         if self.matrix.tile_bytes == VIEW_BYTES:
             return Tile(self.matrix.tile(0, self.shape[0]), self._targets, self.weight), starts
-        rows = (starts[:, None] + np.arange(run_rows)).ravel()
-        rows = rows[rows < self.shape[0]]
-        weight = self.weight[rows] if self.weight.size else self.weight
-        return Tile(self.matrix.take(rows).X, self._targets[rows], weight), np.arange(len(starts)) * run_rows
+        ends = np.minimum(starts + run_rows, self.shape[0])
+        runs = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
+        X = np.concatenate([self.matrix.tile(run.start, run.stop) for run in runs])
+        y = np.concatenate([self._targets[run] for run in runs])
+        weight = np.concatenate([self.weight[run] for run in runs])
+        return Tile(X, y, weight), np.arange(len(starts)) * run_rows
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples: a copy if they are few, otherwise gathered whenever they are read."""

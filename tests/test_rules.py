@@ -201,7 +201,7 @@ def test_lbfgs_keeps_at_most_its_memory(memory):
 
 
 ERRORS = [
-    ("adam", "auto", "solver='adam'; choose one of auto, newton, lbfgs, nesterov, gd"),
+    ("adam", "auto", "solver='adam'; choose one of auto, newton, lbfgs, nesterov, gd, sgd"),
     (None, "auto", "solver=None"),
     ("gd", "fast", "learning_rate='fast'"),
     ("gd", 0.0, "learning_rate=0.0"),
@@ -210,8 +210,8 @@ ERRORS = [
     ("gd", np.inf, "learning_rate=inf"),
     ("gd", None, "learning_rate=None"),
     ("gd", [0.1], "learning_rate=[0.1]"),
-    ("lbfgs", 0.1, "learning_rate: only solver='gd' and 'nesterov' take one"),
-    ("auto", 0.1, "learning_rate: only solver='gd' and 'nesterov' take one"),
+    ("lbfgs", 0.1, "learning_rate: only solver='gd', 'nesterov' and 'sgd' take one"),
+    ("auto", 0.1, "learning_rate: only solver='gd', 'nesterov' and 'sgd' take one"),
 ]
 
 

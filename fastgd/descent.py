@@ -54,7 +54,7 @@ class Step(NamedTuple):
     anchor: Anchor | None = None
     """If given, an estimate corrected by it will do at the next point."""
     closing: Step | None = None
-    """With an anchor: the step to take instead if the descent has to end, to a point worth a whole evaluation."""
+    """With an anchor: the step to take instead if the descent has to end, to a point to evaluate on all samples."""
 
 
 class Rule(Protocol):
@@ -285,8 +285,8 @@ def descend(
         if ending is not None:
             status = status if status is Status.CONVERGED else ending
             break
-        if row.partial and status in (Status.STOPPED, Status.TIME_LIMIT) and step.closing is not None:
-            ending, step = status, step.closing
+        if row.partial and status in (Status.STOPPED, Status.TIME_LIMIT):
+            ending, step = status, step.closing or step
         elif status is not None:
             break
         coef, state, arrival = step.coef, step.state, step

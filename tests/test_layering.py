@@ -20,8 +20,9 @@ BELOW = {
     "kernels": {"sources"},
     "models": {"sources", "descent", "writing"},
     "objective": {"kernels", "sources", "descent"},
+    "batches": {"kernels", "sources", "objective", "descent"},
     "subsampling": {"sources", "objective", "rules", "descent"},
-    "fitting": {"kernels", "sources", "objective", "rules", "descent", "models", "subsampling"},
+    "fitting": {"kernels", "sources", "objective", "rules", "descent", "models", "subsampling", "batches"},
 }
 OPTIONAL = {
     "sklearn": {"estimators"},
@@ -91,7 +92,8 @@ def test_compiled_code_is_in_one_room():
 
 
 @pytest.mark.parametrize(
-    "room", ["rules", "descent", "sources", "models", "writing", "objective", "kernels", "subsampling", "fitting"]
+    "room",
+    ["rules", "descent", "sources", "models", "writing", "objective", "kernels", "subsampling", "batches", "fitting"],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):
     packages = {name.split(".")[0] for name in imports(room)} - set(sys.stdlib_module_names)

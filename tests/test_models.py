@@ -36,6 +36,7 @@ MODELS = {
     "uint8 classes": lambda: (X, fastgd.fit(X, (POSITIVE * 200).astype(np.uint8), **LOGISTIC)),
     "bool classes": lambda: (X, fastgd.fit(X, POSITIVE == 1, **LOGISTIC)),
     "float classes": lambda: (X, fastgd.fit(X, POSITIVE * 0.1 + 0.2, **LOGISTIC)),
+    "batches": lambda: (X, fastgd.fit(X, Y, solver="sgd", max_iter=2)),
     "diverged": lambda: (X, fastgd.fit(X, Y, solver="gd", learning_rate=5.0)),
     "numpy options": lambda: (
         X,

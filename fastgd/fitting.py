@@ -301,6 +301,13 @@ def minimize(
         )
 
 
+_WARMUPS = (
+    ((5000, 2), ("newton", "lbfgs", "sgd")),  # small enough for the serial kernels,
+    ((200_000, 2), ("newton", "lbfgs")),  # enough for the parallel ones,
+    ((32, 1 << 13), ("sgd",)),  # and in one batch
+)
+
+
 def warmup(
     losses: Sequence[str] = ("squared", "logistic"), dtypes: Sequence[DTypeLike] = (np.float64, np.float32)
 ) -> None:
@@ -314,11 +321,11 @@ def warmup(
     """
     for loss in losses:
         for dtype in dtypes:
-            for rows in (5000, 200_000):  # few enough for the serial kernels, enough for the parallel ones
-                X = np.zeros((rows, 2), dtype)
+            for shape, solvers in _WARMUPS:
+                X = np.zeros(shape, dtype)
                 X[::2] = 1
-                y = np.arange(rows) % 3 == 0
-                for solver in ("newton", "lbfgs"):
+                y = np.arange(len(X)) % 3 == 0
+                for solver in solvers:
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 

@@ -637,7 +637,8 @@ def _workspace(tile: Tile, block_rows: int, sums: int) -> tuple[Floats, Floats]:
 
 def _cached_rows(tile: Tile, block_rows: int) -> int:
     """Give the rows of a sub-block."""
-    return min(block_rows, max(8, min(64, (1 << 13) // max(1, tile.X.itemsize * tile.X.shape[1])) & ~7))
+    row_bytes = int(tile.X.itemsize * tile.X.shape[1])
+    return min(block_rows, max(8, min(64, (1 << 13) // max(1, row_bytes)) & ~7))
 
 
 def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: float) -> Floats:

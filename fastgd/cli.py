@@ -64,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--no-intercept", action="store_true", help="fit without an intercept")
     fit.add_argument("--no-standardize", action="store_true", help="descend in the coefficients as they are")
     fit.add_argument("--solver", choices=SOLVERS, default="auto", help="default: auto")
-    fit.add_argument("--learning-rate", type=_rate, default="auto", help="of gd and nesterov; default: auto")
+    fit.add_argument("--learning-rate", type=_rate, default="auto", help="of gd, nesterov and sgd; default: auto")
     fit.add_argument("--tol", type=_at_least(0.0), default=1e-6, help="largest slope at convergence; default: 1e-6")
-    fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="default: 1000")
+    fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="for sgd: epochs; default: 1000")
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
     fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
     fit.add_argument("--output", help="write the model here, as JSON")
@@ -247,7 +247,9 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
     rng = np.random.default_rng(0)
     X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds
     source = InMemory(Array(X), rng.integers(0, 2, len(X)).astype(float))
-    objective = Objective(source, kernels.Logistic(), 0.0, moments(source, about_mean=True), True, True)
+    objective = Objective(
+        source, kernels.Logistic(), 0.0, moments(source, kernels.Logistic(), about_mean=True), True, True
+    )
     point = np.zeros(objective.size)
     pass_seconds, read_seconds = _interleaved(lambda: objective(point), lambda: kernels.read(X))
     rows: list[tuple[str, Any]] = [

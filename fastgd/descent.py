@@ -20,6 +20,16 @@ class Evaluation(NamedTuple):
     value: float
     gradient: Floats
     passes: float = 1.0
+    partial: bool = False
+    """An estimate from a part of the samples: nothing is concluded from it."""
+
+
+class Anchor(NamedTuple):
+    """A point that was evaluated on all samples: what estimates near it are corrected by."""
+
+    coef: Floats
+    value: float
+    gradient: Floats
 
 
 class Step(NamedTuple):
@@ -41,6 +51,10 @@ class Step(NamedTuple):
     """No step changes anything in floating point."""
     passes: float = 0.0
     """What finding this step cost besides the evaluation."""
+    anchor: Anchor | None = None
+    """If given, an estimate corrected by it will do at the next point."""
+    closing: Step | None = None
+    """With an anchor: the step to take instead if the descent has to end, to a point to evaluate on all samples."""
 
 
 class Rule(Protocol):
@@ -77,6 +91,7 @@ class Row(NamedTuple):
     predicted_decrease: float
     actual_decrease: float
     accepted: bool
+    partial: bool
     seconds: float
 
 
@@ -87,7 +102,7 @@ class History:
     Attributes
     ----------
     iteration : ndarray of int
-        0 for the start.
+        0 for the start. One per evaluation on all samples; an estimate belongs to the one that it leads up to.
     passes : ndarray of float
         Readings of the whole data up to here, statistics and sub-samples included as fractions.
     loss : ndarray of float
@@ -102,6 +117,8 @@ class History:
         The decrease that came. The ratio of the two tends to 1 as the step gets small.
     accepted : ndarray of bool
         False where a line search rejected the point.
+    partial : ndarray of bool
+        True where loss and gradient, and so decreases, are estimates from a part of the samples: ``"sgd"``'s batches.
     seconds : ndarray of float
         Since the call began.
     """
@@ -114,12 +131,13 @@ class History:
     predicted_decrease: Floats
     actual_decrease: Floats
     accepted: NDArray[np.bool_]
+    partial: NDArray[np.bool_]
     seconds: Floats
 
     @classmethod
     def from_rows(cls, rows: list[Row]) -> Self:
         """Put rows into arrays."""
-        dtypes = {"iteration": np.int64, "accepted": np.bool_}
+        dtypes = {"iteration": np.int64, "accepted": np.bool_, "partial": np.bool_}
         columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
         return cls(**{name: np.array(column, dtypes.get(name, np.float64)) for name, column in columns.items()})
 
@@ -165,8 +183,8 @@ class Result:
 
     @property
     def n_iter(self) -> int:
-        """Evaluations after the start."""
-        return len(self.history) - 1
+        """Evaluations on all samples after the start."""
+        return int(self.history.iteration[-1])
 
 
 def largest(gradient: Floats) -> float:
@@ -188,6 +206,7 @@ def descend(
     first: Evaluation | None = None,
     passes: float = 0.0,
     began: float | None = None,
+    estimate: Callable[[Floats, Anchor], Evaluation] | None = None,
 ) -> Result:
     """Move a point downhill until its largest slope is at most ``tol``.
 
@@ -201,7 +220,7 @@ def descend(
     tol : float
         Converged when ``gradient_norm(gradient) <= tol`` at an accepted point.
     max_iter : int
-        Evaluations after the one at the start.
+        Evaluations after the one at the start, not counting estimates.
     time_limit : float, optional
         In seconds; checked after every evaluation.
     gradient_norm : callable
@@ -212,6 +231,8 @@ def descend(
         The objective at the start, if it is known already; its passes are counted.
     passes, began : float, optional
         Passes spent before the first evaluation, and the `time.perf_counter` from which seconds count.
+    estimate : callable, optional
+        Maps a point and an `Anchor` to a partial evaluation, for rules whose steps have an anchor.
 
     Returns
     -------
@@ -225,18 +246,23 @@ def descend(
     began = time.perf_counter() if began is None else began
     coef, state = start, rule.start(start)
     rows: list[Row] = []
+    whole: list[Row] = []  # those of evaluations on all samples
     lowest = flattest = None  # the points of the smallest value and of the smallest slope
     smallest = np.inf
     arrival = None  # the step that led to coef
+    ending = None  # why the next evaluation is the last
     while True:
-        evaluation = Evaluation(*objective(coef)) if first is None or rows else first
+        if arrival and arrival.anchor and estimate:
+            evaluation = estimate(coef, arrival.anchor)
+        else:
+            evaluation = Evaluation(*objective(coef)) if first is None or rows else first
         passes += evaluation.passes
         finite = bool(np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all())
         if lowest is None and not finite:
             raise ValueError("start: the objective or its gradient is not finite there; choose another start")
         step = rule.step(coef, evaluation, state)
         row = Row(
-            iteration=len(rows),
+            iteration=len(whole),
             passes=passes,
             loss=evaluation.value,
             gradient_norm=gradient_norm(evaluation.gradient) if finite else np.inf,
@@ -244,16 +270,24 @@ def descend(
             predicted_decrease=arrival.predicted_decrease if arrival else 0.0,
             actual_decrease=arrival.origin_value - evaluation.value if arrival else 0.0,
             accepted=step.accepted,
+            partial=evaluation.partial,
             seconds=time.perf_counter() - began,
         )
         rows.append(row)
-        if finite and (lowest is None or evaluation.value < lowest[1].value):
-            lowest = coef, evaluation
-        if flattest is None or row.gradient_norm < smallest:
-            flattest, smallest = (coef, evaluation), row.gradient_norm
+        if not row.partial:
+            whole.append(row)
+            if finite and (lowest is None or evaluation.value < lowest[1].value):
+                lowest = coef, evaluation
+            if flattest is None or row.gradient_norm < smallest:
+                flattest, smallest = (coef, evaluation), row.gradient_norm
         stopped = callback is not None and bool(callback(row))
-        status = _verdict(rows, step, tol, max_iter, time_limit, finite=finite, stopped=stopped)
-        if status is not None:
+        status = _verdict(row, whole, step, tol, max_iter, time_limit, finite=finite, stopped=stopped)
+        if ending is not None:
+            status = status if status is Status.CONVERGED else ending
+            break
+        if row.partial and status in (Status.STOPPED, Status.TIME_LIMIT):
+            ending, step = status, step.closing or step
+        elif status is not None:
             break
         coef, state, arrival = step.coef, step.state, step
         passes += step.passes
@@ -275,7 +309,8 @@ _RISES = 5  # accepted evaluations in a row at which the loss rose
 
 
 def _verdict(
-    rows: list[Row],
+    row: Row,
+    whole: list[Row],
     step: Step,
     tol: float,
     max_iter: int,
@@ -284,19 +319,18 @@ def _verdict(
     finite: bool,
     stopped: bool,
 ) -> Status | None:
-    """Say whether to stop after the last row, and why."""
-    row = rows[-1]
-    if row.accepted and row.gradient_norm <= tol:
+    """Say whether to stop after a row, and why; estimates show neither convergence nor lack of progress."""
+    if row.accepted and row.gradient_norm <= tol and not row.partial:
         return Status.CONVERGED
     if row.accepted and not finite:
         return Status.DIVERGED
-    if row.iteration >= _RISES and all(_rose(r) for r in rows[-_RISES:]) and row.loss > rows[0].loss:
+    if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
     if stopped:
         return Status.STOPPED
-    if step.stuck or _exhausted(rows):
+    if not row.partial and (step.stuck or _exhausted(whole)):
         return Status.PRECISION_LIMIT
-    if row.iteration >= max_iter:
+    if not row.partial and row.iteration >= max_iter:
         return Status.MAX_ITER
     if time_limit is not None and row.seconds >= time_limit:
         return Status.TIME_LIMIT

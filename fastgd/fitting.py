@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd import __version__, kernels
+from fastgd.batches import STRETCHES, Batches
 from fastgd.descent import Evaluation, Floats, Result, Row, Rule, descend
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, first_reading, moments
@@ -83,30 +84,33 @@ def fit(
         Weights s, at least 0 and not all 0. Only their ratios matter. None is all ones.
     categorical : sequence of str
         Columns of a table to take as categories, by one coefficient per level but the first in sorted order.
-    solver : {"auto", "newton", "lbfgs", "nesterov", "gd"}
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
         ``"newton"``: descent in the metric of a sub-sample's Hessian, begun at the optimum of growing sub-samples.
         ``"lbfgs"``: quasi-Newton with a line search. ``"nesterov"``: accelerated, with adaptive restart. ``"gd"``:
-        gradient descent with a fixed learning rate. ``"auto"``: newton up to 2000 coefficients, otherwise lbfgs.
+        gradient descent with a fixed learning rate. ``"sgd"``: stochastic gradient descent by batches of shuffled
+        tiles, see `fastgd.rules.SGD`. ``"auto"``: newton up to 2000 coefficients, otherwise lbfgs.
     learning_rate : float or "auto"
-        The rate γ of ``"gd"`` and ``"nesterov"``, in the coordinates of the descent. ``"auto"`` is 1 / (largest
-        curvature), estimated on a sample of rows and raised if a step meets a larger one.
+        The rate γ of ``"gd"``, ``"nesterov"`` and ``"sgd"``, in the coordinates of the descent. ``"auto"`` is
+        1 / (largest curvature); this is estimated on a sample of rows, and raised if a step meets a larger one.
     tol : float
         Converged when the largest slope per standard deviation of its feature is at most ``tol``, in units of the
         standard deviation of y (of 1 for classes).
     max_iter : int
-        Evaluations after the one at the start, at least 0.
+        Evaluations after the one at the start, at least 0. For ``"sgd"`` epochs, each of which goes through all
+        batches and ends with an evaluation on all samples.
     time_limit : float, optional
-        Seconds; looked at after every evaluation.
+        Seconds; looked at after every evaluation. ``"sgd"`` ends with one more on all samples.
     start : array-like of shape (d,) or (d + 1,), FitResult, "random" or None
         Where to begin: None is zeros, from which newton first walks on sub-samples; otherwise coefficients followed by
         the intercept if there is one; the end of an earlier fit; or a standard normal draw in the coordinates.
     rng : int, Generator or None
-        Draws the random start and the sample of rows. None is seed 0, so that a fit can be repeated.
+        Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
+        repeated.
     n_threads : int, optional
         Threads for the passes; None is numba's number (``NUMBA_NUM_THREADS``, by default the available cores).
         The result is the same, to the bit, for any number.
     callback : callable, optional
-        Called with a `Row` of the history after every evaluation; a true answer stops the fit.
+        Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool
         Show a progress line on stderr (extra: cli).
 
@@ -142,22 +146,31 @@ def fit(
     generator = _generator(rng)
 
     source = InMemory(matrix, targets, weight)
+    batches = None
     chosen_solver, reason = (solver, "asked for") if solver != "auto" else _choose_solver(d + intercept)
     sizes = sample_sizes(n, d + intercept) if chosen_solver == "newton" else None
 
     def objective_over(some: Source, statistics: Moments | None = None) -> Objective:
         if statistics is None:
-            statistics = moments(some, about_mean=bool(intercept), n_threads=n_threads)
+            statistics = moments(some, chosen, about_mean=bool(intercept), n_threads=n_threads)
         _check_moments(statistics, matrix)
         return Objective(some, chosen, float(l2), statistics, bool(intercept), bool(standardize), n_threads)
 
     if sizes is not None and start is None:
         objective, origin, rule, passes, first = _begin_on_samples(source, sizes, objective_over, generator)
     else:
-        objective, first = objective_over(source), None
+        if chosen_solver == "sgd" and start is None:  # for data too large to be read for the moments alone
+            at = np.zeros(d), 0.0
+            statistics, sums = first_reading(source, chosen, *at, about_mean=bool(intercept), n_threads=n_threads)
+            objective = objective_over(source, statistics)
+            first = objective.evaluation(at[0], sums)
+        else:
+            objective, first = objective_over(source), None
         origin = _start(start, objective, generator, classes, matrix.features)
-        rule, spent = _make_rule(chosen_solver, learning_rate, objective, sizes, generator)
-        passes = 1.0 + spent  # the moments, and what the rule needed
+        if chosen_solver == "sgd":
+            batches = Batches(objective, source, generator)
+        rule, spent = _make_rule(chosen_solver, learning_rate, objective, sizes, batches, generator)
+        passes = spent if first else 1.0 + spent  # the moments, and what the rule needed
     with _watching(progress, callback, tol) as watch:
         result = descend(
             objective,
@@ -171,6 +184,7 @@ def fit(
             first=first,
             passes=passes,
             began=began,
+            estimate=batches,
         )
     coef, b = objective.to_coef(result.coef)
     return FitResult(
@@ -223,8 +237,8 @@ def minimize(
     start : array-like of shape (d,)
         Where to begin.
     solver, learning_rate
-        As for `fit`, without ``"newton"``; ``"auto"`` is ``"lbfgs"``. A rate of ``"auto"`` spends 20 evaluations near
-        ``start`` to estimate the largest curvature.
+        As for `fit`, without ``"newton"`` and ``"sgd"``; ``"auto"`` is ``"lbfgs"``. A rate of ``"auto"``
+        spends 20 evaluations near ``start`` to estimate the largest curvature.
     tol : float
         Converged when the largest absolute component of the gradient is at most ``tol``.
     max_iter, time_limit, callback, progress
@@ -255,17 +269,17 @@ def minimize(
         raise ValueError(f"start has shape {point.shape}; (d,) is needed")
     _check_descent(tol, max_iter, time_limit, callback)
     check_solver(solver, learning_rate)
-    if solver == "newton":
-        raise ValueError("solver='newton' needs a sum over samples, as fit has; choose 'lbfgs'")
+    if solver in ("newton", "sgd"):
+        raise ValueError(f"solver={solver!r} needs a sum over samples, as fit has; choose 'lbfgs'")
     generator = _generator(rng)
     passes = 0.0
 
     def checked(x: Floats) -> Evaluation:
-        value, gradient, *cost = objective(x)
+        value, gradient, *rest = objective(x)
         gradient = np.array(gradient, dtype=np.float64)  # a copy: the caller may reuse it
         if gradient.shape != point.shape:
             raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {point.shape}")
-        return Evaluation(float(value), gradient, *cost)
+        return Evaluation(float(value), gradient, rest[0] if rest else 1.0)
 
     def lipschitz() -> float:
         nonlocal passes
@@ -287,6 +301,13 @@ def minimize(
         )
 
 
+_WARMUPS = (
+    ((5000, 2), ("newton", "lbfgs", "sgd")),  # small enough for the serial kernels,
+    ((200_000, 2), ("newton", "lbfgs")),  # enough for the parallel ones,
+    ((32, 1 << 13), ("sgd",)),  # and in one batch
+)
+
+
 def warmup(
     losses: Sequence[str] = ("squared", "logistic"), dtypes: Sequence[DTypeLike] = (np.float64, np.float32)
 ) -> None:
@@ -300,11 +321,11 @@ def warmup(
     """
     for loss in losses:
         for dtype in dtypes:
-            for rows in (5000, 200_000):  # few enough for the serial kernels, enough for the parallel ones
-                X = np.zeros((rows, 2), dtype)
+            for shape, solvers in _WARMUPS:
+                X = np.zeros(shape, dtype)
                 X[::2] = 1
-                y = np.arange(rows) % 3 == 0
-                for solver in ("newton", "lbfgs"):
+                y = np.arange(len(X)) % 3 == 0
+                for solver in solvers:
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
@@ -326,7 +347,14 @@ def _begin_on_samples(
 ) -> _Beginning:
     """Begin at the end of growing sub-samples; moments come with the first evaluation, in one reading of X."""
     warm = warm_start(source, sizes, lambda sample: objective_over(sample, None), rng)
-    statistics, sums = first_reading(source, warm.objective, warm.coef, warm.intercept)
+    statistics, sums = first_reading(
+        source,
+        warm.objective.loss,
+        warm.coef,
+        warm.intercept,
+        about_mean=warm.objective.intercept,
+        n_threads=warm.objective.n_threads,
+    )
     objective = objective_over(source, statistics)
     return _Beginning(
         objective,
@@ -342,6 +370,7 @@ def _make_rule(
     learning_rate: float | str,
     objective: Objective,
     sizes: tuple[int, int] | None,
+    batches: Batches | None,
     rng: np.random.Generator,
 ) -> tuple[Rule, float]:
     """Make the rule for a solver; give it with the passes that this cost."""
@@ -353,12 +382,13 @@ def _make_rule(
 
     def lipschitz() -> float:
         nonlocal passes
-        sample = objective.over(source.sample(max(1000, 10 * objective.size), rng))
+        rows = batches.tile_rows * STRETCHES if batches else max(1000, 10 * objective.size)
+        sample = objective.over(source.sample(rows, rng))
         passes = LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / source.shape[0]
         zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
         return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
 
-    rule = fixed_rate_rule(solver, learning_rate, lipschitz)
+    rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
     return rule, passes
 
 

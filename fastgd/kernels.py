@@ -211,7 +211,7 @@ def _select_loss(loss, y, z):  # noqa: ARG001
     return loss.instance_class.at
 
 
-_PLACES = 2 + WIDTH  # of scratch space per row: value, slope, eight partial sums of a margin
+_PLACES = 4 + WIDTH  # of scratch space per row: value and slope at two points, eight partial sums of a margin
 
 
 # --- Some rows, in the first cache ------------------------------------------------------------------------------------
@@ -357,57 +357,38 @@ def _add_moments(x, d, y, weight, weighted, pivot, y_pivot, rows, partial, size)
         store(seconds, j, squares)
 
 
-@_inlined
-def _add_loss(x, d, y, weight, weighted, coef, intercept, loss, rows, scratch, most, partial):
-    """Add Σ s L, Σ s L' and, after these, the sums Σ s L' x."""
-    value, slope = scratch, ahead(scratch, most)
-    _margins(x, d, coef, intercept, rows, ahead(scratch, 2 * most), slope)
-    _losses(y, weight, weighted, loss, rows, value, slope)
-    for k in range(rows):
-        partial[0] += value[k]
-        partial[1] += slope[k]
-    _add_gradient(x, d, slope, rows, ahead(partial, 2))
-
-
-# --- One block of rows: as many at once as scratch space is for, which is what the first cache holds -----------
+# --- One block of rows ------------------------------------------------------------------------------------------------
 
 
 @_compiled(fastmath=_EXACT)
-def _loss_block(X, y, weight, coef, intercept, loss, first, last, scratch, partial):
-    """Add loss, slope and gradient sums of rows first to last, X read from memory once."""
-    d, most, room, sums = X.shape[1], scratch.shape[1], data(scratch), data(partial)
-    targets, weights, weighted, factors = data(y), data(weight), weight.size > 0, data(coef)
+def _block(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch, partial):
+    """Add Σ s L, Σ s L' and the sums Σ s L' x of rows first to last, then their moments about a pivot if there is one.
+
+    With a second row of coefficients: what the sums are more than at those. X is read from memory once, as many rows
+    at a time as the first cache holds, for which scratch space is given.
+    """
+    (points, size), most, d = coefs.shape, scratch.shape[1], X.shape[1]
+    value, factors, sums, weighted = data(scratch), data(coefs), data(partial), weight.size > 0
+    slope, other, room = ahead(value, most), ahead(value, 2 * most), ahead(value, 4 * most)
     for start in range(first, last, most):
         rows = min(most, last - start)
-        x = _rows_at(X, start, rows, ahead(room, _PLACES * most))
-        target, s = ahead(targets, start), ahead(weights, start)
-        _add_loss(x, d, target, s, weighted, factors, intercept, loss, rows, room, most, sums)
-
-
-@_compiled(fastmath=_EXACT)
-def _moments_block(X, y, weight, pivot, y_pivot, first, last, scratch, partial):
-    """Add moments of rows first to last."""
-    d, most, room, sums = X.shape[1], scratch.shape[1], data(scratch), data(partial)
-    targets, weights, weighted, center = data(y), data(weight), weight.size > 0, data(pivot)
-    for start in range(first, last, most):
-        rows = min(most, last - start)
-        x = _rows_at(X, start, rows, ahead(room, _PLACES * most))
-        target, s = ahead(targets, start), ahead(weights, start)
-        _add_moments(x, d, target, s, weighted, center, y_pivot, rows, sums, pivot.size)
-
-
-@_compiled(fastmath=_EXACT)
-def _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, scratch, partial):
-    """Add loss sums, then moments, of rows first to last, X read from memory once."""
-    d, most, room, sums = X.shape[1], scratch.shape[1], data(scratch), data(partial)
-    targets, weights, weighted = data(y), data(weight), weight.size > 0
-    center, factors, moments = data(pivot), data(coef), ahead(sums, 2 + coef.size)
-    for start in range(first, last, most):
-        rows = min(most, last - start)
-        x = _rows_at(X, start, rows, ahead(room, _PLACES * most))
-        target, s = ahead(targets, start), ahead(weights, start)
-        _add_loss(x, d, target, s, weighted, factors, intercept, loss, rows, room, most, sums)
-        _add_moments(x, d, target, s, weighted, center, y_pivot, rows, moments, pivot.size)
+        x = _rows_at(X, start, rows, ahead(value, _PLACES * most))
+        targets, weights = ahead(data(y), start), ahead(data(weight), start)
+        for p in range(points):
+            at = ahead(value, 2 * most * p)
+            _margins(x, d, ahead(factors, p * size), intercepts[p], rows, room, ahead(at, most))
+            _losses(targets, weights, weighted, loss, rows, at, ahead(at, most))
+        if points > 1:
+            for k in range(rows):
+                value[k] -= other[k]
+                slope[k] -= other[most + k]
+        for k in range(rows):
+            sums[0] += value[k]
+            sums[1] += slope[k]
+        _add_gradient(x, d, slope, rows, ahead(sums, 2))
+        if pivot.size:
+            moments = ahead(sums, 2 + size)
+            _add_moments(x, d, targets, weights, weighted, data(pivot), y_pivot, rows, moments, size)
 
 
 @_compiled(cache=True, fastmath=_EXACT)
@@ -455,45 +436,17 @@ def _gram_block(X, curvature, center, first, last, z, gram):
 
 
 @_compiled(cache=True, fastmath=_EXACT, parallel=True)
-def _loss_parallel(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
+def _pass_parallel(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, starts, block_rows, scratch, partial):
     for b in prange(partial.shape[0]):
-        last = min((b + 1) * block_rows, X.shape[0])
-        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, scratch[b], partial[b])
+        first, last = starts[b], min(starts[b] + block_rows, X.shape[0])
+        _block(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT)
-def _loss_serial(X, y, weight, coef, intercept, loss, block_rows, scratch, partial):
+def _pass_serial(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, starts, block_rows, scratch, partial):
     for b in range(partial.shape[0]):
-        last = min((b + 1) * block_rows, X.shape[0])
-        _loss_block(X, y, weight, coef, intercept, loss, b * block_rows, last, scratch[b], partial[b])
-
-
-@_compiled(cache=True, fastmath=_EXACT, parallel=True)
-def _moments_parallel(X, y, weight, pivot, y_pivot, block_rows, scratch, partial):
-    for b in prange(partial.shape[0]):
-        last = min((b + 1) * block_rows, X.shape[0])
-        _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, scratch[b], partial[b])
-
-
-@_compiled(cache=True, fastmath=_EXACT)
-def _moments_serial(X, y, weight, pivot, y_pivot, block_rows, scratch, partial):
-    for b in range(partial.shape[0]):
-        last = min((b + 1) * block_rows, X.shape[0])
-        _moments_block(X, y, weight, pivot, y_pivot, b * block_rows, last, scratch[b], partial[b])
-
-
-@_compiled(cache=True, fastmath=_EXACT, parallel=True)
-def _first_parallel(X, y, weight, pivot, y_pivot, coef, intercept, loss, block_rows, scratch, partial):
-    for b in prange(partial.shape[0]):
-        first, last = b * block_rows, min((b + 1) * block_rows, X.shape[0])
-        _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, scratch[b], partial[b])
-
-
-@_compiled(cache=True, fastmath=_EXACT)
-def _first_serial(X, y, weight, pivot, y_pivot, coef, intercept, loss, block_rows, scratch, partial):
-    for b in range(partial.shape[0]):
-        first, last = b * block_rows, min((b + 1) * block_rows, X.shape[0])
-        _first_block(X, y, weight, pivot, y_pivot, coef, intercept, loss, first, last, scratch[b], partial[b])
+        first, last = starts[b], min(starts[b] + block_rows, X.shape[0])
+        _block(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT, parallel=True)
@@ -560,7 +513,7 @@ def threading_layer() -> str:
 
 def cache_folder() -> str | None:
     """Give the folder in which compiled kernels are kept, None if they are compiled in memory alone."""
-    folder = _loss_parallel.stats.cache_path
+    folder = _pass_parallel.stats.cache_path
     return None if folder is None else str(folder)
 
 
@@ -623,24 +576,7 @@ def loss_sums(
     ndarray of shape (blocks, 2 + d), float64
         Per block ``Σ s L``, ``Σ s L'`` and the d sums ``Σ s L' x``.
     """
-    scratch, partial = _workspace(tile, block_rows, 2 + _padded_size(tile))
-    arguments = (*map(_frozen, tile), _padded(coef, tile), intercept, loss, block_rows, scratch, partial)
-    _launch(_for(loss, _loss_parallel), _for(loss, _loss_serial), tile.X.size, n_threads, arguments)
-    return partial[:, : 2 + len(coef)]
-
-
-def moment_sums(tile: Tile, pivot: Floats, y_pivot: float, block_rows: int, n_threads: int | None = None) -> Floats:
-    """Add up weights and the first and second moments of y and every column about a pivot, one row per block.
-
-    Returns
-    -------
-    ndarray of shape (blocks, 3 + 2 d), float64
-        Per block ``Σs, Σs(y−p), Σs(y−p)²``, then d sums ``Σs(x−p)`` and d sums ``Σs(x−p)²``.
-    """
-    scratch, partial = _workspace(tile, block_rows, 3 + 2 * _padded_size(tile))
-    arguments = (*map(_frozen, tile), _padded(pivot, tile), y_pivot, block_rows, scratch, partial)
-    _launch(_moments_parallel, _moments_serial, tile.X.size, n_threads, arguments)
-    return partial[:, _moment_places(tile)]
+    return _pass(tile, [(coef, intercept)], loss, None, block_rows, n_threads)
 
 
 def first_sums(
@@ -653,55 +589,106 @@ def first_sums(
     block_rows: int,
     n_threads: int | None = None,
 ) -> Floats:
-    """Do the work of `moment_sums` and `loss_sums` in one reading of a tile.
+    """Do the work of `loss_sums`, and take weights and the first and second moments of y and every column.
 
     Returns
     -------
-    ndarray of shape (blocks, 3 + 2 d + 2 + d), float64
-        Per block the former's sums, then the latter's.
+    ndarray of shape (blocks, 2 + d + 3 + 2 d), float64
+        Per block what `loss_sums` gives; then, about the pivot p, ``Σs, Σs(y−p), Σs(y−p)²``, d sums ``Σs(x−p)`` and d
+        sums ``Σs(x−p)²``.
     """
-    size = _padded_size(tile)
-    scratch, partial = _workspace(tile, block_rows, 2 + size + 3 + 2 * size)
-    weights = _padded(pivot, tile), y_pivot, _padded(coef, tile), intercept
-    arguments = (*map(_frozen, tile), *weights, loss, block_rows, scratch, partial)
-    _launch(_for(loss, _first_parallel), _for(loss, _first_serial), tile.X.size, n_threads, arguments)
-    return partial[:, np.append(2 + size + _moment_places(tile), np.arange(2 + len(coef)))]
+    return _pass(tile, [(coef, intercept)], loss, (pivot, y_pivot), block_rows, n_threads)
 
 
-def _padded_size(tile: Tile) -> int:
+def change_sums(
+    tile: Tile,
+    coef: Floats,
+    intercept: float,
+    anchor: Floats,
+    anchor_intercept: float,
+    loss: Loss,
+    starts: NDArray[np.intp],
+    run_rows: int,
+    n_threads: int | None = None,
+) -> Floats:
+    """Add up how loss and gradient differ from those at an anchor, over short runs of a tile's rows, read once.
+
+    Parameters
+    ----------
+    tile, coef, intercept, loss, n_threads
+        As for `loss_sums`.
+    anchor, anchor_intercept
+        The other coefficients.
+    starts : ndarray of shape (runs,)
+        The first row of each run; one row of the result each.
+    run_rows : int
+        Rows of each run; one at the tile's end may be shorter.
+
+    Returns
+    -------
+    ndarray of shape (runs, 2 + d), float64
+        The difference of what `loss_sums` gives for the run.
+    """
+    points = [(coef, intercept), (anchor, anchor_intercept)]
+    return _pass(tile, points, loss, None, run_rows, n_threads, starts)
+
+
+def _pass(
+    tile: Tile,
+    points: list[tuple[Floats, float]],
+    loss: Loss,
+    pivot: tuple[Floats, float] | None,
+    block_rows: int,
+    n_threads: int | None,
+    starts: NDArray[np.intp] | None = None,
+) -> Floats:
+    """Run the one kernel that there is for a loss: give its sums, one row per block, without the padding of vectors."""
+    d = tile.X.shape[1]
+    size = _padded_size(d)
+    if starts is None:
+        starts = np.arange(0, len(tile.X), block_rows)
+    coefs = np.zeros((len(points), size))
+    for row, (coef, _) in zip(coefs, points, strict=True):
+        row[:d] = coef
+    intercepts = np.array([intercept for _, intercept in points], np.float64)
+    center, y_center = (np.empty(0), 0.0) if pivot is None else (np.append(pivot[0], np.zeros(size - d)), pivot[1])
+    partial = np.zeros((len(starts), 2 + size + (3 + 2 * size if pivot else 0)))
+    scratch = np.empty((len(starts), *_scratch_shape(tile, block_rows)))
+    arguments = (*map(_frozen, tile), coefs, intercepts, center, y_center, loss, starts, block_rows, scratch, partial)
+    elements = len(starts) * block_rows * d
+    _launch(_for(loss, _pass_parallel), _for(loss, _pass_serial), elements, n_threads, arguments)
+    if not pivot:
+        return partial[:, : 2 + d]
+    first, second = 2 + size + 3, 2 + size + 3 + size
+    return np.hstack((partial[:, : 2 + d], partial[:, 2 + size : first + d], partial[:, second : second + d]))
+
+
+def _padded_size(d: int) -> int:
     """Say how many numbers hold one for each feature in whole vectors, two at least."""
-    return max(2 * WIDTH, -(-int(tile.X.shape[1]) // WIDTH) * WIDTH)
+    return max(2 * WIDTH, -(-d // WIDTH) * WIDTH)
 
 
-def _padded(vector: Floats, tile: Tile) -> Floats:
-    return np.concatenate((vector, np.zeros(_padded_size(tile) - len(vector))))
+def _scratch_shape(tile: Tile, block_rows: int) -> tuple[int, int]:
+    """Give the places and rows of scratch space: what the first cache holds, or if rows have to be copied, the second.
 
-
-def _moment_places(tile: Tile) -> NDArray[np.intp]:
-    """Say where, among the sums of moments, those are that belong to weights, targets and features."""
-    columns = 3 + np.arange(tile.X.shape[1])
-    return np.concatenate((np.arange(3), columns, columns + _padded_size(tile)))
-
-
-def _workspace(tile: Tile, block_rows: int, sums: int) -> tuple[Floats, Floats]:
-    """Give scratch space for a sub-block, and zeros for the sums, both for every block of a tile.
-
-    Per row of a sub-block: its value, its slope, eight partial sums of its margin, and itself if it is not in C order.
+    A copied row takes d places more.
     """
-    n, d = tile.X.shape
-    in_order = tile.X.flags.c_contiguous
-    row_bytes = max(1, d) * (tile.X.itemsize if in_order else 8)
-    cached_rows = min(block_rows, (FIRST_CACHE if in_order else SECOND_CACHE) // row_bytes, 64 if in_order else 512)
-    cached_rows = max(WIDTH, cached_rows // WIDTH * WIDTH)
-    blocks = -(-n // block_rows)
-    return np.empty((blocks, _PLACES + (0 if in_order else d), cached_rows)), np.zeros((blocks, sums))
+    d = tile.X.shape[1]
+    if tile.X.flags.c_contiguous:
+        places, row_bytes, most = _PLACES, d * tile.X.itemsize, FIRST_CACHE
+    else:
+        places, row_bytes, most = _PLACES + d, d * 8, SECOND_CACHE
+    rows = min(block_rows, most // max(1, row_bytes), 64)
+    return places, max(WIDTH, rows // WIDTH * WIDTH)
 
 
 def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: float) -> Floats:
     """Give ``s L''`` for each row of a tile, (n,), from slopes at margins ``width`` above and below."""
+    d = tile.X.shape[1]
     curvature = np.empty(len(tile.y))
-    (scratch,), _ = _workspace(tile, len(tile.y), 0)
-    _for(loss, _curvatures)(*map(_frozen, tile), _padded(coef, tile), intercept, loss, width, scratch, curvature)
+    scratch = np.empty(_scratch_shape(tile, len(tile.y)))
+    coef = np.append(coef, np.zeros(_padded_size(d) - d))
+    _for(loss, _curvatures)(*map(_frozen, tile), coef, intercept, loss, width, scratch, curvature)
     return curvature
 
 

@@ -17,7 +17,7 @@ from fastgd.sources import Feature, as_matrix, check_finite_tile, coef_names, sp
 from fastgd.writing import replacing
 
 FORMAT = "fastgd-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -28,7 +28,7 @@ class Moments(NamedTuple):
     spread: Floats
 
 
-def moments(source: Source, *, about_mean: bool, n_threads: int | None = None) -> Moments:
+def moments(source: Source, loss: kernels.Loss, *, about_mean: bool, n_threads: int | None = None) -> Moments:
     """Take means and standard deviations of y and all features in one pass.
 
     Sums are taken about a pivot row. As no other outweighs it, it lies within √n standard deviations of the mean,
@@ -39,6 +39,8 @@ def moments(source: Source, *, about_mean: bool, n_threads: int | None = None) -
     ----------
     source : Source
         n samples with d features.
+    loss : Loss
+        Says which kernel to run; moments do not depend on it.
     about_mean : bool
         Spread is the standard deviation; False, for models without an intercept: the root mean square.
     n_threads : int, optional
@@ -48,27 +50,28 @@ def moments(source: Source, *, about_mean: bool, n_threads: int | None = None) -
     Moments
         Not finite where a feature is not, or where its squares overflow or underflow.
     """
+    zeros = np.zeros(source.shape[1])
+    return first_reading(source, loss, zeros, 0.0, about_mean=about_mean, n_threads=n_threads)[0]
+
+
+def first_reading(
+    source: Source,
+    loss: kernels.Loss,
+    coef: Floats,
+    intercept: float,
+    *,
+    about_mean: bool,
+    n_threads: int | None = None,
+) -> tuple[Moments, Floats]:
+    """Take `moments` together with the sums of loss, slope and gradient at some coefficients, all in one pass."""
     pivot, y_pivot = source.pivot()
 
     def visit(tile: Tile, block_rows: int) -> Floats:
-        return kernels.moment_sums(tile, pivot, y_pivot, block_rows, n_threads)
-
-    return _to_moments(source.fold(visit), pivot, y_pivot, about_mean)
-
-
-def first_reading(source: Source, model: Objective, coef: Floats, intercept: float) -> tuple[Moments, Floats]:
-    """Take `moments` together with the sums of loss, slope and gradient at some coefficients, all in one pass.
-
-    ``model`` says what loss there is and whether there is an intercept; its own source and moments are not used.
-    """
-    pivot, y_pivot = source.pivot()
-
-    def visit(tile: Tile, block_rows: int) -> Floats:
-        return kernels.first_sums(tile, pivot, y_pivot, coef, intercept, model.loss, block_rows, model.n_threads)
+        return kernels.first_sums(tile, pivot, y_pivot, coef, intercept, loss, block_rows, n_threads)
 
     sums = source.fold(visit)
-    split = 3 + 2 * len(pivot)
-    return _to_moments(sums[:split], pivot, y_pivot, model.intercept), sums[split:]
+    split = 2 + len(pivot)
+    return _to_moments(sums[split:], pivot, y_pivot, about_mean), sums[:split]
 
 
 def _to_moments(sums: Floats, pivot: Floats, y_pivot: float, about_mean: bool) -> Moments:

@@ -25,7 +25,7 @@ def history(record: History, title: str = "Descent") -> Figure:
     """
     figure = Figure(figsize=(7, 6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
-    taken = record.accepted
+    taken = record.accepted & ~record.partial
     above.plot(record.passes[taken], record.loss[taken], "o-", color="black", markersize=4)
     above.set(title=title, ylabel="loss (mean, with penalty)")
     below.semilogy(record.passes[taken], record.gradient_norm[taken], "o-", color="black", markersize=4)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.descent import Evaluation, Floats, Step
+from fastgd.descent import Anchor, Evaluation, Floats, Step
 
 
 class _Trail(NamedTuple):
@@ -44,7 +44,7 @@ class GradientDescent:
 
     def step(self, coef: Floats, evaluation: Evaluation, state: _Trail) -> Step:
         """Answer an evaluation with the next point."""
-        value, gradient, _ = evaluation
+        value, gradient, *_ = evaluation
         lipschitz = _raised(state, coef, gradient) if self.adaptive else state.lipschitz
         following = coef - gradient / lipschitz
         return Step(
@@ -87,7 +87,7 @@ class Nesterov:
 
     def step(self, coef: Floats, evaluation: Evaluation, state: _Momentum) -> Step:
         """Answer an evaluation with the next point."""
-        value, gradient, _ = evaluation
+        value, gradient, *_ = evaluation
         lipschitz = _raised(state.trail, coef, gradient) if self.adaptive else state.trail.lipschitz
         landing = coef - gradient / lipschitz
         advance = landing - state.landing
@@ -118,6 +118,108 @@ def _raised(trail: _Trail, coef: Floats, gradient: Floats) -> float:
         return trail.lipschitz
     curvature = float(move @ (gradient - trail.gradient)) / squared
     return curvature if curvature > trail.lipschitz else trail.lipschitz
+
+
+class _Epoch(NamedTuple):
+    """An epoch since its anchor: batches seen, the last gradient step's end, and the sum of ends to average."""
+
+    lipschitz: float
+    anchor: Anchor
+    seen: int
+    landing: Floats
+    total: Floats
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with variance reduction, momentum and averaging, epoch by epoch.
+
+    An epoch goes out from an anchor a that was evaluated on all samples, and through all batches B of samples. Near a,
+    ``g_B(y) − g_B(a) + g(a)`` estimates the gradient without bias, and with a variance that vanishes as both near the
+    minimum (SVRG: Johnson and Zhang, 2013): the rate need not decay. With it Nesterov's iteration
+    ``x' = y − γ g(y)``, ``y' = x' + m (x' − x)``; the mean of x over the epoch's second half (Polyak and Juditsky,
+    1992) is evaluated on all samples, and is the next anchor.
+
+    Parameters
+    ----------
+    lipschitz : float
+        The largest curvature of a batch; γ is its inverse.
+    adaptive : bool
+        Raise it when a batch shows a larger one: over a convex function's step Δy, ``‖Δg‖² / (Δg·Δy)`` is a lower
+        bound, which finds an outlier's curvature at once. And an epoch that ends above its anchor is rejected: the
+        next one goes out from there again, at a quarter of the rate.
+    batches : int
+        Per epoch.
+    momentum : float
+        The most that m becomes; it is ``k / (k + 3)`` at the epoch's step k.
+    """
+
+    lipschitz: float
+    adaptive: bool
+    batches: int
+    momentum: float = 0.95
+
+    def start(self, coef: Floats) -> _Epoch:
+        """Give the state to begin with at a point."""
+        return _Epoch(self.lipschitz, Anchor(coef, np.inf, np.zeros(coef.size)), 0, coef, coef)
+
+    def step(self, coef: Floats, evaluation: Evaluation, state: _Epoch) -> Step:
+        """Answer an evaluation with the next point."""
+        failed = self.adaptive and _failed(evaluation, state.anchor)
+        if evaluation.partial and not failed:
+            return self._within_epoch(coef, evaluation, state._replace(seen=state.seen + 1))
+        anchor = state.anchor if failed else Anchor(coef, evaluation.value, evaluation.gradient)
+        lipschitz = 4.0 * state.lipschitz if failed else state.lipschitz
+        epoch = _Epoch(lipschitz, anchor, 0, anchor.coef, np.zeros(coef.size))
+        step = self._within_epoch(anchor.coef, Evaluation(anchor.value, anchor.gradient), epoch)
+        return step._replace(accepted=not failed)
+
+    def _within_epoch(self, coef: Floats, evaluation: Evaluation, epoch: _Epoch) -> Step:
+        """Go on, or after the last batch to the average."""
+        value, gradient, *_ = evaluation
+        anchor, lipschitz = epoch.anchor, epoch.lipschitz
+        if self.adaptive:
+            lipschitz = max(lipschitz, _curvature(coef - anchor.coef, gradient - anchor.gradient))
+        landing = coef - gradient / lipschitz
+        following = landing + min(epoch.seen / (epoch.seen + 3.0), self.momentum) * (landing - epoch.landing)
+        averaged = epoch.seen - self.batches // 2
+        total = epoch.total + landing if averaged > 0 else epoch.total
+        average = total / averaged if averaged > 0 else landing
+        epoch = epoch._replace(lipschitz=lipschitz, landing=landing, total=total)
+        closing = Step(
+            average,
+            epoch,
+            length=1.0 / lipschitz,
+            predicted_decrease=float(anchor.gradient @ (anchor.coef - average)),
+            origin_value=anchor.value,
+            accepted=True,
+        )
+        if epoch.seen == self.batches:
+            return closing
+        return Step(
+            following,
+            epoch,
+            length=1.0 / lipschitz,
+            predicted_decrease=float(gradient @ (coef - following)),
+            origin_value=value,
+            accepted=True,
+            stuck=bool((following == coef).all()),
+            anchor=anchor,
+            closing=closing,
+        )
+
+
+def _failed(evaluation: Evaluation, anchor: Anchor) -> bool:
+    """Tell whether an epoch ended above its anchor, or leaves what is finite."""
+    if evaluation.partial:
+        return not np.isfinite(evaluation.value)
+    return not evaluation.value <= anchor.value + _ROUNDING * abs(anchor.value)
+
+
+def _curvature(move: Floats, change: Floats) -> float:
+    """Bound the largest curvature of a convex function from below (Baillon and Haddad, 1977)."""
+    along = float(move @ change)
+    return float(change @ change) / along if along > 0.0 else 0.0
 
 
 # Relative noise that a value may have: far above the rounding unit where margins are differences of large terms.
@@ -172,7 +274,7 @@ class LBFGS:
 
     def step(self, coef: Floats, evaluation: Evaluation, state: _Search | None) -> Step:
         """Answer an evaluation with the next point."""
-        value, gradient, _ = evaluation
+        value, gradient, *_ = evaluation
         if state is None:
             none = np.empty((0, coef.size))
             return self._search(coef, value, gradient, none, none, np.empty((0, 0)), _STALE)
@@ -357,7 +459,8 @@ def estimate_lipschitz(
     return largest or 1.0
 
 
-SOLVERS = ("auto", "newton", "lbfgs", "nesterov", "gd")
+SOLVERS = ("auto", "newton", "lbfgs", "nesterov", "gd", "sgd")
+RATED = ("gd", "nesterov", "sgd")  # those that take a learning rate
 
 
 def check_solver(solver: str, learning_rate: float | str) -> None:
@@ -376,14 +479,16 @@ def check_solver(solver: str, learning_rate: float | str) -> None:
         raise TypeError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
     if not 0.0 < float(learning_rate) < np.inf:
         raise ValueError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
-    if solver not in ("gd", "nesterov"):
-        raise ValueError("learning_rate: only solver='gd' and 'nesterov' take one, the others find their own")
+    if solver not in RATED:
+        raise ValueError("learning_rate: only solver='gd', 'nesterov' and 'sgd' take one, the others find their own")
 
 
 def fixed_rate_rule(
-    solver: str, learning_rate: float | str, lipschitz: Callable[[], float]
-) -> GradientDescent | Nesterov:
-    """Make the rule of ``"gd"`` or ``"nesterov"``; ``lipschitz`` gives the largest curvature if that is needed."""
+    solver: str, learning_rate: float | str, lipschitz: Callable[[], float], batches: int = 1
+) -> GradientDescent | Nesterov | SGD:
+    """Make the rule of a solver in `RATED`; ``lipschitz`` gives the largest curvature if that is needed."""
     adaptive = isinstance(learning_rate, str)
     curvature = lipschitz() if adaptive else 1.0 / float(learning_rate)
+    if solver == "sgd":
+        return SGD(curvature, adaptive, batches)
     return (GradientDescent if solver == "gd" else Nesterov)(curvature, adaptive)

@@ -9,6 +9,7 @@ size of a tile changes no bit of the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -194,6 +195,25 @@ class InMemory:
         """Give the features (d,) and the target of a sample that no other outweighs."""
         row = int(np.argmax(self.weight)) if self.weight.size else 0
         return self.matrix.tile(row, row + 1)[0].astype(np.float64), float(self.y[row])
+
+    @cached_property
+    def _targets(self) -> Floats:
+        """The targets as tiles have them, kept: short runs come too often to convert them each time."""
+        return np.require(self.y, np.float64, ["C", "ALIGNED"])
+
+    def runs(self, starts: NDArray[np.intp], run_rows: int) -> tuple[Tile, NDArray[np.intp]]:
+        """Give a tile that holds runs of rows, and where in it they start: X as it lies, or gathered and converted.
+
+        ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
+        """
+        if self.matrix.tile_bytes == VIEW_BYTES:
+            return Tile(self.matrix.tile(0, self.shape[0]), self._targets, self.weight), starts
+        ends = np.minimum(starts + run_rows, self.shape[0])
+        runs = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
+        X = np.concatenate([self.matrix.tile(run.start, run.stop) for run in runs])
+        y = np.concatenate([self._targets[run] for run in runs])
+        weight = np.concatenate([self.weight[run] for run in runs])
+        return Tile(X, y, weight), np.arange(len(starts)) * run_rows
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples: a copy if they are few, otherwise gathered whenever they are read."""

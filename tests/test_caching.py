@@ -74,7 +74,7 @@ from fastgd import kernels
 
 X = np.random.default_rng(0).standard_normal((100, 5))
 assert fastgd.fit(X, X.sum(axis=1)).converged
-assert kernels._loss_serial.signatures and kernels._loss_serial.stats.cache_path is None
+assert kernels._pass_serial.signatures and kernels._pass_serial.stats.cache_path is None
 print("fitted")
 """
     assert run_python(code) == "fitted"

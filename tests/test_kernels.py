@@ -127,14 +127,15 @@ def test_loss_sums(name, dtype, n, d, weighted, make_data, rng):
 @pytest.mark.parametrize("d", [1, 3, 10, 33, 100])
 @pytest.mark.parametrize("n", [1, 7, 64, 1000, 5003])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_moment_sums(dtype, n, d, weighted, make_data):
+def test_moments_in_first_sums(dtype, n, d, weighted, make_data):
     X, y, weight = make_data("squared", n, d, dtype, weighted)
     pivot, y_pivot = X[-1].astype(np.float64), float(y[-1])
     s = weight.astype(np.longdouble) if weighted else np.ones(n, np.longdouble)
     u, t = X.astype(np.longdouble) - pivot, y.astype(np.longdouble) - y_pivot
     terms = s[:, None] * np.column_stack([np.ones(n), t, t**2, u, u**2])
     for block_rows in (64, rows_per_block(d, X.dtype)):
-        got = kernels.moment_sums(Tile(X, y, weight), pivot, y_pivot, block_rows)
+        both = kernels.first_sums(Tile(X, y, weight), pivot, y_pivot, np.ones(d), 0.3, kernels.Squared(), block_rows)
+        got = both[:, 2 + d :]
         assert (abs(got - blocks(terms, block_rows)) <= adding(terms, block_rows)).all()
 
 
@@ -151,7 +152,7 @@ def test_serial_twins_give_the_same_bits(name, dtype, n, d, weighted, make_data,
     monkeypatch.setattr(kernels, "_SMALL", 0)  # so that the parallel pass is taken
     for block_rows in (64, 4096):
         losses = {kernels.loss_sums(tile, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
-        second = {kernels.moment_sums(tile, coef, 0.3, block_rows, k).tobytes() for k in (None, 1)}
+        second = {kernels.first_sums(tile, coef, 0.3, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
         assert len(losses) == len(second) == 1
 
 
@@ -160,13 +161,14 @@ def loss_bits(name, n_threads, X, y, weight):
     return kernels.loss_sums(Tile(X, y, weight), coef, 0.3, loss, 1024, n_threads).tobytes()
 
 
-def moment_bits(name, n_threads, X, y, weight):  # noqa: ARG001
-    return kernels.moment_sums(Tile(X, y, weight), np.ones(X.shape[1]), 0.3, 1024, n_threads).tobytes()
-
-
 def first_bits(name, n_threads, X, y, weight):
     coef, loss, pivot = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name](), np.ones(X.shape[1])
     return kernels.first_sums(Tile(X, y, weight), pivot, 0.3, coef, 0.3, loss, 1024, n_threads).tobytes()
+
+
+def change_bits(name, n_threads, X, y, weight):
+    coef, loss, starts = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name](), np.arange(0, len(X), 50)
+    return kernels.change_sums(Tile(X, y, weight), coef, 0.3, coef[::-1], 0.1, loss, starts, 20, n_threads).tobytes()
 
 
 def curvature_bits(name, n_threads, X, y, weight):  # noqa: ARG001
@@ -174,8 +176,8 @@ def curvature_bits(name, n_threads, X, y, weight):  # noqa: ARG001
     return kernels.curvatures(Tile(X, y, weight), coef, 0.3, loss, 1e-4).tobytes()
 
 
-PASSES = pytest.mark.parametrize("bits", [loss_bits, moment_bits, first_bits, curvature_bits])
-LAUNCHED = pytest.mark.parametrize("bits", [loss_bits, moment_bits, first_bits])
+PASSES = pytest.mark.parametrize("bits", [loss_bits, first_bits, change_bits, curvature_bits])
+LAUNCHED = pytest.mark.parametrize("bits", [loss_bits, first_bits, change_bits])
 
 
 @PASSES

@@ -21,8 +21,9 @@ BELOW = {
     "kernels": {"lanes", "sources"},
     "models": {"sources", "descent", "writing"},
     "objective": {"kernels", "sources", "descent"},
+    "batches": {"kernels", "sources", "objective", "descent"},
     "subsampling": {"sources", "objective", "rules", "descent"},
-    "fitting": {"kernels", "sources", "objective", "rules", "descent", "models", "subsampling"},
+    "fitting": {"kernels", "sources", "objective", "rules", "descent", "models", "subsampling", "batches"},
 }
 OPTIONAL = {
     "sklearn": {"estimators"},
@@ -96,7 +97,19 @@ def test_compiled_code_is_in_one_room():
 
 @pytest.mark.parametrize(
     "room",
-    ["rules", "descent", "sources", "models", "writing", "objective", "kernels", "lanes", "subsampling", "fitting"],
+    [
+        "rules",
+        "descent",
+        "sources",
+        "models",
+        "writing",
+        "objective",
+        "kernels",
+        "lanes",
+        "subsampling",
+        "batches",
+        "fitting",
+    ],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):
     packages = {name.split(".")[0] for name in imports(room)} - set(sys.stdlib_module_names)

@@ -36,6 +36,7 @@ MODELS = {
     "uint8 classes": lambda: (X, fastgd.fit(X, (POSITIVE * 200).astype(np.uint8), **LOGISTIC)),
     "bool classes": lambda: (X, fastgd.fit(X, POSITIVE == 1, **LOGISTIC)),
     "float classes": lambda: (X, fastgd.fit(X, POSITIVE * 0.1 + 0.2, **LOGISTIC)),
+    "batches": lambda: (X, fastgd.fit(X, Y, solver="sgd", max_iter=2)),
     "diverged": lambda: (X, fastgd.fit(X, Y, solver="gd", learning_rate=5.0)),
     "numpy options": lambda: (
         X,
@@ -130,7 +131,8 @@ KEYS = ["format", "format_version", "coef", "intercept", "spread", "features", "
 DAMAGES = {
     **{f"no {key}": put(key, ...) for key in [*KEYS, "message", "settings", "history", "version"]},
     "other format": put("format", "pickle"),
-    "newer": put("format_version", 2),
+    "older": put("format_version", 1),
+    "newer": put("format_version", 3),
     "coef NaN": put("coef/0", float("nan")),
     "coef infinite": put("coef/0", float("inf")),
     "coef text": put("coef/0", "much"),

@@ -6,7 +6,16 @@ from scipy import linalg, optimize
 
 from fastgd.descent import Evaluation, descend
 from fastgd.fitting import minimize
-from fastgd.rules import LBFGS, GradientDescent, Nesterov, check_solver, estimate_lipschitz, fixed_rate_rule, inverse
+from fastgd.rules import (
+    LBFGS,
+    SGD,
+    GradientDescent,
+    Nesterov,
+    check_solver,
+    estimate_lipschitz,
+    fixed_rate_rule,
+    inverse,
+)
 
 SOLVERS = ["auto", "lbfgs", "nesterov", "gd"]  # of any function; newton's tests are in test_subsampling.py
 
@@ -201,7 +210,7 @@ def test_lbfgs_keeps_at_most_its_memory(memory):
 
 
 ERRORS = [
-    ("adam", "auto", "solver='adam'; choose one of auto, newton, lbfgs, nesterov, gd"),
+    ("adam", "auto", "solver='adam'; choose one of auto, newton, lbfgs, nesterov, gd, sgd"),
     (None, "auto", "solver=None"),
     ("gd", "fast", "learning_rate='fast'"),
     ("gd", 0.0, "learning_rate=0.0"),
@@ -210,8 +219,8 @@ ERRORS = [
     ("gd", np.inf, "learning_rate=inf"),
     ("gd", None, "learning_rate=None"),
     ("gd", [0.1], "learning_rate=[0.1]"),
-    ("lbfgs", 0.1, "learning_rate: only solver='gd' and 'nesterov' take one"),
-    ("auto", 0.1, "learning_rate: only solver='gd' and 'nesterov' take one"),
+    ("lbfgs", 0.1, "learning_rate: only solver='gd', 'nesterov' and 'sgd' take one"),
+    ("auto", 0.1, "learning_rate: only solver='gd', 'nesterov' and 'sgd' take one"),
 ]
 
 
@@ -229,6 +238,7 @@ def test_curvature_is_estimated_only_where_it_is_needed():
     assert fixed_rate_rule("gd", 0.5, never) == GradientDescent(2.0, False)
     assert fixed_rate_rule("nesterov", 0.5, never) == Nesterov(2.0, False)
     assert fixed_rate_rule("gd", "auto", lambda: 3.0) == GradientDescent(3.0, True)
+    assert fixed_rate_rule("sgd", 0.5, never, 7) == SGD(2.0, False, 7)
 
 
 def test_newtons_metric_ends_a_quadratic_in_one_step():

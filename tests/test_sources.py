@@ -40,7 +40,7 @@ def fold(matrix, tile_bytes=None, weight=None):
     source = InMemory(matrix, rng.standard_normal(n), weight)
     coef, pivot = rng.standard_normal(d), rng.standard_normal(d)
     sums = source.fold(lambda tile, rows: kernels.loss_sums(tile, coef, 0.3, kernels.Squared(), rows))
-    moments = source.fold(lambda tile, rows: kernels.moment_sums(tile, pivot, 0.1, rows))
+    moments = source.fold(lambda tile, rows: kernels.first_sums(tile, pivot, 0.1, pivot, 0.2, kernels.Squared(), rows))
     return sums.tobytes() + moments.tobytes()
 
 

@@ -160,7 +160,7 @@ def test_hessian_is_the_derivative_of_the_gradient(loss, weighted, intercept):
     X = X * [1.0, 100.0, 1e-3, 1.0] + [0.0, 5.0, 0.0, 1e3]
     weight = np.random.default_rng(2).random(len(y)) if weighted else None
     source = InMemory(as_matrix(X), y, weight)
-    statistics = moments(source, about_mean=intercept)
+    statistics = moments(source, kernels.Squared(), about_mean=intercept)
     objective = Objective(source, kernels.LOSSES[loss](), 0.01, statistics, intercept, True)
     point = 0.1 * np.arange(1.0, objective.size + 1)
     h = 1e-4

@@ -61,7 +61,7 @@ class Rival(NamedTuple):
 
 
 BOTH = ("squared", "logistic")
-OURS = [Rival("ours", "newton", BOTH), Rival("ours", "lbfgs", BOTH)]
+OURS = [Rival("ours", "newton", BOTH), Rival("ours", "lbfgs", BOTH), Rival("ours", "sgd", BOTH)]
 RIVALS = [
     *OURS,
     Rival("scikit_learn", "lbfgs", ("logistic",)),

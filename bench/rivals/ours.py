@@ -23,6 +23,6 @@ def evaluator(problem: Problem) -> Evaluator:
     from fastgd.sources import Array, InMemory
 
     source = InMemory(Array(problem.X), problem.y)
-    statistics = moments(source, about_mean=True)
+    statistics = moments(source, LOSSES["squared"](), about_mean=True)
     objective = Objective(source, LOSSES[problem.loss](), problem.l2, statistics, intercept=True, standardize=False)
     return lambda point: objective(point)[:2]

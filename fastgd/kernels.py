@@ -2,7 +2,7 @@
 
 Every function compiled by numba is in this file, because numba stamps a cached kernel with the file it stands in:
 a helper kept elsewhere could be edited without the cache noticing. So kernels for a user's own loss are not cached, and
-an edit of the vector operations has to show here (lanes.py: 32bda06c14f9d592).
+an edit of the vector operations has to show here (lanes.py: a503e1c28565a12f).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
@@ -34,6 +34,7 @@ from fastgd.lanes import (
     data,
     dots,
     fma,
+    like,
     load,
     load_first,
     multiply,
@@ -49,6 +50,7 @@ _EXACT = {"contract"}  # no addition in another order than written; "fast" would
 
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
 SECOND_CACHE = 1 << 15  # and where its rows have to be copied in order
+GRAM_ROWS = 32  # that a Hessian is added up over in registers
 
 
 def _compiled(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -217,30 +219,44 @@ _PLACES = 4 + WIDTH  # of scratch space per row: value and slope at two points, 
 # --- Some rows, in the first cache ------------------------------------------------------------------------------------
 
 
-def _rows_at(X, start, rows, room):  # noqa: ARG001
+def _rows_at(X, index, start, rows, room):  # noqa: ARG001
     raise AssertionError("compiled code only")  # pragma: no cover
 
 
 @overload(_rows_at)
-def _select_layout(X, start, rows, room):  # noqa: ARG001
-    """Point at rows of X one after the other: where they lie in C order, otherwise as a copy of them in ``room``."""
+def _select_layout(X, index, start, rows, room):  # noqa: ARG001
+    """Point at rows of X, or of the rows of X that are named, one after the other, copied into ``room`` if need be."""
     if X.layout == "C":
-        return lambda X, start, rows, room: ahead(data(X), start * X.shape[1])  # noqa: ARG005
-    return lambda X, start, rows, room: _turned(X, start, rows, room)
+        return lambda X, index, start, rows, room: _gathered(X, index, start, rows, room)
+    return lambda X, index, start, rows, room: _turned(X, index, start, rows, room)
 
 
 @_inlined
-def _turned(X, start, rows, room):
-    """Write rows of X to ``room``, by eight columns at once where columns are contiguous."""
+def _gathered(X, index, start, rows, room):
+    d = X.shape[1]
+    if not index.size:
+        return ahead(data(X), start * d)
+    copy = like(room, data(X))
+    for k in range(rows):
+        row, to = ahead(data(X), index[start + k] * d), ahead(copy, k * d)
+        for j in range(d):
+            to[j] = row[j]
+    return copy
+
+
+@_inlined
+def _turned(X, index, start, rows, room):
+    """Do so for other orders than C, by eight columns at once where columns are contiguous."""
     d, across = X.shape[1], X.strides[1] // X.itemsize
-    contiguous = X.strides[0] == X.itemsize and X.strides[1] % X.itemsize == 0
+    contiguous = X.strides[0] == X.itemsize and X.strides[1] % X.itemsize == 0 and index.size == 0
     whole_rows, whole = rows // WIDTH * WIDTH if contiguous else 0, d // WIDTH * WIDTH
     for j in range(0, whole, WIDTH):
         for k in range(0, whole_rows, WIDTH):
             turn(data(X), start + k + j * across, across, room, k * d + j, d)
     for k in range(rows):
+        i = index[start + k] if index.size else start + k
         for j in range(whole if k < whole_rows else 0, d):
-            room[k * d + j] = X[start + k, j]
+            room[k * d + j] = X[i, j]
     return room
 
 
@@ -361,7 +377,7 @@ def _add_moments(x, d, y, weight, weighted, pivot, y_pivot, rows, partial, size)
 
 
 @_compiled(fastmath=_EXACT)
-def _block(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch, partial):
+def _block(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch, partial):
     """Add Σ s L, Σ s L' and the sums Σ s L' x of rows first to last, then their moments about a pivot if there is one.
 
     With a second row of coefficients: what the sums are more than at those. X is read from memory once, as many rows
@@ -372,7 +388,7 @@ def _block(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, first, last, s
     slope, other, room = ahead(value, most), ahead(value, 2 * most), ahead(value, 4 * most)
     for start in range(first, last, most):
         rows = min(most, last - start)
-        x = _rows_at(X, start, rows, ahead(value, _PLACES * most))
+        x = _rows_at(X, index, start, rows, ahead(value, _PLACES * most))
         targets, weights = ahead(data(y), start), ahead(data(weight), start)
         for p in range(points):
             at = ahead(value, 2 * most * p)
@@ -391,76 +407,121 @@ def _block(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, first, last, s
             _add_moments(x, d, targets, weights, weighted, data(pivot), y_pivot, rows, moments, size)
 
 
-@_compiled(cache=True, fastmath=_EXACT)
-def _curvatures(X, y, weight, coef, intercept, loss, width, scratch, curvature):
-    """Write the weighted curvatures of all rows, by central differences of slopes over ±width."""
-    most, slope = scratch.shape[1], data(scratch)
-    for start in range(0, X.shape[0], most):
-        rows = min(most, X.shape[0] - start)
-        x = _rows_at(X, start, rows, ahead(slope, _PLACES * most))
-        _margins(x, X.shape[1], data(coef), intercept, rows, ahead(slope, most), slope)
+@_inlined
+def _curvatures(targets, weights, weighted, loss, step, rows, curvature):
+    """Turn margins into weighted curvatures, by central differences of slopes over ±step."""
+    for k in range(rows):
+        _, above = _at_sample(loss, targets[k], curvature[k] + step)
+        _, below = _at_sample(loss, targets[k], curvature[k] - step)
+        curvature[k] = max((above - below) / (2.0 * step), 0.0)
+    if weighted:
         for k in range(rows):
-            _, above = _at_sample(loss, y[start + k], slope[k] + width)
-            _, below = _at_sample(loss, y[start + k], slope[k] - width)
-            slope[k] = max((above - below) / (2.0 * width), 0.0)
-        for k in range(rows):
-            curvature[start + k] = slope[k] * weight[start + k] if weight.size else slope[k]
+            curvature[k] *= weights[k]
+
+
+@_inlined
+def _center(x, d, target, y_center, curvature, center, rows, z, weighted, width):
+    """Write rows less the centre, a 1 and a target, and all that times the curvature."""
+    whole = d // WIDTH * WIDTH
+    for k in range(rows):
+        c, to, other = splat(curvature[k]), ahead(z, k * width), ahead(weighted, k * width)
+        for j in range(0, whole, WIDTH):
+            u = subtract(load(x, k * d + j), load(center, j))
+            store(to, j, u)
+            store(other, j, multiply(c, u))
+        for j in range(whole, width):
+            u = 0.0
+            if j < d:
+                u = x[k * d + j] - center[j]
+            elif j == d:
+                u = 1.0
+            elif j == d + 1:
+                u = target[k] - y_center
+            to[j] = u
+            other[j] = curvature[k] * u
 
 
 @_compiled(fastmath=_EXACT)
-def _gram_block(X, curvature, center, first, last, z, gram):
-    """Add Σ c z zᵀ of rows first to last to the upper triangle of ``gram``, z being a row less the centre, and a 1.
+def _gram_block(X, y, weight, index, coef, intercept, loss, step, center, y_center, first, last, scratch, gram):
+    """Add Σ c z zᵀ of rows first to last to the upper triangle of ``gram``.
 
-    Eight rows at once load and store the triangle an eighth as often.
+    Four by sixteen of its numbers stay in registers while rows in the first cache are added up.
     """
-    d = center.size
-    for start in range(first, last, 8):
-        for r in range(8):
-            i = min(start + r, last - 1)
-            c = curvature[i] if start + r < last else 0.0
-            for j in range(d):
-                z[r, j] = X[i, j] - center[j]
-            z[r, d] = 1.0
-            for j in range(d + 1):
-                z[8 + r, j] = c * z[r, j]
-        for a in range(d + 1):
-            w0, w1, w2, w3 = z[8, a], z[9, a], z[10, a], z[11, a]
-            w4, w5, w6, w7 = z[12, a], z[13, a], z[14, a], z[15, a]
-            for b in range(a, d + 1):
-                gram[a, b] += ((w0 * z[0, b] + w1 * z[1, b]) + (w2 * z[2, b] + w3 * z[3, b])) + (
-                    (w4 * z[4, b] + w5 * z[5, b]) + (w6 * z[6, b] + w7 * z[7, b])
-                )
+    d, width, most, total = X.shape[1], gram.shape[1], scratch.shape[1], data(gram)
+    z = data(scratch)
+    weighted, curvature = ahead(z, most * width), ahead(z, 2 * most * width)
+    room, copy = ahead(curvature, most), ahead(curvature, (1 + WIDTH) * most)
+    for start in range(first, last, most):
+        rows = min(most, last - start)
+        x = _rows_at(X, index, start, rows, copy)
+        targets = ahead(data(y), start)
+        _margins(x, d, data(coef), intercept, rows, room, curvature)
+        _curvatures(targets, ahead(data(weight), start), weight.size > 0, loss, step, rows, curvature)
+        _center(x, d, targets, y_center, curvature, data(center), rows, z, weighted, width)
+        for a in range(0, width, 4):
+            for b in range(a // (2 * WIDTH) * (2 * WIDTH), width, 2 * WIDTH):
+                at, right = a * width + b, b + WIDTH
+                p0, q0 = load(total, at), load(total, at + WIDTH)
+                p1, q1 = load(total, at + width), load(total, at + width + WIDTH)
+                p2, q2 = load(total, at + 2 * width), load(total, at + 2 * width + WIDTH)
+                p3, q3 = load(total, at + 3 * width), load(total, at + 3 * width + WIDTH)
+                for k in range(0, rows * width, width):
+                    p, q = load(z, k + b), load(z, k + right)
+                    s0, s1 = splat(weighted[k + a]), splat(weighted[k + a + 1])
+                    s2, s3 = splat(weighted[k + a + 2]), splat(weighted[k + a + 3])
+                    p0, q0, p1, q1 = fma(s0, p, p0), fma(s0, q, q0), fma(s1, p, p1), fma(s1, q, q1)
+                    p2, q2, p3, q3 = fma(s2, p, p2), fma(s2, q, q2), fma(s3, p, p3), fma(s3, q, q3)
+                store(total, at, p0)
+                store(total, at + WIDTH, q0)
+                store(total, at + width, p1)
+                store(total, at + width + WIDTH, q1)
+                store(total, at + 2 * width, p2)
+                store(total, at + 2 * width + WIDTH, q2)
+                store(total, at + 3 * width, p3)
+                store(total, at + 3 * width + WIDTH, q3)
 
 
 # --- Passes: a parallel one and its serial twin -----------------------------------------------------------------------
 
 
 @_compiled(cache=True, fastmath=_EXACT, parallel=True)
-def _pass_parallel(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, starts, block_rows, scratch, partial):
+def _pass_parallel(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, starts, block_rows, scratch, partial):
     for b in prange(partial.shape[0]):
-        first, last = starts[b], min(starts[b] + block_rows, X.shape[0])
-        _block(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch[b], partial[b])
+        first, last = starts[b], min(starts[b] + block_rows, y.size)
+        _block(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT)
-def _pass_serial(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, starts, block_rows, scratch, partial):
+def _pass_serial(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, starts, block_rows, scratch, partial):
     for b in range(partial.shape[0]):
-        first, last = starts[b], min(starts[b] + block_rows, X.shape[0])
-        _block(X, y, weight, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch[b], partial[b])
+        first, last = starts[b], min(starts[b] + block_rows, y.size)
+        _block(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch[b], partial[b])
 
 
 @_compiled(cache=True, fastmath=_EXACT, parallel=True)
-def _gram_parallel(X, curvature, center, z, grams):
-    rows = -(-X.shape[0] // grams.shape[0])
-    for b in prange(grams.shape[0]):
-        _gram_block(X, curvature, center, b * rows, min((b + 1) * rows, X.shape[0]), z[b], grams[b])
+def _gram_parallel(
+    X, y, weight, index, coef, intercept, loss, step, center, y_center, first_block, block_rows, scratch, grams
+):
+    parts = grams.shape[0]
+    for p in prange(parts):
+        for start in range((p - first_block) % parts * block_rows, y.size, parts * block_rows):
+            last = min(start + block_rows, y.size)
+            _gram_block(
+                X, y, weight, index, coef, intercept, loss, step, center, y_center, start, last, scratch[p], grams[p]
+            )
 
 
 @_compiled(cache=True, fastmath=_EXACT)
-def _gram_serial(X, curvature, center, z, grams):
-    rows = -(-X.shape[0] // grams.shape[0])
-    for b in range(grams.shape[0]):
-        _gram_block(X, curvature, center, b * rows, min((b + 1) * rows, X.shape[0]), z[b], grams[b])
+def _gram_serial(
+    X, y, weight, index, coef, intercept, loss, step, center, y_center, first_block, block_rows, scratch, grams
+):
+    parts = grams.shape[0]
+    for p in range(parts):
+        for start in range((p - first_block) % parts * block_rows, y.size, parts * block_rows):
+            last = min(start + block_rows, y.size)
+            _gram_block(
+                X, y, weight, index, coef, intercept, loss, step, center, y_center, start, last, scratch[p], grams[p]
+            )
 
 
 @_compiled(cache=True, parallel=True)
@@ -646,7 +707,7 @@ def _pass(
     d = tile.X.shape[1]
     size = _padded_size(d)
     if starts is None:
-        starts = np.arange(0, len(tile.X), block_rows)
+        starts = np.arange(0, len(tile.y), block_rows)
     coefs = np.zeros((len(points), size))
     for row, (coef, _) in zip(coefs, points, strict=True):
         row[:d] = coef
@@ -674,7 +735,7 @@ def _scratch_shape(tile: Tile, block_rows: int) -> tuple[int, int]:
     A copied row takes d places more.
     """
     d = tile.X.shape[1]
-    if tile.X.flags.c_contiguous:
+    if tile.X.flags.c_contiguous and not tile.rows.size:
         places, row_bytes, most = _PLACES, d * tile.X.itemsize, FIRST_CACHE
     else:
         places, row_bytes, most = _PLACES + d, d * 8, SECOND_CACHE
@@ -682,24 +743,38 @@ def _scratch_shape(tile: Tile, block_rows: int) -> tuple[int, int]:
     return places, max(WIDTH, rows // WIDTH * WIDTH)
 
 
-def curvatures(tile: Tile, coef: Floats, intercept: float, loss: Loss, width: float) -> Floats:
-    """Give ``s L''`` for each row of a tile, (n,), from slopes at margins ``width`` above and below."""
-    d = tile.X.shape[1]
-    curvature = np.empty(len(tile.y))
-    scratch = np.empty(_scratch_shape(tile, len(tile.y)))
-    coef = np.append(coef, np.zeros(_padded_size(d) - d))
-    _for(loss, _curvatures)(*map(_frozen, tile), coef, intercept, loss, width, scratch, curvature)
-    return curvature
+def gram_width(d: int) -> int:
+    """Say how many rows and columns `add_gram` wants for d features, a 1 and a target."""
+    return -(-(d + 2) // (2 * WIDTH)) * 2 * WIDTH
 
 
-def add_gram(tile: Tile, curvature: Floats, center: Floats, grams: Floats, n_threads: int | None = None) -> None:
-    """Add ``Σ c z zᵀ`` over a tile, z = (x − center, 1), to the upper triangles of ``grams``, some rows to each.
+def add_gram(
+    tile: Tile,
+    coef: Floats,
+    intercept: float,
+    loss: Loss,
+    step: float,
+    center: Floats,
+    y_center: float,
+    grams: Floats,
+    first_block: int,
+    block_rows: int,
+    n_threads: int | None = None,
+) -> None:
+    """Add ``Σ s L'' z zᵀ`` over a tile to the upper triangles of ``grams``, (parts, width, width), some blocks to each.
 
-    NumPy's product is faster by itself, but BLAS threads stay busy after it and slow down the passes that follow.
+    z is ``(x − center, 1, y − y_center)``, followed by zeros up to `gram_width`; curvatures L'' are differences of
+    slopes at margins ``step`` above and below. A block goes by its number among all of the data, of which
+    ``first_block`` are before this tile: which rows are added up together does not depend on tiles.
+
+    NumPy's product is no faster, and BLAS threads stay busy after it and slow down the passes that follow.
     """
-    z = np.empty((len(grams), 16, len(center) + 1))
-    arguments = (_frozen(tile.X), curvature, center, z, grams)
-    _launch(_gram_parallel, _gram_serial, tile.X.size * len(center), n_threads, arguments)
+    d, size = tile.X.shape[1], _padded_size(tile.X.shape[1])
+    scratch = np.empty((len(grams), 2 * grams.shape[1] + 1 + WIDTH + d, GRAM_ROWS))
+    padding = np.zeros(size - d)
+    point = np.append(coef, padding), intercept, loss, step, np.append(center, padding), y_center
+    arguments = (*map(_frozen, tile), *point, first_block, block_rows, scratch, grams)
+    _launch(_for(loss, _gram_parallel), _for(loss, _gram_serial), len(tile.y) * d * d, n_threads, arguments)
 
 
 def read(X: Floats) -> int:

@@ -98,6 +98,12 @@ def ahead(typing: Any, pointer: Any, k: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic
+def like(typing: Any, pointer: Any, other: Any) -> Any:  # noqa: ARG001
+    """Point at the same place as if it held what the other pointer points at."""
+    return other(pointer, other), lambda _, builder, __, arguments: builder.bitcast(arguments[0], arguments[1].type)
+
+
+@intrinsic
 def load(typing: Any, pointer: Any, k: Any) -> Any:  # noqa: ARG001
     """Load numbers k to k + 8, float32 or float64."""
     return lanes(pointer, types.intp), lambda _, builder, __, arguments: _loaded(builder, *arguments)

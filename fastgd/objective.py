@@ -5,6 +5,7 @@ The only place that knows scaling, of samples, of features and of the penalty.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -85,6 +86,37 @@ def _to_moments(sums: Floats, pivot: Floats, y_pivot: float, about_mean: bool) -
         variance = np.maximum(second - first * first, 0.0)
         spread = np.sqrt(variance) if about_mean else np.hypot(mean, np.sqrt(variance))
     return Moments(total, float(mean[0]), float(spread[0]), mean[1:], spread[1:])
+
+
+def gram(
+    source: Source,
+    loss: kernels.Loss,
+    coef: Floats,
+    intercept: float,
+    step: float,
+    center: Floats,
+    y_center: float,
+    n_threads: int | None = None,
+) -> Floats:
+    """Give ``Σ s L'' z zᵀ`` of all samples, (d + 2, d + 2), with ``z = (x − center, 1, y − y_center)``, in one reading.
+
+    Curvatures L'' at these coefficients are differences of slopes at margins ``step`` above and below.
+    """
+    size = len(center) + 2
+    width = kernels.gram_width(len(center))
+    grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * width**2))), width, width))
+    blocks = 0
+
+    def visit(tile: Tile, block_rows: int) -> Floats:
+        nonlocal blocks
+        point = coef, intercept, loss, step, center, y_center
+        kernels.add_gram(tile, *point, grams, blocks, block_rows, n_threads)
+        blocks += -(-len(tile.y) // block_rows)
+        return np.zeros((1, 1))
+
+    source.fold(visit)
+    upper = np.triu(np.add.reduce(grams, axis=0)[:size, :size])
+    return np.asarray(upper + np.triu(upper, 1).T)
 
 
 @dataclass(frozen=True)
@@ -197,17 +229,10 @@ class Objective:
         """Give the matrix of second derivatives at a point, (size, size): one reading, and size² work per row."""
         coef, intercept = self.to_coef(point)
         d = self.source.shape[1]
-        parts = max(2, min(8, GRAM_BYTES // (8 * (d + 1) ** 2)))
-        grams = np.zeros((parts, d + 1, d + 1))
 
-        def visit(tile: Tile, block_rows: int) -> Floats:  # noqa: ARG001
-            curvature = kernels.curvatures(tile, coef, intercept, self.loss, 1e-4 * self.unit)
-            kernels.add_gram(tile, curvature, self.mean, grams, self.n_threads)
-            return np.zeros((1, 1))
-
-        self.source.fold(visit)
-        upper = np.add.reduce(grams, axis=0)[: self.size, : self.size]
-        total = np.triu(upper) + np.triu(upper, 1).T
+        step = 1e-4 * self.unit
+        total = gram(self.source, self.loss, coef, intercept, step, self.mean, 0.0, self.n_threads)
+        total = total[: self.size, : self.size]
         scale = np.append(self.scale, np.ones(self.size - d))
         hessian: Floats = total / self.moments.total_weight / scale / scale[:, None]
         hessian[np.arange(d), np.arange(d)] += self.l2 / self.scale**2

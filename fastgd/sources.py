@@ -23,12 +23,19 @@ VIEW_BYTES = 1 << 26  # of X per tile that is only sliced: some milliseconds, so
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
 
 
+EVERY = np.empty(0, np.intp)
+
+
 class Tile(NamedTuple):
-    """n rows: X (n, d) float64 or float32, y (n,) float64, weight (n,) float64 or empty for all ones."""
+    """n samples: X float64 or float32, y (n,) float64, weight (n,) float64 or empty for all ones.
+
+    Their features are the rows of X; or if ``rows`` is not empty, those rows of it, (n,).
+    """
 
     X: NDArray[Any]
     y: Floats
     weight: Floats
+    rows: NDArray[np.intp] = EVERY
 
 
 class Feature(NamedTuple):
@@ -54,6 +61,9 @@ class Matrix(Protocol):
 
     def tile(self, start: int, stop: int) -> NDArray[Any]:
         """Rows start to stop, of this dtype."""
+
+    def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Give an array that holds these rows, and which of its rows they are (empty: all)."""
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
@@ -96,6 +106,10 @@ class Array:
         rows = self.X[start:stop]
         return rows if self.sliced else np.require(rows, self.dtype, ["C", "ALIGNED"])
 
+    def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Give an array that holds these rows, and which of its rows they are (empty: all)."""
+        return self.tile(start, stop), EVERY
+
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
         # np.take is the faster one, but copies all of an array that is not contiguous
@@ -104,19 +118,27 @@ class Array:
 
 
 class Subset:
-    """Some rows of a matrix, gathered one tile at a time."""
+    """Some rows of a matrix: read where they lie, or if they have to be converted, gathered one tile at a time."""
 
     def __init__(self, matrix: Matrix, rows: NDArray[np.intp]) -> None:
         self.matrix = matrix
         self.index = rows
         self.shape = (len(rows), matrix.shape[1])
         self.dtype = matrix.dtype
-        self.tile_bytes = COPY_BYTES
+        self.tile_bytes = matrix.tile_bytes
         self.features = matrix.features
 
     def tile(self, start: int, stop: int) -> NDArray[Any]:
         """Rows start to stop, of this dtype."""
         return self.matrix.take(self.index[start:stop]).X
+
+    def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Give an array that holds these rows, and which of its rows they are (empty: all)."""
+        if self.tile_bytes == COPY_BYTES:
+            return self.tile(start, stop), EVERY
+        whole, rows = self.matrix.place(0, self.matrix.shape[0])
+        index = self.index[start:stop]
+        return whole, rows[index] if rows.size else index
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
@@ -144,6 +166,10 @@ class Table:
     def tile(self, start: int, stop: int) -> NDArray[Any]:
         """Rows start to stop, float64."""
         return self._fill(slice(start, stop), stop - start)
+
+    def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Give an array that holds these rows, and which of its rows they are (empty: all)."""
+        return self.tile(start, stop), EVERY
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
@@ -179,8 +205,8 @@ class InMemory:
         total: Floats | None = None
         for start, stop in spans(self.matrix, block_rows):
             y = np.require(self.y[start:stop], np.float64, ["C", "ALIGNED"])
-            tile = Tile(self.matrix.tile(start, stop), y, self.weight[start:stop])
-            partial = visit(tile, block_rows)
+            X, rows = self.matrix.place(start, stop)
+            partial = visit(Tile(X, y, self.weight[start:stop], rows), block_rows)
             if total is not None:
                 partial[0] += total  # carried into the first row, so that tiles leave no trace in the rounding
             total = np.add.reduce(partial, axis=0)
@@ -207,7 +233,8 @@ class InMemory:
         ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
         """
         if self.matrix.tile_bytes == VIEW_BYTES:
-            return Tile(self.matrix.tile(0, self.shape[0]), self._targets, self.weight), starts
+            X, rows = self.matrix.place(0, self.shape[0])
+            return Tile(X, self._targets, self.weight, rows), starts
         ends = np.minimum(starts + run_rows, self.shape[0])
         runs = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
         X = np.concatenate([self.matrix.tile(run.start, run.stop) for run in runs])

@@ -121,7 +121,7 @@ BAD = [
     (LogisticRegression(solver="saga"), {}, "solver='saga'"),
     (LogisticRegression(n_jobs=0), {}, "n_jobs == 0"),
     (LogisticRegression(), {"sample_weight": np.full(10, -1.0)}, "sample_weight is -1.0 in row 0"),
-    (LogisticRegression(), {"sample_weight": np.zeros(10)}, "sample_weight is 0 in every row"),
+    (LogisticRegression(), {"sample_weight": np.zeros(10)}, "sample_weight is zero in every row"),
     (LogisticRegression(), {"y": np.arange(10) % 3}, "3 classes"),
     (LogisticRegression(), {"y": np.zeros(10)}, "only one class"),
     (LinearRegression(), {"y": np.full(10, np.nan)}, "y contains NaN in row 0"),

@@ -122,6 +122,10 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if not result.converged:
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
+        unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
+        rows = np.arange(len(y)) if weight is None else np.flatnonzero(weight)
+        if unpenalised and len(rows) < 2 * X.shape[1]:
+            return _least_norm(result, X[rows])
         return result
 
     def _start(self) -> Floats | None:
@@ -158,9 +162,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         targets = column_or_1d(y, dtype="numeric", warn=True)
         weight = _as_weight(sample_weight, X, targets)
         result = self._fit(X, targets, weight, "squared")
-        if result.settings["l2"] == 0.0 and X.shape[0] < X.shape[1] + self.fit_intercept:
-            result = _least_norm(result, X if weight is None else X[weight > 0.0])
-        self.result_, self.coef_, self.intercept_, self.n_iter_ = result, result.coef, result.intercept, result.n_iter
+        self.result_, self.n_iter_ = result, result.n_iter
+        self.coef_, self.intercept_ = result.coef, np.float64(result.intercept)
         return self
 
     def predict(self, X: Any) -> Floats:
@@ -172,7 +175,7 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 class LinearRegression(_Regressor):
     """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
-    If there are fewer samples than coefficients, so that many β fit exactly, it is the β of the smallest norm.
+    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm.
 
     Parameters
     ----------
@@ -365,11 +368,20 @@ def _check_labels(labels: NDArray[Any]) -> None:
 
 
 def _least_norm(result: FitResult, X: NDArray[Any]) -> FitResult:
-    """Of all coefficients that give X the same margins, take the smallest: their part in the span of X's rows."""
-    centre = X.mean(axis=0, dtype=np.float64) if result.settings["intercept"] else np.zeros(X.shape[1])
-    seen = X - centre
-    coef = np.linalg.lstsq(seen, seen @ result.coef)[0]
-    return replace(result, coef=coef, intercept=result.intercept + float(centre @ (result.coef - coef)))
+    """Of all coefficients that give X the same margins take the smallest: their part in the span of X's rows.
+
+    With an intercept that is the span of differences of rows. The rank is found in standard deviations, so that it
+    depends on nobody's units.
+    """
+    origin = X[0].astype(np.float64) if result.settings["intercept"] else np.zeros(X.shape[1])
+    spread = np.where(result.spread > 0.0, result.spread, 1.0)
+    values, directions = np.linalg.svd((X - origin) / spread, full_matrices=False)[1:]
+    rank = int(np.sum(values > values[0] * max(X.shape) * np.finfo(np.float64).eps))
+    if rank == X.shape[1]:
+        return result
+    span = np.linalg.qr((directions[:rank] * spread).T)[0]
+    coef = span @ (span.T @ result.coef)
+    return replace(result, coef=coef, intercept=result.intercept + float(origin @ (result.coef - coef)))
 
 
 def _counterpart(cls: type[_LinearModel]) -> Any:

@@ -309,7 +309,7 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             of_class = compute_class_weight(self.class_weight, classes=classes, y=labels, sample_weight=weight)
         if not np.isfinite(of_class).all():
             idle = classes[~np.isfinite(of_class)][0]
-            raise ValueError(f"class_weight={self.class_weight!r}: the samples of class {idle!r} have no finite weight")
+            raise ValueError(f"class_weight={self.class_weight!r}: the samples of class {idle} have no finite weight")
         balanced: Floats = of_class[coded] if weight is None else weight * of_class[coded]
         return balanced
 

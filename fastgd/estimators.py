@@ -122,10 +122,10 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if not result.converged:
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
+        rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
-        rows = np.arange(len(y)) if weight is None else np.flatnonzero(weight)
-        if unpenalised and len(rows) < 2 * X.shape[1]:
-            return _least_norm(result, X[rows])
+        if unpenalised and rows < 2 * X.shape[1]:
+            return _least_norm(result, X if weight is None else X[weight > 0.0])
         return result
 
     def _start(self) -> Floats | None:
@@ -270,8 +270,6 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
     def _l2(self, total_weight: float) -> float:
         if isinstance(self.C, bool) or not (isinstance(self.C, (int, float, np.number)) and self.C > 0.0):
             raise ValueError(f"C={self.C!r}; a positive number is needed")
-        if self.penalty != "deprecated":
-            self._say_what_replaces_penalty()
         return 1.0 / (self.C * total_weight) if total_weight > 0.0 and self.penalty is not None else 0.0
 
     def _say_what_replaces_penalty(self) -> None:
@@ -280,16 +278,18 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         warnings.warn(
             "'penalty' was deprecated in scikit-learn 1.8 and goes in 1.10; leave it out, or say C=np.inf for none",
             FutureWarning,
-            stacklevel=5,
+            stacklevel=3,
         )
         if self.penalty is None and self.C != 1.0:
-            warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=5)
+            warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=3)
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to X (n, d) and y (n,) with two labels, weighted by ``sample_weight``, (n,) or one number for all."""
         _refuse("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
         _refuse("dual", self.dual, False, "the minimum of the primal is the same")
         _refuse("intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none")
+        if self.penalty != "deprecated":
+            self._say_what_replaces_penalty()
         X = self._read(X, reset=True)
         labels = column_or_1d(y, warn=True)
         weight = _as_weight(sample_weight, X, labels)

@@ -304,9 +304,11 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
 
     def _balanced(self, labels: NDArray[Any], weight: Floats | None) -> Floats:
         """Multiply the weights by those of the classes."""
-        classes, coded = np.unique(labels, return_inverse=True)
+        classes = np.unique(labels)
+        coded = np.searchsorted(classes, labels)
+        totals = np.bincount(coded, weight)  # one sample of each class stands for all of them
         with np.errstate(divide="ignore"):
-            of_class = compute_class_weight(self.class_weight, classes=classes, y=labels, sample_weight=weight)
+            of_class = compute_class_weight(self.class_weight, classes=classes, y=classes, sample_weight=totals)
         if not np.isfinite(of_class).all():
             idle = classes[~np.isfinite(of_class)][0]
             raise ValueError(f"class_weight={self.class_weight!r}: the samples of class {idle} have no finite weight")
@@ -359,12 +361,14 @@ def _check_labels(labels: NDArray[Any]) -> None:
     """Check that y holds the labels of at most two classes."""
     if labels.dtype.kind == "f":
         check_vector("y", labels, len(labels))
-    check_classification_targets(labels)
-    if type_of_target(labels) == "multiclass":
+    kind = type_of_target(labels)
+    if kind == "multiclass":
         raise ValueError(
             f"Only binary classification is supported. y has {len(np.unique(labels))} classes; "
             "wrap the estimator in sklearn.multiclass.OneVsRestClassifier"
         )
+    if kind != "binary":
+        check_classification_targets(labels)
 
 
 def _least_norm(result: FitResult, X: NDArray[Any]) -> FitResult:

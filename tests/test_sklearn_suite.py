@@ -161,6 +161,7 @@ DESELECTED = {
         "test_logistic_check_solver_option",
         "test_logistic_elastic_net",
         "test_logistic_l1_ratio_non_elasticnet",
+        "test_logistic_liblinear_not_stuck",
         "test_logistic_logistic_regression_cv_refit[1]",
         "test_logistic_logisticregression_liblinear_sample_weight[params0]",
         "test_logistic_lr_penalty_l1ratio_incompatible",
@@ -202,7 +203,6 @@ DESELECTED = {
     "a dual solver, or a scaled intercept: not supported": [
         "test_logistic_consistency_path",
         "test_logistic_liblinear_dual_random_state",
-        "test_logistic_liblinear_not_stuck",
         "test_logistic_logisticregression_liblinear_sample_weight[params1]",
     ],
     "about one of scikit-learn's own solvers: its limits, its fallback, its warnings, its error at a large tol": [

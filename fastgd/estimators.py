@@ -1,30 +1,36 @@
 """LinearRegression, Ridge and LogisticRegression with scikit-learn's interface and meaning (extra: sklearn).
 
-An estimator holds parameters and translates them; the fit is `fastgd.fit`.
+An estimator holds parameters and translates them; the fit is `fastgd.fit`. Every parameter of scikit-learn's estimators
+is here, so that changing one import line is enough: it either means the same, or raises when set to what fastgd lacks.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import Any, Self
+from copy import deepcopy
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastgd.fitting import check_number, fit
+from fastgd.fitting import check_flag, check_number, fit
 from fastgd.kernels import max_threads
-from fastgd.models import FitResult
-from fastgd.sources import Floats, check_vector
+from fastgd.models import FitResult, margins
+from fastgd.sources import Floats, as_matrix, check_vector
 
 try:
     from joblib import effective_n_jobs
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils import check_consistent_length, compute_class_weight
+    from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError:
     raise ImportError("fastgd's estimators need scikit-learn: pip install 'fastgd[sklearn]'") from None
+
+MAX_ITER = 1000
+_LEARNED = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -36,57 +42,128 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     learning_rate: float | str = "auto"
     standardize: bool = True
     tol: float = 1e-6
-    max_iter: int = 1000
+    max_iter: int | None = MAX_ITER
     time_limit: float | None = None
     random_state: Any = None
+    warm_start: bool = False
+    verbose: int = 0
     n_jobs: int | None = None
+
+    _scikit_learns: ClassVar[str]
+    """The name of scikit-learn's estimator of the same model."""
+
+    def to_sklearn(self) -> Any:
+        """Give scikit-learn's fitted estimator of the same coefficients, for tools that know only that.
+
+        Returns
+        -------
+        estimator
+            Its parameters are this estimator's, where it has them, but for the solver, which is its default.
+        """
+        check_is_fitted(self)
+        estimator = _counterpart(type(self))()
+        _copy_fitted(self, estimator)
+        return estimator
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> Self:
+        """Make a fitted estimator of the coefficients of scikit-learn's fitted one.
+
+        Parameters
+        ----------
+        estimator
+            scikit-learn's estimator of the same name, with one output or two classes.
+
+        Returns
+        -------
+        estimator
+            Its parameters are those of ``estimator``, but for the solver, which is the default. It has no
+            ``result_``, ``history_`` and ``status_``: no descent of fastgd led to it.
+        """
+        theirs = _counterpart(cls)
+        if not isinstance(estimator, theirs):
+            raise TypeError(f"estimator={estimator!r}; {theirs.__module__.split('._')[0]}.{theirs.__name__} is needed")
+        check_is_fitted(estimator)
+        if np.size(estimator.intercept_) != 1:
+            raise ValueError(
+                f"estimator: coef_ has shape {np.shape(estimator.coef_)}; one output or two classes are supported"
+            )
+        model = cls()
+        _copy_fitted(estimator, model)
+        return model
 
     def _l2(self, total_weight: float) -> float:  # noqa: ARG002
         """Give the penalty per unit of weight."""
         return 0.0
 
-    def _fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, loss: str) -> FitResult:
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite=False)
-        y = column_or_1d(y, warn=True)
-        if sample_weight is not None:
-            sample_weight = check_vector("sample_weight", sample_weight, X.shape[0])
-        total_weight = float(X.shape[0] if sample_weight is None else np.sum(sample_weight))
+    def _fit(self, X: NDArray[Any], y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
+        check_flag("fit_intercept", self.fit_intercept)
+        check_flag("warm_start", self.warm_start)
+        if not isinstance(self.verbose, (bool, int, np.integer)) or self.verbose < 0:
+            raise ValueError(f"verbose={self.verbose!r}; 0 is needed, or 1 for a progress line")
         result = fit(
             X,
             y,
             loss=loss,
-            l2=self._l2(total_weight),
+            l2=self._l2(float(len(y) if weight is None else np.sum(weight))),
             intercept=self.fit_intercept,
             standardize=self.standardize,
-            sample_weight=sample_weight,
+            sample_weight=weight,
             solver=self.solver,
             learning_rate=self.learning_rate,
             tol=self.tol,
-            max_iter=self.max_iter,
+            max_iter=MAX_ITER if self.max_iter is None else self.max_iter,
             time_limit=self.time_limit,
+            start=self._start(),
             rng=self.random_state,
             n_threads=None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), max_threads()),
+            progress=bool(self.verbose),
         )
         if not result.converged:
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
-        self.result_ = result
-        self.history_ = result.history
-        self.status_ = result.status
+        self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
+        rows = len(y) if weight is None else np.count_nonzero(weight)
+        unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
+        if unpenalised and rows < 2 * X.shape[1]:
+            return _least_norm(result, X if weight is None else X[weight > 0.0])
         return result
+
+    def _start(self) -> Floats | None:
+        """Give the point to go on from, if that is asked for and there is one."""
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return None
+        coef = np.ravel(self.coef_)
+        return np.append(coef, self.intercept_) if self.fit_intercept else coef
+
+    def _read(self, X: Any, *, reset: bool) -> NDArray[Any]:
+        """Check X as scikit-learn does; NaN and infinity are found while X is read, and named by row and column."""
+        checked: NDArray[Any] = validate_data(
+            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
+        )
+        return checked
 
     def _margins(self, X: Any) -> Floats:
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite=False)
-        return self.result_.decision_function(X)
+        return margins(as_matrix(self._read(X, reset=False)), np.ravel(self.coef_), np.ravel(self.intercept_)[0])
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
     """Least squares, with whatever penalty a subclass has."""
 
+    copy_X: bool = True  # noqa: N815
+    positive: bool = False
+
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,), weighted by ``sample_weight`` (n,)."""
-        result = self._fit(X, y, sample_weight, "squared")
-        self.coef_, self.intercept_, self.n_iter_ = result.coef, result.intercept, result.n_iter
+        """Fit to X (n, d) and y (n,), weighted by ``sample_weight``, (n,) or one number for all."""
+        check_flag("copy_X", self.copy_X)
+        _refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
+        X = self._read(X, reset=True)
+        targets = column_or_1d(y, dtype="numeric", warn=True)
+        weight = _as_weight(sample_weight, X, targets)
+        result = self._fit(X, targets, weight, "squared")
+        self.result_, self.n_iter_ = result, result.n_iter
+        self.coef_, self.intercept_ = result.coef, np.float64(result.intercept)
         return self
 
     def predict(self, X: Any) -> Floats:
@@ -98,21 +175,35 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 class LinearRegression(_Regressor):
     """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
+    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm.
+
     Parameters
     ----------
     fit_intercept : bool
-        Whether the model has an intercept; it is never penalised.
-    solver, learning_rate, standardize, tol, max_iter, time_limit
+        Whether the model has an intercept b; it is never penalised.
+    solver, learning_rate, standardize, tol, time_limit
         As for `fastgd.fit`.
+    max_iter : int or None
+        As for `fastgd.fit`; None is 1000.
     random_state : int, Generator, RandomState or None
         `fastgd.fit`'s ``rng``.
+    warm_start : bool
+        Begin at the coefficients of the last fit.
+    verbose : int
+        1 shows a progress line (extra: cli).
     n_jobs : int or None
         The number of threads, at most numba's; negative numbers count back from all, None and -1 are all.
+    copy_X : bool
+        Either will do: X is never written to.
+    positive : bool
+        False; coefficients of one sign are not supported.
 
     Attributes
     ----------
     coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
-        As in scikit-learn.
+        As in scikit-learn; coefficients are float64 for float32 data, too.
+    solver_ : str
+        The solver that "auto" chose.
     history_ : History
         One row per evaluation.
     status_ : Status
@@ -120,6 +211,8 @@ class LinearRegression(_Regressor):
     result_ : FitResult
         What `fastgd.fit` returned.
     """
+
+    _scikit_learns = "LinearRegression"
 
 
 @dataclass(eq=False, repr=False)
@@ -136,6 +229,8 @@ class Ridge(_Regressor):
 
     alpha: float = 1.0
 
+    _scikit_learns = "Ridge"
+
     def _l2(self, total_weight: float) -> float:
         check_number("alpha", self.alpha, 0.0)
         return 2.0 * self.alpha / total_weight if total_weight > 0.0 else 0.0
@@ -147,27 +242,78 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
 
     Parameters
     ----------
+    penalty : "deprecated", "l2" or None
+        Going, as in scikit-learn 1.9: say ``C=np.inf`` instead of ``penalty=None``.
     C : float
         Inverse of the penalty, positive; ``np.inf`` for none.
+    l1_ratio : float
+        0: the penalty is ``½ ‖β‖²``.
+    class_weight : dict, "balanced" or None
+        Multiplies the weights of a class's samples: by label, or so that both classes weigh the same.
+    dual, intercept_scaling
+        False and 1; there is no dual solver, and no need to scale an intercept that is not penalised.
     others
         As for `LinearRegression`, and so are the attributes. ``coef_`` has shape (1, d), ``intercept_`` and
         ``n_iter_`` (1,), and ``classes_`` holds the two labels.
     """
 
+    penalty: str | None = "deprecated"
+    _: KW_ONLY
     C: float = 1.0
+    l1_ratio: float = 0.0
+    class_weight: dict[Any, float] | str | None = None
+    dual: bool = False
+    intercept_scaling: float = 1
+
+    _scikit_learns = "LogisticRegression"
 
     def _l2(self, total_weight: float) -> float:
-        if not (isinstance(self.C, (int, float, np.number)) and self.C > 0.0):
+        if isinstance(self.C, bool) or not (isinstance(self.C, (int, float, np.number)) and self.C > 0.0):
             raise ValueError(f"C={self.C!r}; a positive number is needed")
-        return 1.0 / (self.C * total_weight) if total_weight > 0.0 else 0.0
+        return 1.0 / (self.C * total_weight) if total_weight > 0.0 and self.penalty is not None else 0.0
+
+    def _say_what_replaces_penalty(self) -> None:
+        if self.penalty not in ("l2", None):
+            raise ValueError(f"penalty={self.penalty!r}; leave it out for 'l2', or say C=np.inf for none")
+        warnings.warn(
+            "'penalty' was deprecated in scikit-learn 1.8 and goes in 1.10; leave it out, or say C=np.inf for none",
+            FutureWarning,
+            stacklevel=3,
+        )
+        if self.penalty is None and self.C != 1.0:
+            warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=3)
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,) with two labels, weighted by ``sample_weight`` (n,)."""
-        check_classification_targets(y)
-        result = self._fit(X, y, sample_weight, "logistic")
+        """Fit to X (n, d) and y (n,) with two labels, weighted by ``sample_weight``, (n,) or one number for all."""
+        _refuse("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
+        _refuse("dual", self.dual, False, "the minimum of the primal is the same")
+        _refuse("intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none")
+        if self.penalty != "deprecated":
+            self._say_what_replaces_penalty()
+        X = self._read(X, reset=True)
+        labels = column_or_1d(y, warn=True)
+        weight = _as_weight(sample_weight, X, labels)
+        _check_labels(labels)
+        if self.class_weight is not None:
+            weight = self._balanced(labels, weight)
+        result = self._fit(X, labels, weight, "logistic")
+        self.result_, self.classes_ = result, np.asarray(result.classes)
         self.coef_, self.intercept_ = result.coef[None, :], np.array([result.intercept])
-        self.classes_, self.n_iter_ = result.classes, np.array([result.n_iter])
+        self.n_iter_ = np.array([result.n_iter])
         return self
+
+    def _balanced(self, labels: NDArray[Any], weight: Floats | None) -> Floats:
+        """Multiply the weights by those of the classes."""
+        classes = np.unique(labels)
+        coded = np.searchsorted(classes, labels)
+        totals = np.bincount(coded, weight)  # one sample of each class stands for all of them
+        with np.errstate(divide="ignore"):
+            of_class = compute_class_weight(self.class_weight, classes=classes, y=classes, sample_weight=totals)
+        if not np.isfinite(of_class).all():
+            idle = classes[~np.isfinite(of_class)][0]
+            raise ValueError(f"class_weight={self.class_weight!r}: the samples of class {idle} have no finite weight")
+        balanced: Floats = of_class[coded] if weight is None else weight * of_class[coded]
+        return balanced
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that there are two classes, not more."""
@@ -181,9 +327,77 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict the more probable label for X (n, d)."""
-        margins = self._margins(X)
-        return self.result_.to_labels(margins)
+        z = self._margins(X)
+        labels: NDArray[Any] = self.classes_[(z > 0.0).astype(np.intp)]
+        return labels
 
     def predict_proba(self, X: Any) -> Floats:
         """Predict the probabilities of both classes, (n, 2), for X (n, d)."""
         return FitResult.to_probabilities(self._margins(X))
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Predict their logarithms, (n, 2), for X (n, d): exact also where a probability rounds to 0 or 1."""
+        z = self._margins(X)
+        return -np.logaddexp(0.0, np.column_stack((z, -z)))
+
+
+def _refuse(name: str, value: Any, supported: Any, instead: str) -> None:
+    """Refuse a parameter of scikit-learn's that is set to what fastgd lacks."""
+    if value != supported:
+        raise ValueError(f"{name}={value!r}; {name}={supported!r} is supported: {instead}")
+
+
+def _as_weight(sample_weight: ArrayLike | None, X: NDArray[Any], y: NDArray[Any]) -> Floats | None:
+    """Check that there is a target and, if any, a weight for each row of X; one number weighs all rows alike."""
+    check_consistent_length(X, y)
+    if sample_weight is None:
+        return None
+    if np.isscalar(sample_weight):
+        sample_weight = np.full(len(y), sample_weight)
+    return check_vector("sample_weight", sample_weight, len(y)).astype(np.float64, copy=False)
+
+
+def _check_labels(labels: NDArray[Any]) -> None:
+    """Check that y holds the labels of at most two classes."""
+    if labels.dtype.kind == "f":
+        check_vector("y", labels, len(labels))
+    kind = type_of_target(labels)
+    if kind == "multiclass":
+        raise ValueError(
+            f"Only binary classification is supported. y has {len(np.unique(labels))} classes; "
+            "wrap the estimator in sklearn.multiclass.OneVsRestClassifier"
+        )
+    if kind != "binary":
+        check_classification_targets(labels)
+
+
+def _least_norm(result: FitResult, X: NDArray[Any]) -> FitResult:
+    """Of all coefficients that give X the same margins take the smallest: their part in the span of X's rows.
+
+    With an intercept that is the span of differences of rows. The rank is found in standard deviations, so that it
+    depends on nobody's units.
+    """
+    origin = X[0].astype(np.float64) if result.settings["intercept"] else np.zeros(X.shape[1])
+    spread = np.where(result.spread > 0.0, result.spread, 1.0)
+    values, directions = np.linalg.svd((X - origin) / spread, full_matrices=False)[1:]
+    rank = int(np.sum(values > values[0] * max(X.shape) * np.finfo(np.float64).eps))
+    if rank == X.shape[1]:
+        return result
+    span = np.linalg.qr((directions[:rank] * spread).T)[0]
+    coef = span @ (span.T @ result.coef)
+    return replace(result, coef=coef, intercept=result.intercept + float(origin @ (result.coef - coef)))
+
+
+def _counterpart(cls: type[_LinearModel]) -> Any:
+    from sklearn import linear_model
+
+    return getattr(linear_model, cls._scikit_learns)
+
+
+def _copy_fitted(fitted: Any, to: Any) -> None:
+    """Copy the parameters that both estimators have, but for the solver's name, and what was learned from data."""
+    shared = fitted.get_params(deep=False).keys() & to.get_params(deep=False).keys() - {"solver"}
+    to.set_params(**{name: deepcopy(getattr(fitted, name)) for name in shared})
+    for name in _LEARNED:
+        if hasattr(fitted, name):
+            setattr(to, name, deepcopy(getattr(fitted, name)))

@@ -134,8 +134,8 @@ def fit(
     targets, classes = _targets(y, n, chosen)
     weight = _weights(sample_weight, n)
     check_number("l2", l2, 0.0)
-    _check_flag("intercept", intercept)
-    _check_flag("standardize", standardize)
+    check_flag("intercept", intercept)
+    check_flag("standardize", standardize)
     _check_descent(tol, max_iter, time_limit, callback)
     if n_threads is not None:
         _check_whole("n_threads", n_threads, 1)
@@ -455,7 +455,7 @@ def _weights(sample_weight: ArrayLike | None, n: int) -> Floats | None:
     if weight.max() > np.finfo(np.float64).max / n:
         raise ValueError("sample_weight: the sum may overflow; only ratios matter, so scale the weights down")
     if weight.max() == 0.0:
-        raise ValueError("sample_weight is 0 in every row; at least one must be positive")
+        raise ValueError("sample_weight is zero in every row; at least one must be positive")
     return weight
 
 
@@ -473,7 +473,8 @@ def _check_whole(name: str, value: Any, least: int) -> None:
         raise ValueError(f"{name}={value!r}; a whole number is needed")
 
 
-def _check_flag(name: str, value: Any) -> None:
+def check_flag(name: str, value: Any) -> None:
+    """Check that an option is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r}; True or False is needed")
 

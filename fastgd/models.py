@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd.descent import Floats, History, Result, Row, Status
-from fastgd.sources import Feature, as_matrix, check_finite_tile, coef_names, spans
+from fastgd.sources import Feature, Matrix, as_matrix, check_finite_tile, coef_names, spans
 from fastgd.writing import replacing
 
 FORMAT = "fastgd-model"
@@ -88,17 +88,12 @@ class FitResult(Result):
         matrix = as_matrix(X, features=self.features)
         if matrix.shape[1] != len(self.coef):
             raise ValueError(f"X has {matrix.shape[1]} features, but the model was fitted on {len(self.coef)}")
-        margins = np.empty(matrix.shape[0])
-        for start, stop in spans(matrix):
-            tile = matrix.tile(start, stop)
-            check_finite_tile(tile, start, self.coef_names)
-            margins[start:stop] = tile.astype(np.float64, copy=False) @ self.coef + self.intercept
-        return margins
+        return margins(matrix, self.coef, self.intercept)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict y, or for classes the more probable label; X as for `decision_function`."""
-        margins = self.decision_function(X)
-        return margins if self.classes is None else self.to_labels(margins)
+        z = self.decision_function(X)
+        return z if self.classes is None else self.to_labels(z)
 
     def predict_proba(self, X: Any) -> Floats:
         """Predict the probabilities of both classes, (n, 2); X as for `decision_function`.
@@ -156,6 +151,17 @@ class FitResult(Result):
         }
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def margins(matrix: Matrix, coef: Floats, intercept: float) -> Floats:
+    """Compute ``z = X @ coef + intercept``, (n,), one tile at a time; a ValueError names NaN or infinity in X."""
+    z = np.empty(matrix.shape[0])
+    names = coef_names(matrix.features, matrix.shape[1])
+    for start, stop in spans(matrix):
+        tile = matrix.tile(start, stop)
+        check_finite_tile(tile, start, names)
+        z[start:stop] = tile.astype(np.float64, copy=False) @ coef + intercept
+    return z
 
 
 def load(path: str | os.PathLike[str]) -> FitResult:

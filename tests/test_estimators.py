@@ -114,15 +114,174 @@ def test_a_fit_that_did_not_converge_warns_with_its_sentence():
     assert np.isfinite(model.coef_).all()
 
 
+COUNTERPARTS = [
+    (LinearRegression, linear_model.LinearRegression),
+    (Ridge, linear_model.Ridge),
+    (LogisticRegression, linear_model.LogisticRegression),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), COUNTERPARTS)
+def test_every_parameter_of_scikit_learns_is_taken(ours, theirs):
+    X, y = breast_cancer()
+    parameters = theirs().get_params()
+    solver = parameters.pop("solver", None)
+    model = ours(**parameters, **({"solver": solver} if solver == "lbfgs" else {})).fit(X[:, :3], y)
+    assert {name: model.get_params()[name] for name in parameters} == parameters
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 1: 0.5}, {1: 2.0}])
+def test_class_weights_are_scikit_learns(class_weight, weighted):
+    X, y = breast_cancer()
+    weight = np.random.default_rng(0).integers(0, 4, len(y)) if weighted else None
+    ours = LogisticRegression(class_weight=class_weight, tol=1e-11).fit(X, y, weight)
+    theirs = exact(1.0).set_params(class_weight=class_weight).fit(X, y, weight)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(("model", "load"), [(Ridge(), diabetes), (LogisticRegression(), breast_cancer)])
+def test_a_warm_start_goes_on_from_the_last_fit(model, load, fit_intercept):
+    X, y = load()
+    model = clone(model).set_params(warm_start=True, fit_intercept=fit_intercept, solver="lbfgs", tol=1e-3).fit(X, y)
+    loss, steps = model.result_.loss, model.n_iter_
+    again = model.fit(X, y)
+    assert again.history_.loss[0] == pytest.approx(loss, rel=1e-12)
+    assert np.sum(again.n_iter_) < np.sum(steps)
+    assert model.set_params(warm_start=False).fit(X, y).n_iter_ == steps
+
+
+def test_a_warm_start_begins_at_the_coefficients_as_they_are():
+    X, y = diabetes()
+    model = LinearRegression(warm_start=True).fit(X, y)
+    model.coef_[:] = 0.0
+    model.intercept_ = np.mean(y)
+    assert model.fit(X, y).history_.loss[0] == pytest.approx(np.var(y), rel=1e-9)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(1, 4), (5, 12), (12, 12), (20, 12)])
+def test_of_all_coefficients_that_fit_alike_the_least_are_found(n, d, weighted, fit_intercept):
+    rng = np.random.default_rng([n, d])
+    X = rng.standard_normal((n, d)) * np.logspace(-2, 2, d) + 3.0
+    X[:, -2:] = X[:, :2] + X[:, 2:4]  # singular, too, where there are enough rows
+    y = rng.standard_normal(n)
+    weight = rng.integers(0, 3, n) + (np.arange(n) == 0) if weighted else None
+    ours = LinearRegression(fit_intercept=fit_intercept, tol=1e-10).fit(X, y, weight)
+    theirs = linear_model.LinearRegression(fit_intercept=fit_intercept).fit(X, y, weight)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7, atol=1e-9 * np.abs(theirs.coef_).max(initial=1e-3))
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7, atol=1e-8)
+    assert (ours.result_.coef == ours.coef_).all()
+
+
+def test_verbose_shows_progress_and_threads_change_no_bit(capsys):
+    X, y = breast_cancer()
+    quiet = LogisticRegression(n_jobs=1).fit(X, y)
+    assert capsys.readouterr().err == ""
+    shown = LogisticRegression(verbose=1, n_jobs=2).fit(X, y)
+    assert "iterations" in capsys.readouterr().err
+    assert (quiet.coef_ == shown.coef_).all()
+
+
+def test_logarithms_of_probabilities_do_not_underflow():
+    model = LogisticRegression().fit(*breast_cancer())
+    far = 1e4 * breast_cancer()[0][:5]
+    z = model.decision_function(far)
+    np.testing.assert_allclose(model.predict_log_proba(far)[:, 1], np.minimum(z, 0.0) - np.log1p(np.exp(-np.abs(z))))
+    assert np.abs(z).max() > 800.0
+    near = breast_cancer()[0]
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(near)), model.predict_proba(near), rtol=1e-12)
+
+
+def test_a_penalty_by_its_old_name():
+    X, y = digits()
+    with pytest.warns(FutureWarning, match="'penalty' was deprecated"):
+        named = LogisticRegression("l2").fit(X, y)
+    assert (named.coef_ == LogisticRegression().fit(X, y).coef_).all()
+    X, y = breast_cancer()
+    with pytest.warns(FutureWarning, match="C=np.inf"):
+        none = LogisticRegression(penalty=None).fit(X[:, :3], y)
+    assert (none.coef_ == LogisticRegression(C=np.inf).fit(X[:, :3], y).coef_).all()
+
+
+@pytest.mark.parametrize(("model", "_", "load"), PAIRS)
+def test_to_scikit_learn_and_back(model, _, load):
+    X, y = load()
+    model = clone(model).set_params(solver="lbfgs", tol=1e-3, max_iter=10_000).fit(X, y)
+    theirs = model.to_sklearn()
+    method = "predict_proba" if hasattr(model, "predict_proba") else "predict"
+    expected = getattr(model, method)(X)
+    np.testing.assert_allclose(getattr(theirs, method)(X), expected, rtol=1e-11, atol=1e-14)
+    assert type(theirs).__module__.startswith("sklearn.linear_model")
+    again = type(model).from_sklearn(theirs)
+    assert (getattr(again, method)(X) == expected).all()
+    shared = theirs.get_params().keys() - {"solver"}
+    for name in shared:
+        assert getattr(theirs, name) == getattr(again, name) == getattr(model, name), name
+    assert {"fit_intercept", "tol"} <= shared and again.solver == "auto"
+    again.coef_[:] = 0.0
+    assert np.abs(theirs.coef_).max() > 0.0, "copied, not shared"
+    assert not hasattr(again, "history_")
+
+
+def test_scikit_learns_estimator_goes_on_here():
+    frame, y = datasets.load_diabetes(return_X_y=True, as_frame=True)
+    theirs = linear_model.Ridge(alpha=0.5).fit(frame, y)
+    ours = Ridge.from_sklearn(theirs)
+    np.testing.assert_allclose(ours.predict(frame), theirs.predict(frame), rtol=1e-13)
+    assert list(ours.feature_names_in_) == list(frame.columns)
+    assert ours.set_params(warm_start=True, tol=1e-6).fit(frame, y).n_iter_ <= 1  # it began at the minimum
+
+
+def test_what_cannot_be_taken_over_is_named():
+    X, y = datasets.load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match=r"coef_ has shape \(3, 4\); one output or two classes"):
+        LogisticRegression.from_sklearn(exact(1.0).fit(X, y))
+    with pytest.raises(TypeError, match=r"sklearn\.linear_model\.Ridge is needed"):
+        Ridge.from_sklearn(linear_model.LinearRegression())
+    for convert in (Ridge().to_sklearn, lambda: Ridge.from_sklearn(linear_model.Ridge())):
+        with pytest.raises(NotFittedError):
+            convert()
+
+
+def test_onnx_gives_the_same_predictions():
+    skl2onnx = pytest.importorskip("skl2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    X, y = breast_cancer()
+    model = LogisticRegression().fit(X, y)
+    document = skl2onnx.to_onnx(model.to_sklearn(), X[:1], options={"zipmap": False})
+    session = onnxruntime.InferenceSession(document.SerializeToString())
+    labels, probabilities = session.run(None, {"X": X})
+    assert (labels == model.predict(X)).all()
+    np.testing.assert_allclose(probabilities, model.predict_proba(X), rtol=1e-9, atol=1e-12)
+
+
 BAD = [
     (LogisticRegression(C=0.0), {}, "C=0.0"),
     (LogisticRegression(C="one"), {}, "C='one'"),
     (Ridge(alpha=-1.0), {}, "alpha=-1.0"),
-    (LogisticRegression(solver="saga"), {}, "solver='saga'"),
+    (LogisticRegression(solver="saga"), {}, "solver='saga'; choose one of auto, newton, lbfgs"),
+    (LogisticRegression(penalty="l1"), {}, "penalty='l1'"),
+    (LogisticRegression(l1_ratio=0.5), {}, "l1_ratio=0.5; l1_ratio=0.0 is supported: use scikit-learn's"),
+    (LogisticRegression(dual=True), {}, "dual=True; dual=False is supported"),
+    (LogisticRegression(intercept_scaling=2.0), {}, "intercept_scaling=2.0; intercept_scaling=1 is supported"),
+    (LogisticRegression(class_weight="balanced"), {"sample_weight": np.arange(10) % 2}, "class 0 have no"),
+    (LogisticRegression(fit_intercept=1), {}, "fit_intercept=1; True or False"),
+    (LogisticRegression(warm_start="yes"), {}, "warm_start='yes'; True or False"),
+    (LogisticRegression(verbose=-1), {}, "verbose=-1"),
+    (Ridge(positive=True), {}, "positive=True; positive=False is supported"),
+    (LinearRegression(copy_X=None), {}, "copy_X=None; True or False"),
+    (LinearRegression(), {"y": np.zeros(9)}, "inconsistent numbers of samples: [10, 9]"),
+    (LinearRegression(), {"y": np.zeros((10, 2))}, "y should be a 1d array"),
+    (LogisticRegression(), {"y": np.where(np.arange(10) % 2, np.nan, 1.0)}, "y contains NaN in row 1"),
+    (LogisticRegression(), {"y": np.linspace(0.0, 1.0, 10)}, "continuous"),
     (LogisticRegression(n_jobs=0), {}, "n_jobs == 0"),
     (LogisticRegression(), {"sample_weight": np.full(10, -1.0)}, "sample_weight is -1.0 in row 0"),
-    (LogisticRegression(), {"sample_weight": np.zeros(10)}, "sample_weight is 0 in every row"),
-    (LogisticRegression(), {"y": np.arange(10) % 3}, "3 classes"),
+    (LogisticRegression(), {"sample_weight": np.zeros(10)}, "sample_weight is zero in every row"),
+    (LogisticRegression(), {"y": np.arange(10) % 3}, "y has 3 classes; wrap the estimator"),
     (LogisticRegression(), {"y": np.zeros(10)}, "only one class"),
     (LinearRegression(), {"y": np.full(10, np.nan)}, "y contains NaN in row 0"),
     (LinearRegression(), {"X": np.full((10, 2), np.inf)}, "infinity in row 0, column 0"),

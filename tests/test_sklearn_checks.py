@@ -1,0 +1,19 @@
+"""scikit-learn's own checks of what it expects of an estimator; there are no expected failures."""
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastgd import LinearRegression, LogisticRegression, Ridge
+
+ESTIMATORS = [
+    LinearRegression(),
+    LinearRegression(fit_intercept=False, solver="lbfgs", tol=1e-9, warm_start=True, n_jobs=1),
+    Ridge(),
+    Ridge(alpha=0.1, solver="nesterov", max_iter=5000, random_state=0),
+    LogisticRegression(),
+    LogisticRegression(C=10.0, class_weight="balanced", solver="lbfgs", standardize=False),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learns_check(estimator, check):
+    check(estimator)

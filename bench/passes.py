@@ -23,7 +23,7 @@ from bench.rivals import EVALUATORS, Evaluator
 
 LOSSES = ("squared", "logistic")
 DTYPES = ("float64", "float32")
-WIDTHS = (10, 100, 1000)
+SHAPES = ((10, "C"), (100, "C"), (1000, "C"), (100, "F"))  # features and the order of X in memory
 X_BYTES = 800_000_000  # far beyond any cache
 ROUNDS = 7
 PAUSE = 0.02  # seconds between turns: the thread pools of OpenMP and OpenBLAS spin for milliseconds after their work
@@ -42,11 +42,12 @@ def _rows() -> Iterator[list[str]]:
     for dtype in DTYPES:
         buffer = np.empty(X_BYTES // np.dtype(dtype).itemsize, dtype)
         np.random.default_rng(0).standard_normal(out=buffer, dtype=buffer.dtype.type)
-        for d in WIDTHS:
-            X = buffer.reshape(-1, d)
+        for d, order in SHAPES:
+            X = buffer.reshape(-1, d) if order == "C" else buffer.reshape(d, -1).T
             for loss in LOSSES:
                 problem = standard_normal(*X.shape, dtype, loss, X=X)
-                yield [loss, f"{len(X):,} × {d} {dtype}", *_cells(measure(problem))]
+                fortran = " Fortran" if order == "F" else ""
+                yield [loss, f"{len(X):,} × {d} {dtype}{fortran}", *_cells(measure(problem))]
         del buffer, X, problem  # before the next one is made
 
 
@@ -88,10 +89,11 @@ def readers(X: NDArray[Any], pool: ThreadPoolExecutor) -> dict[str, Callable[[],
     """Two ways to read X: fastgd's, and one that has nothing to do with fastgd."""
     from fastgd import kernels
 
-    kernels.read(X[: len(X) // 2])  # compiles
-    parts = np.array_split(X.reshape(-1).view(np.int64), cores())
+    flat = X.reshape(-1) if X.flags.c_contiguous else X.T.reshape(-1)
+    kernels.read(flat[: len(flat) // 2])  # compiles
+    parts = np.array_split(flat.view(np.int64), cores())
     return {
-        "read": lambda: kernels.read(X),
+        "read": lambda: kernels.read(flat),
         "read by NumPy": lambda: list(pool.map(np.add.reduce, parts)),
     }
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastgd.fitting import check_flag, check_number, fit
+from fastgd.checks import check_flag, check_number
+from fastgd.fitting import fit
 from fastgd.kernels import max_threads
 from fastgd.models import FitResult, margins
 from fastgd.sources import Floats, as_matrix, check_vector
@@ -162,7 +163,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         targets = column_or_1d(y, dtype="numeric", warn=True)
         weight = _as_weight(sample_weight, X, targets)
         result = self._fit(X, targets, weight, "squared")
-        self.result_, self.n_iter_ = result, result.n_iter
+        self.result_ = result
+        self.n_iter_ = max(result.n_iter, 1)  # scikit-learn knows no fit without an iteration
         self.coef_, self.intercept_ = result.coef, np.float64(result.intercept)
         return self
 

@@ -1,37 +1,34 @@
-"""`fit` and `minimize`: put a source, an objective and a rule together, and pick what is "auto"."""
+"""`fit` and `minimize`: put a source, an objective and a rule together."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastgd import __version__, kernels
-from fastgd.batches import STRETCHES, Batches
-from fastgd.descent import Evaluation, Floats, Result, Row, Rule, descend
-from fastgd.models import FitResult
-from fastgd.objective import Moments, Objective, first_reading, moments
-from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
-from fastgd.sources import (
-    Feature,
-    InMemory,
-    Matrix,
-    Source,
-    as_array,
-    as_matrix,
-    check_finite,
-    check_vector,
-    coef_names,
-    is_missing,
+from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model, begin, choose_solver
+from fastgd.checks import (
+    as_point,
+    check_descent,
+    check_flag,
+    check_number,
+    check_whole,
+    choose_loss,
+    generator,
+    start_coefs,
+    targets,
+    weights,
 )
-from fastgd.subsampling import newton, sample_sizes, warm_start
-
-LIPSCHITZ_EVALUATIONS = 20
-NEWTON_LIMIT = 2000  # coefficients up to which a Hessian is worth its size³ operations
+from fastgd.descent import Evaluation, Floats, Result, Row, descend
+from fastgd.models import FitResult
+from fastgd.objective import Moments
+from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
+from fastgd.sources import InMemory, Matrix, as_matrix, check_finite, coef_names
 
 
 def fit(
@@ -64,8 +61,8 @@ def fit(
     Parameters
     ----------
     X : array-like of shape (n, d), or a table
-        The samples, without NaN and infinity. C-order float64 and float32 are read where they lie; any other real
-        dtype or order, and tables (pandas, polars, pyarrow, dict of arrays), are converted a few MB at a time.
+        The samples, without NaN and infinity. Float64 and float32 are read where they lie, in any order; any other real
+        dtype, and tables (pandas, polars, pyarrow, dict of arrays), are converted a few MB at a time.
     y : array-like of shape (n,)
         The targets: numbers, or for a loss that classifies two labels of any kind; the one that sorts last is coded 1.
     loss : {"squared", "logistic", ...} or Loss
@@ -88,7 +85,9 @@ def fit(
         ``"newton"``: descent in the metric of a sub-sample's Hessian, begun at the optimum of growing sub-samples.
         ``"lbfgs"``: quasi-Newton with a line search. ``"nesterov"``: accelerated, with adaptive restart. ``"gd"``:
         gradient descent with a fixed learning rate. ``"sgd"``: stochastic gradient descent by batches of shuffled
-        tiles, see `fastgd.rules.SGD`. ``"auto"``: newton up to 2000 coefficients, otherwise lbfgs.
+        tiles, see `fastgd.rules.SGD`. ``"auto"``: newton where its metric costs less than about 100 passes, otherwise
+        lbfgs; see `fastgd.beginnings.choose_solver`. Least squares with up to 128 coefficients are solved by newton
+        from one reading.
     learning_rate : float or "auto"
         The rate γ of ``"gd"``, ``"nesterov"`` and ``"sgd"``, in the coordinates of the descent. ``"auto"`` is
         1 / (largest curvature); this is estimated on a sample of rows, and raised if a step meets a larger one.
@@ -126,65 +125,47 @@ def fit(
         what is allowed.
     """
     began = time.perf_counter()
-    chosen = _choose_loss(loss)
+    chosen = choose_loss(loss)
     matrix = as_matrix(X, categorical)
     if 0 in matrix.shape:
         raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed")
     n, d = matrix.shape
-    targets, classes = _targets(y, n, chosen)
-    weight = _weights(sample_weight, n)
+    labels, classes = targets(y, n, chosen)
+    weight = weights(sample_weight, n)
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
     check_flag("standardize", standardize)
-    _check_descent(tol, max_iter, time_limit, callback)
+    check_descent(tol, max_iter, time_limit, callback)
     if n_threads is not None:
-        _check_whole("n_threads", n_threads, 1)
+        check_whole("n_threads", n_threads, 1)
         n_threads = int(n_threads)
         if n_threads > kernels.max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {kernels.max_threads()} (NUMBA_NUM_THREADS) are possible")
     check_solver(solver, learning_rate)
-    generator = _generator(rng)
+    origin = start_coefs(start, d, bool(intercept), classes, matrix.features)
 
-    source = InMemory(matrix, targets, weight)
-    batches = None
-    chosen_solver, reason = (solver, "asked for") if solver != "auto" else _choose_solver(d + intercept)
-    sizes = sample_sizes(n, d + intercept) if chosen_solver == "newton" else None
-
-    def objective_over(some: Source, statistics: Moments | None = None) -> Objective:
-        if statistics is None:
-            statistics = moments(some, chosen, about_mean=bool(intercept), n_threads=n_threads)
+    def check(statistics: Moments) -> None:
         _check_moments(statistics, matrix)
-        return Objective(some, chosen, float(l2), statistics, bool(intercept), bool(standardize), n_threads)
 
-    if sizes is not None and start is None:
-        objective, origin, rule, passes, first = _begin_on_samples(source, sizes, objective_over, generator)
-    else:
-        if chosen_solver == "sgd" and start is None:  # for data too large to be read for the moments alone
-            at = np.zeros(d), 0.0
-            statistics, sums = first_reading(source, chosen, *at, about_mean=bool(intercept), n_threads=n_threads)
-            objective = objective_over(source, statistics)
-            first = objective.evaluation(at[0], sums)
-        else:
-            objective, first = objective_over(source), None
-        origin = _start(start, objective, generator, classes, matrix.features)
-        if chosen_solver == "sgd":
-            batches = Batches(objective, source, generator)
-        rule, spent = _make_rule(chosen_solver, learning_rate, objective, sizes, batches, generator)
-        passes = spent if first else 1.0 + spent  # the moments, and what the rule needed
+    source = InMemory(matrix, labels, weight)
+    model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check)
+    chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
+    ready = begin(model, source, chosen_solver, learning_rate, origin, tol, generator(rng))
+    objective = ready.objective
     with _watching(progress, callback, tol) as watch:
         result = descend(
             objective,
-            origin,
-            rule,
+            ready.point,
+            ready.rule,
             tol=tol,
             max_iter=max_iter,
             time_limit=time_limit,
             gradient_norm=objective.largest_slope,
             callback=watch,
-            first=first,
-            passes=passes,
+            first=ready.first,
+            passes=ready.passes,
             began=began,
-            estimate=batches,
+            estimate=ready.batches,
         )
     coef, b = objective.to_coef(result.coef)
     return FitResult(
@@ -264,14 +245,14 @@ def minimize(
     (True, True)
     """
     began = time.perf_counter()
-    point = _as_point(start)
+    point = as_point(start)
     if point.ndim != 1 or not point.size:
         raise ValueError(f"start has shape {point.shape}; (d,) is needed")
-    _check_descent(tol, max_iter, time_limit, callback)
+    check_descent(tol, max_iter, time_limit, callback)
     check_solver(solver, learning_rate)
     if solver in ("newton", "sgd"):
         raise ValueError(f"solver={solver!r} needs a sum over samples, as fit has; choose 'lbfgs'")
-    generator = _generator(rng)
+    draws = generator(rng)
     passes = 0.0
 
     def checked(x: Floats) -> Evaluation:
@@ -284,7 +265,7 @@ def minimize(
     def lipschitz() -> float:
         nonlocal passes
         passes += LIPSCHITZ_EVALUATIONS
-        return estimate_lipschitz(checked, point, generator, LIPSCHITZ_EVALUATIONS)
+        return estimate_lipschitz(checked, point, draws, LIPSCHITZ_EVALUATIONS)
 
     rule = LBFGS() if solver in ("auto", "lbfgs") else fixed_rate_rule(solver, learning_rate, lipschitz)
     with _watching(progress, callback, tol) as watch:
@@ -329,184 +310,6 @@ def warmup(
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-class _Beginning(NamedTuple):
-    """Where a descent begins, by which rule, and what is known and spent by then."""
-
-    objective: Objective
-    point: Floats
-    rule: Rule
-    passes: float
-    first: Evaluation
-
-
-def _begin_on_samples(
-    source: Source,
-    sizes: tuple[int, int],
-    objective_over: Callable[[Source, Moments | None], Objective],
-    rng: np.random.Generator,
-) -> _Beginning:
-    """Begin at the end of growing sub-samples; moments come with the first evaluation, in one reading of X."""
-    warm = warm_start(source, sizes, lambda sample: objective_over(sample, None), rng)
-    statistics, sums = first_reading(
-        source,
-        warm.objective.loss,
-        warm.coef,
-        warm.intercept,
-        about_mean=warm.objective.intercept,
-        n_threads=warm.objective.n_threads,
-    )
-    objective = objective_over(source, statistics)
-    return _Beginning(
-        objective,
-        objective.to_point(warm.coef, warm.intercept),
-        newton(objective.over(warm.objective.source), source.shape[0]),
-        warm.passes,
-        objective.evaluation(warm.coef, sums),
-    )
-
-
-def _make_rule(
-    solver: str,
-    learning_rate: float | str,
-    objective: Objective,
-    sizes: tuple[int, int] | None,
-    batches: Batches | None,
-    rng: np.random.Generator,
-) -> tuple[Rule, float]:
-    """Make the rule for a solver; give it with the passes that this cost."""
-    source, passes = objective.source, 0.0
-    if solver == "newton":
-        return newton(objective.over(source.sample(sizes[1], rng)) if sizes else objective, source.shape[0]), passes
-    if solver == "lbfgs":
-        return LBFGS(1.0 / objective.largest_diagonal), passes
-
-    def lipschitz() -> float:
-        nonlocal passes
-        rows = batches.tile_rows * STRETCHES if batches else max(1000, 10 * objective.size)
-        sample = objective.over(source.sample(rows, rng))
-        passes = LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / source.shape[0]
-        zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
-        return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
-
-    rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
-    return rule, passes
-
-
-def _choose_solver(size: int) -> tuple[str, str]:
-    """Pick the solver for ``"auto"``, and say why."""
-    if size <= NEWTON_LIMIT:
-        return "newton", f"auto: at most {NEWTON_LIMIT} coefficients"
-    return "lbfgs", f"auto: more than {NEWTON_LIMIT} coefficients, whose Hessian would cost more than passes"
-
-
-def _choose_loss(loss: str | kernels.Loss) -> kernels.Loss:
-    if isinstance(loss, str):
-        if loss not in kernels.LOSSES:
-            raise ValueError(f"loss={loss!r}; choose one of {', '.join(kernels.LOSSES)}, or give a Loss object")
-        return kernels.LOSSES[loss]()
-    if not isinstance(loss, kernels.Loss):
-        raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.Loss is needed")
-    for name, value in loss._asdict().items():
-        check_number(f"loss: {name}", value, np.finfo(np.float64).tiny)
-    return loss
-
-
-def _targets(y: ArrayLike, n: int, loss: kernels.Loss) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Give y as numbers, and for a loss that classifies as 0 and 1 with the two labels they stand for."""
-    if not loss.classifies:
-        return check_vector("y", y, n), None
-    labels = as_array("y", y)
-    if labels.shape != (n,):
-        raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
-    if labels.dtype.kind in "OT":
-        missing = is_missing(labels)
-        if missing.any():
-            raise ValueError(f"y has no label in row {int(np.argmax(missing))}; fill it in or drop the row")
-        labels = np.array(labels.tolist())
-    if labels.dtype.kind in "biuf":
-        check_vector("y", labels, n)
-        low, high = labels.min(), labels.max()
-        coded = labels == high
-        if not bool(np.all(coded | (labels == low))) or low == high:
-            _refuse_labels(np.unique(labels))
-        return coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
-    if labels.dtype.kind != "U":
-        raise ValueError(f"y has dtype {labels.dtype}; two labels, numbers or text, are needed")
-    classes, coded = np.unique(labels, return_inverse=True)
-    if len(classes) != 2:
-        _refuse_labels(classes)
-    return coded.astype(bool), classes
-
-
-def _refuse_labels(classes: NDArray[Any]) -> None:
-    some = ", ".join(map(str, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
-    count = "only one class" if len(classes) == 1 else f"{len(classes)} classes"
-    raise ValueError(f"y has {count}: {some}; a classification needs exactly two")
-
-
-def _weights(sample_weight: ArrayLike | None, n: int) -> Floats | None:
-    """Check the weights; give them as float64."""
-    if sample_weight is None:
-        return None
-    weight = np.ascontiguousarray(check_vector("sample_weight", sample_weight, n), dtype=np.float64)
-    row = int(np.argmin(weight))
-    if weight[row] < 0.0:
-        raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
-    if weight.max() > np.finfo(np.float64).max / n:
-        raise ValueError("sample_weight: the sum may overflow; only ratios matter, so scale the weights down")
-    if weight.max() == 0.0:
-        raise ValueError("sample_weight is zero in every row; at least one must be positive")
-    return weight
-
-
-def check_number(name: str, value: Any, least: float) -> None:
-    """Check that an option is a finite number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name}={value!r}; a number is needed")
-    if not least <= float(value) < np.inf:
-        raise ValueError(f"{name}={value!r}; a finite number of at least {least:g} is needed")
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    check_number(name, value, least)
-    if value != int(value):
-        raise ValueError(f"{name}={value!r}; a whole number is needed")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Check that an option is True or False."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}={value!r}; True or False is needed")
-
-
-def _check_descent(
-    tol: float, max_iter: int, time_limit: float | None, callback: Callable[[Row], object] | None
-) -> None:
-    check_number("tol", tol, 0.0)
-    _check_whole("max_iter", max_iter, 0)
-    if time_limit is not None:
-        check_number("time_limit", time_limit, 0.0)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback={callback!r}; a function of a Row, or None, is needed")
-
-
-def _generator(rng: Any) -> np.random.Generator:
-    try:
-        return np.random.default_rng(0 if rng is None else rng)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"rng={rng!r}: {error}") from None
-
-
-def _as_point(start: Any) -> Floats:
-    try:
-        point = np.array(start, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"start={start!r}; numbers are needed") from None
-    if not np.isfinite(point).all():
-        raise ValueError("start contains NaN or infinity")
-    return point
-
-
 def _check_moments(statistics: Moments, matrix: Matrix) -> None:
     """Find out what is wrong where a mean or spread is not finite."""
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
@@ -520,38 +323,6 @@ def _check_moments(statistics: Moments, matrix: Matrix) -> None:
         )
     if not np.isfinite(statistics.y_spread):
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
-
-
-def _start(
-    start: ArrayLike | Result | str | None,
-    objective: Objective,
-    rng: np.random.Generator,
-    classes: NDArray[Any] | None,
-    features: tuple[Feature, ...] | None,
-) -> Floats:
-    """Give the point where the descent begins."""
-    d = objective.source.shape[1]
-    if start is None:
-        return np.zeros(objective.size)
-    if isinstance(start, str):
-        if start != "random":
-            raise ValueError(f"start={start!r}; an array, an earlier result, 'random' or None is needed")
-        return rng.standard_normal(objective.size)
-    if isinstance(start, Result) and not isinstance(start, FitResult):
-        raise TypeError("start is the result of minimize; the result of a fit, or an array, is needed")
-    if isinstance(start, FitResult):
-        if features is not None and start.features is not None and features != start.features:
-            raise ValueError("start was fitted on other columns or levels than X has, or in another order")
-        if len(start.coef) != d:
-            raise ValueError(f"start has {len(start.coef)} coefficients; X has {d} features")
-        if (start.classes is None) != (classes is None):
-            raise ValueError("start is a regression and the fit a classification, or the other way round")
-        return objective.to_point(start.coef, start.intercept)
-    point = _as_point(start)
-    if point.shape != (objective.size,):
-        what = "the coefficients, then the intercept" if objective.intercept else "the coefficients"
-        raise ValueError(f"start has shape {point.shape}; ({objective.size},) is needed: {what}")
-    return objective.to_point(point[:d], float(point[-1]) if objective.intercept else 0.0)
 
 
 @contextmanager

@@ -50,7 +50,7 @@ _EXACT = {"contract"}  # no addition in another order than written; "fast" would
 
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
 SECOND_CACHE = 1 << 15  # and where its rows have to be copied in order
-GRAM_ROWS = 32  # that a Hessian is added up over in registers
+GRAM_ROWS = 64  # that a Hessian is added up over in registers
 
 
 def _compiled(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -409,8 +409,11 @@ def _block(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, first, 
 
 @_inlined
 def _curvatures(targets, weights, weighted, loss, step, rows, curvature):
-    """Turn margins into weighted curvatures, by central differences of slopes over ±step."""
+    """Turn margins into weighted curvatures, by central differences of slopes over ±step; without a step, into 1."""
     for k in range(rows):
+        if step == 0.0:
+            curvature[k] = 1.0
+            continue
         _, above = _at_sample(loss, targets[k], curvature[k] + step)
         _, below = _at_sample(loss, targets[k], curvature[k] - step)
         curvature[k] = max((above - below) / (2.0 * step), 0.0)
@@ -420,36 +423,31 @@ def _curvatures(targets, weights, weighted, loss, step, rows, curvature):
 
 
 @_inlined
-def _center(x, d, target, y_center, curvature, center, rows, z, weighted, width):
-    """Write rows less the centre, a 1 and a target, and all that times the curvature."""
+def _center(x, d, target, y_center, factor, center, rows, z, width):
+    """Write rows less the centre, a 1 and a target less its own, times a factor each, followed by zeros."""
     whole = d // WIDTH * WIDTH
     for k in range(rows):
-        c, to, other = splat(curvature[k]), ahead(z, k * width), ahead(weighted, k * width)
+        to = ahead(z, k * width)
         for j in range(0, whole, WIDTH):
-            u = subtract(load(x, k * d + j), load(center, j))
-            store(to, j, u)
-            store(other, j, multiply(c, u))
-        for j in range(whole, width):
-            u = 0.0
-            if j < d:
-                u = x[k * d + j] - center[j]
-            elif j == d:
-                u = 1.0
-            elif j == d + 1:
-                u = target[k] - y_center
-            to[j] = u
-            other[j] = curvature[k] * u
+            store(to, j, multiply(splat(factor[k]), subtract(load(x, k * d + j), load(center, j))))
+        for j in range(whole, d):
+            to[j] = factor[k] * (x[k * d + j] - center[j])
+        to[d] = factor[k]
+        to[d + 1] = factor[k] * (target[k] - y_center)
+        for j in range(d + 2, width):
+            to[j] = 0.0
 
 
 @_compiled(fastmath=_EXACT)
 def _gram_block(X, y, weight, index, coef, intercept, loss, step, center, y_center, first, last, scratch, gram):
     """Add Σ c z zᵀ of rows first to last to the upper triangle of ``gram``.
 
-    Four by sixteen of its numbers stay in registers while rows in the first cache are added up.
+    Four by sixteen of its numbers stay in registers while rows in the first cache are added up. Where eight columns are
+    left, the other eight mean nothing.
     """
-    d, width, most, total = X.shape[1], gram.shape[1], scratch.shape[1], data(gram)
+    d, (width, row), most, total = X.shape[1], gram.shape, scratch.shape[1], data(gram)
     z = data(scratch)
-    weighted, curvature = ahead(z, most * width), ahead(z, 2 * most * width)
+    curvature = ahead(z, most * width + WIDTH)
     room, copy = ahead(curvature, most), ahead(curvature, (1 + WIDTH) * most)
     for start in range(first, last, most):
         rows = min(most, last - start)
@@ -457,28 +455,30 @@ def _gram_block(X, y, weight, index, coef, intercept, loss, step, center, y_cent
         targets = ahead(data(y), start)
         _margins(x, d, data(coef), intercept, rows, room, curvature)
         _curvatures(targets, ahead(data(weight), start), weight.size > 0, loss, step, rows, curvature)
-        _center(x, d, targets, y_center, curvature, data(center), rows, z, weighted, width)
+        for k in range(rows):
+            curvature[k] = np.sqrt(curvature[k])
+        _center(x, d, targets, y_center, curvature, data(center), rows, z, width)
         for a in range(0, width, 4):
-            for b in range(a // (2 * WIDTH) * (2 * WIDTH), width, 2 * WIDTH):
-                at, right = a * width + b, b + WIDTH
+            for b in range(a // WIDTH * WIDTH, width, 2 * WIDTH):
+                at, right = a * row + b, b + WIDTH
                 p0, q0 = load(total, at), load(total, at + WIDTH)
-                p1, q1 = load(total, at + width), load(total, at + width + WIDTH)
-                p2, q2 = load(total, at + 2 * width), load(total, at + 2 * width + WIDTH)
-                p3, q3 = load(total, at + 3 * width), load(total, at + 3 * width + WIDTH)
+                p1, q1 = load(total, at + row), load(total, at + row + WIDTH)
+                p2, q2 = load(total, at + 2 * row), load(total, at + 2 * row + WIDTH)
+                p3, q3 = load(total, at + 3 * row), load(total, at + 3 * row + WIDTH)
                 for k in range(0, rows * width, width):
                     p, q = load(z, k + b), load(z, k + right)
-                    s0, s1 = splat(weighted[k + a]), splat(weighted[k + a + 1])
-                    s2, s3 = splat(weighted[k + a + 2]), splat(weighted[k + a + 3])
+                    s0, s1 = splat(z[k + a]), splat(z[k + a + 1])
+                    s2, s3 = splat(z[k + a + 2]), splat(z[k + a + 3])
                     p0, q0, p1, q1 = fma(s0, p, p0), fma(s0, q, q0), fma(s1, p, p1), fma(s1, q, q1)
                     p2, q2, p3, q3 = fma(s2, p, p2), fma(s2, q, q2), fma(s3, p, p3), fma(s3, q, q3)
                 store(total, at, p0)
                 store(total, at + WIDTH, q0)
-                store(total, at + width, p1)
-                store(total, at + width + WIDTH, q1)
-                store(total, at + 2 * width, p2)
-                store(total, at + 2 * width + WIDTH, q2)
-                store(total, at + 3 * width, p3)
-                store(total, at + 3 * width + WIDTH, q3)
+                store(total, at + row, p1)
+                store(total, at + row + WIDTH, q1)
+                store(total, at + 2 * row, p2)
+                store(total, at + 2 * row + WIDTH, q2)
+                store(total, at + 3 * row, p3)
+                store(total, at + 3 * row + WIDTH, q3)
 
 
 # --- Passes: a parallel one and its serial twin -----------------------------------------------------------------------
@@ -743,9 +743,10 @@ def _scratch_shape(tile: Tile, block_rows: int) -> tuple[int, int]:
     return places, max(WIDTH, rows // WIDTH * WIDTH)
 
 
-def gram_width(d: int) -> int:
+def gram_shape(d: int) -> tuple[int, int]:
     """Say how many rows and columns `add_gram` wants for d features, a 1 and a target."""
-    return -(-(d + 2) // (2 * WIDTH)) * 2 * WIDTH
+    width = -(-(d + 2) // WIDTH) * WIDTH
+    return width, width + WIDTH
 
 
 def add_gram(
@@ -761,16 +762,16 @@ def add_gram(
     block_rows: int,
     n_threads: int | None = None,
 ) -> None:
-    """Add ``Σ s L'' z zᵀ`` over a tile to the upper triangles of ``grams``, (parts, width, width), some blocks to each.
+    """Add ``Σ s L'' z zᵀ`` over a tile to the upper triangles of ``grams``, (parts, *gram_shape(d)): some blocks to each.
 
-    z is ``(x − center, 1, y − y_center)``, followed by zeros up to `gram_width`; curvatures L'' are differences of
-    slopes at margins ``step`` above and below. A block goes by its number among all of the data, of which
-    ``first_block`` are before this tile: which rows are added up together does not depend on tiles.
+    z is ``(x − center, 1, y − y_center)``, followed by what means nothing; curvatures L'' are differences of
+    slopes at margins ``step`` above and below, or 1 if there is no step. A block goes by its number among all of the
+    data, of which ``first_block`` are before this tile: what is added up together does not depend on tiles.
 
     NumPy's product is no faster, and BLAS threads stay busy after it and slow down the passes that follow.
     """
     d, size = tile.X.shape[1], _padded_size(tile.X.shape[1])
-    scratch = np.empty((len(grams), 2 * grams.shape[1] + 1 + WIDTH + d, GRAM_ROWS))
+    scratch = np.zeros((len(grams), grams.shape[2] + 1 + WIDTH + d, GRAM_ROWS))
     padding = np.zeros(size - d)
     point = np.append(coef, padding), intercept, loss, step, np.append(center, padding), y_center
     arguments = (*map(_frozen, tile), *point, first_block, block_rows, scratch, grams)

@@ -5,7 +5,6 @@ The only place that knows scaling, of samples, of features and of the penalty.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -100,11 +99,11 @@ def gram(
 ) -> Floats:
     """Give ``Σ s L'' z zᵀ`` of all samples, (d + 2, d + 2), with ``z = (x − center, 1, y − y_center)``, in one reading.
 
-    Curvatures L'' at these coefficients are differences of slopes at margins ``step`` above and below.
+    Curvatures L'' at these coefficients are differences of slopes at margins ``step`` above and below, or 1 if it is 0.
     """
     size = len(center) + 2
-    width = kernels.gram_width(len(center))
-    grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * width**2))), width, width))
+    shape = kernels.gram_shape(len(center))
+    grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
     blocks = 0
 
     def visit(tile: Tile, block_rows: int) -> Floats:
@@ -117,6 +116,31 @@ def gram(
     source.fold(visit)
     upper = np.triu(np.add.reduce(grams, axis=0)[:size, :size])
     return np.asarray(upper + np.triu(upper, 1).T)
+
+
+class NormalEquations(NamedTuple):
+    """What one reading says of least squares: moments; (co)variances of features (d, d), and with the target (d,)."""
+
+    moments: Moments
+    covariance: Floats
+    cross: Floats
+
+
+def normal_equations(source: Source, *, about_mean: bool, n_threads: int | None = None) -> NormalEquations:
+    """Take them in one reading, about a pivot row as `moments` does; without ``about_mean`` they are about 0."""
+    d = source.shape[1]
+    pivot, y_pivot = source.pivot() if about_mean else (np.zeros(d), 0.0)
+    sums = gram(source, kernels.Squared(), np.zeros(d), 0.0, 0.0, pivot, y_pivot, n_threads)
+    first, second = sums[:-2, d], np.diagonal(sums)[:-2]
+    ordered = np.concatenate((sums[d, d:], sums[-1:, -1], first, second))
+    moments = _to_moments(ordered, pivot, y_pivot, about_mean)
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the moments
+        covariance, cross = sums[:d, :d] / moments.total_weight, sums[:d, -1] / moments.total_weight
+        if about_mean:
+            offset = first / moments.total_weight
+            covariance = covariance - offset[:, None] * offset
+            cross = cross - offset * (moments.y_mean - y_pivot)
+    return NormalEquations(moments, covariance, cross)
 
 
 @dataclass(frozen=True)
@@ -237,6 +261,38 @@ class Objective:
         hessian: Floats = total / self.moments.total_weight / scale / scale[:, None]
         hessian[np.arange(d), np.arange(d)] += self.l2 / self.scale**2
         return hessian
+
+    def quadratic(self, equations: NormalEquations) -> tuple[Floats, Floats]:
+        """Give the Hessian (size, size) and minus the gradient at 0 (size,) of the squared loss, without a reading."""
+        d = self.source.shape[1]
+        offset = (self.moments.mean - self.mean) / self.scale if self.intercept else np.zeros(d)
+        hessian = np.zeros((self.size, self.size))
+        hessian[:d, :d] = 2.0 * (equations.covariance / self.scale / self.scale[:, None] + offset[:, None] * offset)
+        hessian[np.arange(d), np.arange(d)] += self.l2 / self.scale**2
+        slopes = 2.0 * equations.cross / self.scale
+        if self.intercept:
+            hessian[d, :d] = hessian[:d, d] = 2.0 * offset
+            hessian[d, d] = 2.0
+            slopes = np.append(slopes + 2.0 * offset * self.moments.y_mean, 2.0 * self.moments.y_mean)
+        return hessian, slopes
+
+    def without_reading(self, equations: NormalEquations, point: Floats, tol: float) -> Evaluation | None:
+        """Evaluate the squared loss with the best intercept at a point, by normal equations alone.
+
+        None if rounding could hide a slope of ``tol``, or most digits of the value: squares forget what is small
+        beside them, and only a reading brings it back.
+        """
+        hessian, slopes = self.quadratic(equations)
+        moved = np.einsum("ij,j->i", hessian, point)
+        gradient = moved - slopes
+        coef, _ = self.to_coef(point)
+        explained = 2.0 * coef @ equations.cross - coef @ np.einsum("ij,j->i", equations.covariance, coef)
+        value = self.moments.y_spread**2 - float(explained)
+        rounding = 100.0 * float(np.finfo(np.float64).eps) * self.size
+        noise = rounding * (np.einsum("ij,j->i", np.abs(hessian), np.abs(point)) + np.abs(slopes))
+        if self.largest_slope(noise) > tol or value <= 1e6 * rounding * self.moments.y_spread**2:
+            return None
+        return Evaluation(value + 0.5 * self.l2 * float(coef @ coef), gradient, 0.0)
 
     def over(self, source: Source) -> Objective:
         """Give the same objective, in the same coordinates and units, over a sample of its rows."""

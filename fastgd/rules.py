@@ -344,7 +344,7 @@ _STALE = 3  # points in a row that halved no gradient: the metric is made anew
 
 def _length(gradient: Floats, metric: Floats) -> float:
     """Measure a gradient in the metric, in which Newton's method contracts it."""
-    return float(np.sqrt(max(float(gradient @ _times(metric, gradient)), 0.0))) if metric.size else 0.0
+    return float(np.sqrt(max(float(gradient @ times(metric, gradient)), 0.0))) if metric.size else 0.0
 
 
 def _minimizer(state: _Search, value: float, slope: float) -> float:
@@ -364,7 +364,7 @@ def _inverse_hessian_times(gradient: Floats, s: Floats, y: Floats, metric: Float
     for k in reversed(range(len(s))):
         alpha[k] = rho[k] * (s[k] @ q)
         q -= alpha[k] * y[k]
-    q = _times(metric, q) if metric.size else q * ((s[-1] @ y[-1]) / (y[-1] @ y[-1]))
+    q = times(metric, q) if metric.size else q * ((s[-1] @ y[-1]) / (y[-1] @ y[-1]))
     for k in range(len(s)):
         q += (alpha[k] - rho[k] * (y[k] @ q)) * s[k]
     return q
@@ -400,7 +400,7 @@ def _invert_large(matrix: Floats) -> Floats | None:
     return np.asarray(factor.T @ factor)
 
 
-def _times(matrix: Floats, vector: Floats) -> Floats:
+def times(matrix: Floats, vector: Floats) -> Floats:
     """Multiply without BLAS, for the same reason."""
     return np.asarray(np.einsum("ij,j->i", matrix, vector))
 

@@ -23,7 +23,9 @@ BELOW = {
     "objective": {"kernels", "sources", "descent"},
     "batches": {"kernels", "sources", "objective", "descent"},
     "subsampling": {"sources", "objective", "rules", "descent"},
-    "fitting": {"kernels", "sources", "objective", "rules", "descent", "models", "subsampling", "batches"},
+    "checks": {"kernels", "sources", "descent", "models"},
+    "beginnings": {"kernels", "sources", "objective", "rules", "descent", "subsampling", "batches"},
+    "fitting": {"kernels", "sources", "objective", "rules", "descent", "models", "checks", "beginnings"},
 }
 OPTIONAL = {
     "sklearn": {"estimators"},

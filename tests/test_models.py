@@ -156,7 +156,7 @@ DAMAGES = {
     "settings without loss": put("settings/loss", ...),
     "history list": put("history", []),
     "history empty": put("history", {key: [] for key in fastgd.History.__annotations__}),
-    "history short": put("history/loss", [1.0]),
+    "history short": put("history/loss", []),
     "history without a column": put("history/accepted", ...),
     "history text": lambda document: put("history/loss", ["x"] * len(document["history"]["loss"]))(document),
 }

@@ -1,0 +1,151 @@
+"""Where a descent begins, by which rule, and what is known and spent by then; what is "auto" is chosen here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgd import kernels
+from fastgd.batches import STRETCHES, Batches
+from fastgd.descent import Evaluation, Floats, Rule
+from fastgd.objective import Moments, Objective, first_reading, normal_equations
+from fastgd.rules import LBFGS, estimate_lipschitz, fixed_rate_rule, inverse, times
+from fastgd.sources import InMemory, Source
+from fastgd.subsampling import newton, sample_sizes, warm_start
+
+LIPSCHITZ_EVALUATIONS = 20
+GRAM_SPEED = 30  # numbers of a Hessian that a thread adds up while a pass reads one number of X: measured, see bench
+GRAM_PASSES = 100  # that a metric may cost before plain L-BFGS is the better bet
+GRAM_BYTES = 1 << 28  # of a metric and its making, or 1/50 of X if that is more
+ONE_READING = 128  # coefficients up to which all rows' Gram matrix costs less than sub-samples and their passes
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is to be minimised, before the moments of its samples are known.
+
+    ``check`` raises an error if moments are not finite; the rest as for `Objective`.
+    """
+
+    loss: kernels.Loss
+    l2: float
+    intercept: bool
+    standardize: bool
+    n_threads: int | None
+    check: Callable[[Moments], None]
+
+    def objective(self, source: Source, moments: Moments) -> Objective:
+        """Give the objective over a source of these moments."""
+        self.check(moments)
+        return Objective(source, self.loss, self.l2, moments, self.intercept, self.standardize, self.n_threads)
+
+    def read(self, source: Source, coef: Floats, intercept: float) -> tuple[Objective, Evaluation]:
+        """Give the objective over a source, and its evaluation at some coefficients, from one reading."""
+        moments, sums = first_reading(
+            source, self.loss, coef, intercept, about_mean=self.intercept, n_threads=self.n_threads
+        )
+        objective = self.objective(source, moments)
+        with np.errstate(over="ignore", invalid="ignore"):  # descent refuses a start that is not finite
+            return objective, objective.evaluation(coef, sums)
+
+
+class Beginning(NamedTuple):
+    """What `descend` needs. ``first`` is the evaluation at ``point``, None if it is still to be made."""
+
+    objective: Objective
+    point: Floats
+    rule: Rule
+    passes: float
+    first: Evaluation | None
+    batches: Batches | None = None
+
+
+def choose_solver(model: Model, source: Source) -> tuple[str, str]:
+    """Pick the solver for ``"auto"``: newton where its metric costs less than it saves. Say why."""
+    n, d = source.shape
+    size = d + model.intercept
+    sizes = sample_sizes(n, size)
+    rows = sizes[1] if sizes else n
+    passes = (rows + 2 * size) * size**2 / (n * d * GRAM_SPEED)  # adding it up and inverting it
+    room = max(GRAM_BYTES, n * d * source.dtype.itemsize // 50)
+    if 24 * size * size > room:
+        return "lbfgs", f"auto: a Hessian of {size} coefficients takes more than {room >> 20} MB"
+    if passes > GRAM_PASSES:
+        return "lbfgs", f"auto: a Hessian would cost as much as {passes:.0f} passes"
+    if _in_one_reading(model, size, sizes):
+        return "newton", f"auto: squared loss with {size} coefficients, solved from one reading"
+    return "newton", f"auto: a Hessian costs as much as {passes:.1f} passes"
+
+
+def begin(
+    model: Model,
+    source: InMemory,
+    solver: str,
+    learning_rate: float | str,
+    start: tuple[Floats, float] | str | None,
+    tol: float,
+    rng: np.random.Generator,
+) -> Beginning:
+    """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
+    n, d = source.shape
+    size = d + model.intercept
+    sizes = sample_sizes(n, size) if solver == "newton" else None
+    if start is None and solver == "newton" and _in_one_reading(model, size, sizes):
+        return _after_one_reading(model, source, tol)
+    if start is None and sizes:
+        return _after_samples(model, source, sizes, rng)
+    coef, intercept = (np.zeros(d), 0.0) if start is None or isinstance(start, str) else start
+    objective, first = model.read(source, coef, intercept)
+    if isinstance(start, str):
+        ready = Beginning(objective, rng.standard_normal(size), LBFGS(), 1.0, None)
+    else:
+        ready = Beginning(objective, objective.to_point(coef, intercept), LBFGS(), 0.0, first)
+    if solver == "newton":
+        metric = objective.over(source.sample(sizes[1], rng)) if sizes else objective
+        return ready._replace(rule=newton(metric, n))
+    if solver == "lbfgs":
+        return ready._replace(rule=LBFGS(1.0 / objective.largest_diagonal))
+    batches = Batches(objective, source, rng) if solver == "sgd" else None
+    passes = ready.passes
+
+    def lipschitz() -> float:
+        nonlocal passes
+        rows = batches.tile_rows * STRETCHES if batches else max(1000, 10 * size)
+        sample = objective.over(source.sample(rows, rng))
+        passes += LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / n
+        zero = np.zeros(size)  # where the curvature of the logistic loss is largest
+        return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
+
+    rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
+    return ready._replace(rule=rule, passes=passes, batches=batches)
+
+
+def _in_one_reading(model: Model, size: int, sizes: tuple[int, int] | None) -> bool:
+    return type(model.loss) is kernels.Squared and (sizes is None or size <= ONE_READING)
+
+
+def _after_one_reading(model: Model, source: InMemory, tol: float) -> Beginning:
+    """Begin at the solution of the normal equations, in their metric.
+
+    That is the end, too, unless rounding may hide slopes of ``tol``: then iterations refine the solution by gradients
+    taken from the data, which restore the digits that a Gram matrix loses.
+    """
+    equations = normal_equations(source, about_mean=model.intercept, n_threads=model.n_threads)
+    objective = model.objective(source, equations.moments)
+    hessian, slopes = objective.quadratic(equations)
+    metric = inverse(hessian)
+    point = times(metric, slopes)
+    rule = LBFGS(metric=lambda _: (metric, 0.0))
+    return Beginning(objective, point, rule, 1.0, objective.without_reading(equations, point, tol))
+
+
+def _after_samples(model: Model, source: InMemory, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:
+    """Begin at the end of growing sub-samples; moments come with the first evaluation, in one reading of X."""
+    zeros = np.zeros(source.shape[1])
+    warm = warm_start(source, sizes, lambda sample: model.read(sample, zeros, 0.0)[0], rng)
+    objective, first = model.read(source, warm.coef, warm.intercept)
+    rule = newton(objective.over(warm.objective.source), source.shape[0])
+    return Beginning(objective, objective.to_point(warm.coef, warm.intercept), rule, warm.passes, first)

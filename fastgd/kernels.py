@@ -2,7 +2,7 @@
 
 Every function compiled by numba is in this file, because numba stamps a cached kernel with the file it stands in:
 a helper kept elsewhere could be edited without the cache noticing. So kernels for a user's own loss are not cached, and
-an edit of the vector operations has to show here (lanes.py: a503e1c28565a12f).
+an edit of the vector operations has to show here (lanes.py: fc69cb0909334aab).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
@@ -49,7 +49,7 @@ from fastgd.sources import Floats, Tile
 _EXACT = {"contract"}  # no addition in another order than written; "fast" would also drop the meaning of NaN
 
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
-SECOND_CACHE = 1 << 15  # and where its rows have to be copied in order
+SECOND_CACHE = 1 << 16  # and where its rows have to be copied in order
 GRAM_ROWS = 64  # that a Hessian is added up over in registers
 
 
@@ -252,7 +252,7 @@ def _turned(X, index, start, rows, room):
     whole_rows, whole = rows // WIDTH * WIDTH if contiguous else 0, d // WIDTH * WIDTH
     for j in range(0, whole, WIDTH):
         for k in range(0, whole_rows, WIDTH):
-            turn(data(X), start + k + j * across, across, room, k * d + j, d)
+            turn(data(X), start + k + j * across, across, room, k * d + j, d, rows)
     for k in range(rows):
         i = index[start + k] if index.size else start + k
         for j in range(whole if k < whole_rows else 0, d):
@@ -762,7 +762,7 @@ def add_gram(
     block_rows: int,
     n_threads: int | None = None,
 ) -> None:
-    """Add ``Σ s L'' z zᵀ`` over a tile to the upper triangles of ``grams``, (parts, *gram_shape(d)): some blocks to each.
+    """Add ``Σ s L'' z zᵀ`` over a tile to the upper triangles of ``grams``, (parts, *gram_shape(d)): blocks to each.
 
     z is ``(x − center, 1, y − y_center)``, followed by what means nothing; curvatures L'' are differences of
     slopes at margins ``step`` above and below, or 1 if there is no step. A block goes by its number among all of the

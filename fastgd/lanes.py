@@ -190,15 +190,23 @@ def sums(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h:
 
 
 @intrinsic
-def turn(typing: Any, source: Any, k: Any, stride: Any, target: Any, to: Any, row: Any) -> Any:  # noqa: ARG001
+def turn(typing: Any, source: Any, k: Any, stride: Any, target: Any, to: Any, row: Any, further: Any) -> Any:  # noqa: ARG001
     """Copy eight columns, ``stride`` numbers from one to the next, into rows of float64, ``row`` from one to the next.
 
     Eight numbers of each are taken, so the first column begins at ``source[k]`` and the first row at ``target[to]``.
+    What lies ``further`` on in the columns, which will be wanted next, is called for: the processor foresees few of so
+    many streams.
     """
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
-        source, k, stride, target, to, row = arguments
+        source, k, stride, target, to, row, further = arguments
         at = [builder.add(k, builder.mul(stride, stride.type(c))) for c in range(WIDTH)]
+        pointer = builder.gep(source, [k]).type
+        signature = ir.FunctionType(ir.VoidType(), [pointer, _INT32, _INT32, _INT32])
+        prefetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+        for place in at:
+            line = builder.gep(source, [builder.add(place, further)])
+            builder.call(prefetch, [line, _INT32(0), _INT32(3), _INT32(1)])
         values = [_loaded(builder, source, place) for place in at]
         for distance, mixes in zip((1, 2, 4), _MIXES, strict=True):
             mixed = list(values)
@@ -212,7 +220,7 @@ def turn(typing: Any, source: Any, k: Any, stride: Any, target: Any, to: Any, ro
             builder.store(value, place, align=alignment)
         return context.get_dummy_value()
 
-    return types.void(source, types.intp, types.intp, target, types.intp, types.intp), generate
+    return types.void(source, types.intp, types.intp, target, types.intp, types.intp, types.intp), generate
 
 
 _STREAMS = 4  # vectors added up side by side, because one addition waits for the one before

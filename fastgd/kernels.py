@@ -19,6 +19,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, NamedTuple
 
 import numba
@@ -270,12 +271,24 @@ def _narrow_product(x, k, d, first, second):
 
 
 @_inlined
-def _margins(x, d, coef, intercept, rows, room, margin):
+def _wide_margins(x, d, coef, intercept, rows, room, margin):
     """Write X·coef + intercept of some rows; up to seven numbers after them mean nothing.
 
-    Wide rows are taken one at a time: here X comes from memory, and the processor foresees one stream, read by few
+    Rows are taken one at a time: here X comes from memory, and the processor foresees one stream, read by few
     instructions, better than several.
     """
+    dots(x, d, rows, coef, room)
+    for k in range(0, rows, WIDTH):
+        at = ahead(room, k * WIDTH)
+        products = sums(
+            load(at, 0), load(at, 8), load(at, 16), load(at, 24), load(at, 32), load(at, 40), load(at, 48), load(at, 56)
+        )
+        store(margin, k, add(splat(intercept), products))
+
+
+@_inlined
+def _margins(x, d, coef, intercept, rows, room, margin):
+    """Do so; narrow rows, of which many are in a line of cache, are taken eight at once."""
     last = rows - 1
     if d <= _NARROW:
         a, b = load(coef, 0), load(coef, WIDTH)
@@ -292,13 +305,7 @@ def _margins(x, d, coef, intercept, rows, room, margin):
             )
             store(margin, k, add(splat(intercept), products))
         return
-    dots(x, d, rows, coef, room)
-    for k in range(0, rows, WIDTH):
-        at = ahead(room, k * WIDTH)
-        products = sums(
-            load(at, 0), load(at, 8), load(at, 16), load(at, 24), load(at, 32), load(at, 40), load(at, 48), load(at, 56)
-        )
-        store(margin, k, add(splat(intercept), products))
+    _wide_margins(x, d, coef, intercept, rows, room, margin)
 
 
 @_compiled(fastmath=_EXACT)
@@ -395,9 +402,9 @@ def _block(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, first, 
             _margins(x, d, ahead(factors, p * size), intercepts[p], rows, room, ahead(at, most))
             _losses(targets, weights, weighted, loss, rows, at, ahead(at, most))
         if points > 1:
-            for k in range(rows):
-                value[k] -= other[k]
-                slope[k] -= other[most + k]
+            for k in range(0, rows, WIDTH):
+                store(value, k, subtract(load(value, k), load(other, k)))
+                store(slope, k, subtract(load(slope, k), load(other, most + k)))
         for k in range(rows):
             sums[0] += value[k]
             sums[1] += slope[k]
@@ -453,7 +460,7 @@ def _gram_block(X, y, weight, index, coef, intercept, loss, step, center, y_cent
         rows = min(most, last - start)
         x = _rows_at(X, index, start, rows, copy)
         targets = ahead(data(y), start)
-        _margins(x, d, data(coef), intercept, rows, room, curvature)
+        _wide_margins(x, d, data(coef), intercept, rows, room, curvature)
         _curvatures(targets, ahead(data(weight), start), weight.size > 0, loss, step, rows, curvature)
         for k in range(rows):
             curvature[k] = np.sqrt(curvature[k])
@@ -498,30 +505,16 @@ def _pass_serial(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, s
         _block(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch[b], partial[b])
 
 
-@_compiled(cache=True, fastmath=_EXACT, parallel=True)
-def _gram_parallel(
-    X, y, weight, index, coef, intercept, loss, step, center, y_center, first_block, block_rows, scratch, grams
-):
-    parts = grams.shape[0]
-    for p in prange(parts):
-        for start in range((p - first_block) % parts * block_rows, y.size, parts * block_rows):
-            last = min(start + block_rows, y.size)
-            _gram_block(
-                X, y, weight, index, coef, intercept, loss, step, center, y_center, start, last, scratch[p], grams[p]
-            )
-
-
 @_compiled(cache=True, fastmath=_EXACT)
-def _gram_serial(
-    X, y, weight, index, coef, intercept, loss, step, center, y_center, first_block, block_rows, scratch, grams
+def _gram_part(
+    X, y, weight, index, coef, intercept, loss, step, center, y_center, first_block, block_rows, scratch, grams, part
 ):
+    """Add up the blocks whose number among all of the data, modulo the number of parts, is this part's."""
     parts = grams.shape[0]
-    for p in range(parts):
-        for start in range((p - first_block) % parts * block_rows, y.size, parts * block_rows):
-            last = min(start + block_rows, y.size)
-            _gram_block(
-                X, y, weight, index, coef, intercept, loss, step, center, y_center, start, last, scratch[p], grams[p]
-            )
+    for start in range((part - first_block) % parts * block_rows, y.size, parts * block_rows):
+        last = min(start + block_rows, y.size)
+        place = scratch[part], grams[part]
+        _gram_block(X, y, weight, index, coef, intercept, loss, step, center, y_center, start, last, *place)
 
 
 @_compiled(cache=True, parallel=True)
@@ -775,7 +768,14 @@ def add_gram(
     padding = np.zeros(size - d)
     point = np.append(coef, padding), intercept, loss, step, np.append(center, padding), y_center
     arguments = (*map(_frozen, tile), *point, first_block, block_rows, scratch, grams)
-    _launch(_for(loss, _gram_parallel), _for(loss, _gram_serial), len(tile.y) * d * d, n_threads, arguments)
+    add_part = functools.partial(_for(loss, _gram_part), *arguments)
+    threads = n_threads or numba.get_num_threads()
+    if threads == 1 or len(tile.y) * d * d < _SMALL:
+        for part in range(len(grams)):
+            add_part(part)
+    else:  # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(add_part, range(len(grams))))
 
 
 def read(X: Floats) -> int:

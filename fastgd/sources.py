@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks for many threads
 LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long
 VIEW_BYTES = 1 << 29  # of X per tile that is only sliced: tens of milliseconds, so Ctrl-C is never far
+VIEW_ROWS = 1 << 20  # at most: labels and integers of y are converted tile by tile
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
 
 
@@ -275,7 +276,7 @@ def spans(matrix: Matrix, block_rows: int = 1) -> Iterator[tuple[int, int]]:
     """Cut a matrix into tiles of whole blocks: their first rows and the rows after their last."""
     n, d = matrix.shape
     row_bytes = matrix.dtype.itemsize * max(1, d)
-    tile_rows = max(1, matrix.tile_bytes // (row_bytes * block_rows)) * block_rows
+    tile_rows = max(1, min(VIEW_ROWS, matrix.tile_bytes // row_bytes) // block_rows) * block_rows
     for start in range(0, n, tile_rows):
         yield start, min(start + tile_rows, n)
 

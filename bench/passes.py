@@ -25,7 +25,7 @@ LOSSES = ("squared", "logistic")
 DTYPES = ("float64", "float32")
 SHAPES = ((10, "C"), (100, "C"), (1000, "C"), (100, "F"))  # features and the order of X in memory
 X_BYTES = 800_000_000  # far beyond any cache
-ROUNDS = 7
+ROUNDS = 11
 PAUSE = 0.02  # seconds between turns: the thread pools of OpenMP and OpenBLAS spin for milliseconds after their work
 
 

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks for many threads
 LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long
 VIEW_BYTES = 1 << 29  # of X per tile that is only sliced: tens of milliseconds, so Ctrl-C is never far
-VIEW_ROWS = 1 << 20  # at most: labels and integers of y are converted tile by tile
+VIEW_ROWS = 1 << 22  # at most: labels and integers of y are converted tile by tile
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
 
 

@@ -224,7 +224,7 @@ def test_layout_changes_no_bit(dtype, n, d, layout, bits, make_data):
     assert bits("logistic", None, other, y, weight) == bits("logistic", None, X, y, weight)
 
 
-@PASSES
+@pytest.mark.parametrize("bits", [loss_bits, first_bits, change_bits])
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize(("n", "d"), [(540, 1), (540, 33), (5000, 1), (5000, 3)])
 @pytest.mark.parametrize("name", kernels.LOSSES)

@@ -135,6 +135,7 @@ def fit(
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
     check_flag("standardize", standardize)
+    check_flag("progress", progress)
     check_descent(tol, max_iter, time_limit, callback)
     if n_threads is not None:
         check_whole("n_threads", n_threads, 1)
@@ -292,7 +293,7 @@ _WARMUPS = (
 def warmup(
     losses: Sequence[str] = ("squared", "logistic"), dtypes: Sequence[DTypeLike] = (np.float64, np.float32)
 ) -> None:
-    """Compile the kernels ahead of the first fit, and keep them on disk: for those who build images.
+    """Compile the kernels for data in C order ahead of the first fit, and keep them: for those who build images.
 
     Parameters
     ----------

@@ -119,11 +119,17 @@ def gram(
 
 
 class NormalEquations(NamedTuple):
-    """What one reading says of least squares: moments; (co)variances of features (d, d), and with the target (d,)."""
+    """What one reading says of least squares: moments; (co)variances of features (d, d), and with the target (d,).
+
+    ``reach`` and ``y_reach`` are the root mean squares about the point that sums were taken about: their squares times
+    the rounding unit are what (co)variances forget.
+    """
 
     moments: Moments
     covariance: Floats
     cross: Floats
+    reach: Floats
+    y_reach: float
 
 
 def normal_equations(source: Source, *, about_mean: bool, n_threads: int | None = None) -> NormalEquations:
@@ -140,7 +146,8 @@ def normal_equations(source: Source, *, about_mean: bool, n_threads: int | None 
             offset = first / moments.total_weight
             covariance = covariance - offset[:, None] * offset
             cross = cross - offset * (moments.y_mean - y_pivot)
-    return NormalEquations(moments, covariance, cross)
+        reach = np.sqrt(np.append(second, sums[-1, -1]) / moments.total_weight)
+    return NormalEquations(moments, covariance, cross, reach[:-1], float(reach[-1]))
 
 
 @dataclass(frozen=True)
@@ -283,14 +290,14 @@ class Objective:
         beside them, and only a reading brings it back.
         """
         hessian, slopes = self.quadratic(equations)
-        moved = np.einsum("ij,j->i", hessian, point)
-        gradient = moved - slopes
+        gradient = np.einsum("ij,j->i", hessian, point) - slopes
         coef, _ = self.to_coef(point)
         explained = 2.0 * coef @ equations.cross - coef @ np.einsum("ij,j->i", equations.covariance, coef)
         value = self.moments.y_spread**2 - float(explained)
-        rounding = 100.0 * float(np.finfo(np.float64).eps) * self.size
-        noise = rounding * (np.einsum("ij,j->i", np.abs(hessian), np.abs(point)) + np.abs(slopes))
-        if self.largest_slope(noise) > tol or value <= 1e6 * rounding * self.moments.y_spread**2:
+        rounding = float(np.finfo(np.float64).eps) * (10.0 + self.source.shape[0] ** 0.5)  # of sums, a random walk
+        reach = equations.y_reach + float(equations.reach @ np.abs(coef))
+        noise = 2.0 * rounding * reach * np.append(equations.reach / self.scale, np.ones(self.size - len(coef)))
+        if self.largest_slope(noise) > tol or not value > 1e7 * rounding * reach**2:
             return None
         return Evaluation(value + 0.5 * self.l2 * float(coef @ coef), gradient, 0.0)
 

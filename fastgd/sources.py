@@ -204,7 +204,7 @@ class InMemory:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
         block_rows = rows_per_block(self.shape[1], self.dtype)
         total: Floats | None = None
-        for start, stop in spans(self.matrix, block_rows):
+        for start, stop in spans(self.matrix, self.matrix.tile_bytes, block_rows):
             y = np.require(self.y[start:stop], np.float64, ["C", "ALIGNED"])
             X, rows = self.matrix.place(start, stop)
             partial = visit(Tile(X, y, self.weight[start:stop], rows), block_rows)
@@ -272,11 +272,14 @@ def rows_per_block(d: int, dtype: np.dtype[Any]) -> int:
     return max(LEAST_BLOCK_ROWS, BLOCK_BYTES // (dtype.itemsize * max(1, d)) & ~63)
 
 
-def spans(matrix: Matrix, block_rows: int = 1) -> Iterator[tuple[int, int]]:
-    """Cut a matrix into tiles of whole blocks: their first rows and the rows after their last."""
+def spans(matrix: Matrix, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> Iterator[tuple[int, int]]:
+    """Cut a matrix into tiles of whole blocks: their first rows and the rows after their last.
+
+    Small ones, unless told: NumPy's functions make temporary arrays of a tile's size.
+    """
     n, d = matrix.shape
     row_bytes = matrix.dtype.itemsize * max(1, d)
-    tile_rows = max(1, min(VIEW_ROWS, matrix.tile_bytes // row_bytes) // block_rows) * block_rows
+    tile_rows = max(1, min(VIEW_ROWS, tile_bytes // row_bytes) // block_rows) * block_rows
     for start in range(0, n, tile_rows):
         yield start, min(start + tile_rows, n)
 

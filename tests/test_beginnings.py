@@ -85,6 +85,20 @@ def test_the_loss_of_a_perfect_fit_is_read_from_the_data(rng):
     assert result.loss < 1e-24
 
 
+@pytest.mark.parametrize("noise", [1e-2, 1.0])
+@pytest.mark.parametrize("tol", [1e-6, 1e-12])
+def test_a_first_row_far_from_all_others_hides_no_digits(tol, noise, rng):
+    """Sums are taken about the first row: squares of its distance forget what is small beside them."""
+    X = rng.standard_normal((100_000, 3))
+    X[0] = [1e3, -2e3, 1.5e3]
+    y = X @ [1.0, 2.0, 3.0] + noise * rng.standard_normal(100_000)
+    result = fastgd.fit(X, y, tol=tol)
+    residual = y - X @ result.coef - result.intercept
+    assert result.loss == pytest.approx(np.mean(residual**2), rel=1e-7)
+    slopes = 2.0 * np.append(residual @ (X - X.mean(axis=0)) / X.std(axis=0), residual.sum()) / len(y) / y.std()
+    assert abs(slopes).max() <= 2.0 * tol
+
+
 @pytest.mark.parametrize("convert", [np.asarray, np.asfortranarray, lambda X: X[:, ::-1], lambda X: X.astype(np.int32)])
 def test_rows_of_a_sub_sample_are_read_where_they_lie(convert, rng):
     X = convert(100.0 * rng.standard_normal((70_000, 20)))

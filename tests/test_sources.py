@@ -136,7 +136,7 @@ def test_size_of_a_tile_changes_no_bit(n, d, dtype, tile_bytes, weighted):
 def test_tiles_cover_every_row_once(tile_bytes, base):
     matrix = as_matrix(base)
     matrix.tile_bytes = tile_bytes
-    cuts = list(spans(matrix, 64))
+    cuts = list(spans(matrix, tile_bytes, 64))
     assert [start for start, _ in cuts] == [0, *(stop for _, stop in cuts[:-1])]
     assert cuts[-1][1] == N and all(start % 64 == 0 for start, _ in cuts)
 

@@ -52,6 +52,7 @@ _EXACT = {"contract"}  # no addition in another order than written; "fast" would
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
 SECOND_CACHE = 1 << 16  # and where its rows have to be copied in order
 GRAM_ROWS = 64  # that a Hessian is added up over in registers
+SERIAL_GRAM = 1 << 24  # products below which starting threads costs more than they save
 
 
 def _compiled(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -770,7 +771,7 @@ def add_gram(
     arguments = (*map(_frozen, tile), *point, first_block, block_rows, scratch, grams)
     add_part = functools.partial(_for(loss, _gram_part), *arguments)
     threads = n_threads or numba.get_num_threads()
-    if threads == 1 or len(tile.y) * d * d < _SMALL:
+    if threads == 1 or len(tile.y) * d * d < SERIAL_GRAM:
         for part in range(len(grams)):
             add_part(part)
     else:  # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long

@@ -41,7 +41,7 @@ def test_fit(benchmark, name, rival):
     try:
         rival.fit(problem, TOL)
     except ModuleNotFoundError as error:
-        pytest.skip(f"{error.name} is not installed")
+        pytest.skip(f"{error.name} is not installed")  # rivals are nobody's dependency; the tables say so, too
     benchmark.group = f"{problem.name}, l2 {problem.l2:g}"
     solution = benchmark.pedantic(rival.fit, (problem, TOL), rounds=5)
     assert problems.suboptimality(problem, *solution[:2], reference) <= GAP

@@ -238,6 +238,7 @@ def reason_not_to_run(name):
 
 @pytest.fixture(autouse=True)
 def _deselected(request):
+    """Skip single cases of scikit-learn's tests, so that the report names them with the reason; the others run."""
     if reason := reason_not_to_run(request.node.name):
         pytest.skip(reason)
 

@@ -62,24 +62,27 @@ def test_one_against_the_rest_of_three_classes():
     assert (ours.predict(X) == theirs.predict(X)).all()
 
 
-def test_stacking_classifier():
-    X, y = cancer()
-    tree = ("tree", DecisionTreeClassifier(max_depth=2, random_state=0))
-    ours, theirs = (
-        StackingClassifier([("linear", model), tree], final_estimator=model).fit(X, y).predict_proba(X)
-        for model in BOTH
-    )
-    np.testing.assert_allclose(ours, theirs, rtol=1e-7)
+STACKS = {
+    "classes": (StackingClassifier, DecisionTreeClassifier, BOTH, cancer, "predict_proba"),
+    "numbers": (
+        StackingRegressor,
+        DecisionTreeRegressor,
+        REGRESSIONS,
+        lambda: datasets.load_diabetes(return_X_y=True),
+        "predict",
+    ),
+}
 
 
-def test_stacking_regressor():
-    X, y = datasets.load_diabetes(return_X_y=True)
-    tree = ("tree", DecisionTreeRegressor(max_depth=2, random_state=0))
+@pytest.mark.parametrize("kind", STACKS)
+def test_stacking(kind):
+    stack, tree, models, load, method = STACKS[kind]
+    X, y = load()
+    shallow = ("tree", tree(max_depth=2, random_state=0))
     ours, theirs = (
-        StackingRegressor([("linear", model), tree], final_estimator=model).fit(X, y).predict(X)
-        for model in REGRESSIONS
+        getattr(stack([("linear", model), shallow], final_estimator=model).fit(X, y), method)(X) for model in models
     )
-    np.testing.assert_allclose(ours, theirs, rtol=1e-8)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-8 if kind == "numbers" else 1e-7)
 
 
 def test_permutation_importance():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd import kernels
+from fastgd import passes
 from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
 from fastgd.sources import Floats, InMemory
@@ -61,7 +61,7 @@ class Batches:
         coef, intercept = objective.to_coef(point)
         there, intercept_there = objective.to_coef(anchor.coef)
         tile, starts = self.source.runs(next(self.order) * rows, rows)
-        sums = kernels.change_sums(
+        sums = passes.change_sums(
             tile, coef, intercept, there, intercept_there, objective.loss, starts, rows, objective.n_threads
         )
         move = coef - there

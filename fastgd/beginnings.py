@@ -100,16 +100,15 @@ def begin(
     coef, intercept = (np.zeros(d), 0.0) if start is None or isinstance(start, str) else start
     objective, first = model.read(source, coef, intercept)
     if isinstance(start, str):
-        ready = Beginning(objective, rng.standard_normal(size), LBFGS(), 1.0, None)
+        point, passes, evaluation = rng.standard_normal(size), 1.0, None
     else:
-        ready = Beginning(objective, objective.to_point(coef, intercept), LBFGS(), 0.0, first)
+        point, passes, evaluation = objective.to_point(coef, intercept), 0.0, first
     if solver == "newton":
         metric = objective.over(source.sample(sizes[1], rng)) if sizes else objective
-        return ready._replace(rule=newton(metric, n))
+        return Beginning(objective, point, newton(metric, n), passes, evaluation)
     if solver == "lbfgs":
-        return ready._replace(rule=LBFGS(1.0 / objective.largest_diagonal))
+        return Beginning(objective, point, LBFGS(1.0 / objective.largest_diagonal), passes, evaluation)
     batches = Batches(objective, source, rng) if solver == "sgd" else None
-    passes = ready.passes
 
     def lipschitz() -> float:
         nonlocal passes
@@ -120,7 +119,7 @@ def begin(
         return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
 
     rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
-    return ready._replace(rule=rule, passes=passes, batches=batches)
+    return Beginning(objective, point, rule, passes, evaluation, batches)
 
 
 def _in_one_reading(model: Model, size: int, sizes: tuple[int, int] | None) -> bool:
@@ -138,8 +137,8 @@ def _after_one_reading(model: Model, source: InMemory, tol: float) -> Beginning:
     hessian, slopes = objective.quadratic(equations)
     metric = inverse(hessian)
     point = times(metric, slopes)
-    rule = LBFGS(metric=lambda _: (metric, 0.0))
-    return Beginning(objective, point, rule, 1.0, objective.without_reading(equations, point, tol))
+    first = objective.without_reading(equations, point, times(hessian, point) - slopes, tol)
+    return Beginning(objective, point, LBFGS(metric=lambda _: (metric, 0.0)), 1.0, first)
 
 
 def _after_samples(model: Model, source: InMemory, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:

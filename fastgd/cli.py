@@ -240,7 +240,7 @@ def _conclude(result: FitResult) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
-    from fastgd import kernels
+    from fastgd import kernels, passes
     from fastgd.objective import Objective, moments
     from fastgd.sources import Array, InMemory
 
@@ -251,13 +251,13 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
         source, kernels.Logistic(), 0.0, moments(source, kernels.Logistic(), about_mean=True), True, True
     )
     point = np.zeros(objective.size)
-    pass_seconds, read_seconds = _interleaved(lambda: objective(point), lambda: kernels.read(X))
+    pass_seconds, read_seconds = _interleaved(lambda: objective(point), lambda: passes.read(X))
     rows: list[tuple[str, Any]] = [
         ("fastgd", __version__),
         ("python", platform.python_version()),
         *((name, _version(name)) for name in ("numpy", "numba", "scikit-learn", "pyarrow", "matplotlib")),
-        ("threads", f"{kernels.max_threads()} of {os.cpu_count()} processors"),
-        ("threading layer", kernels.threading_layer()),
+        ("threads", f"{passes.max_threads()} of {os.cpu_count()} processors"),
+        ("threading layer", passes.threading_layer()),
         ("kernel cache", _cache()),
         ("memory read", f"{X.nbytes / read_seconds / 1e9:.1f} GB/s"),
         ("logistic pass", f"{X.nbytes / pass_seconds / 1e9:.1f} GB/s, {read_seconds / pass_seconds:.0%} of reading"),
@@ -268,7 +268,7 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
 
 
 def _cache() -> str:
-    from fastgd.kernels import cache_folder
+    from fastgd.passes import cache_folder
 
     folder = cache_folder()
     if folder is None:

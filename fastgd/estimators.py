@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastgd.checks import check_flag, check_number
 from fastgd.fitting import fit
-from fastgd.kernels import max_threads
 from fastgd.models import FitResult, margins
+from fastgd.passes import max_threads
 from fastgd.sources import Floats, as_matrix, check_vector
 
 try:

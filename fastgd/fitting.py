@@ -27,6 +27,7 @@ from fastgd.checks import (
 from fastgd.descent import Evaluation, Floats, Result, Row, descend
 from fastgd.models import FitResult
 from fastgd.objective import Moments
+from fastgd.passes import max_threads
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import InMemory, Matrix, as_matrix, check_finite, coef_names
 
@@ -140,8 +141,8 @@ def fit(
     if n_threads is not None:
         check_whole("n_threads", n_threads, 1)
         n_threads = int(n_threads)
-        if n_threads > kernels.max_threads():
-            raise ValueError(f"n_threads={n_threads}; at most {kernels.max_threads()} (NUMBA_NUM_THREADS) are possible")
+        if n_threads > max_threads():
+            raise ValueError(f"n_threads={n_threads}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
     check_solver(solver, learning_rate)
     origin = start_coefs(start, d, bool(intercept), classes, matrix.features)
 

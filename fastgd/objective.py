@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd import kernels
+from fastgd import kernels, passes
 from fastgd.descent import Evaluation
 from fastgd.sources import Floats, Source, Tile
 
@@ -67,7 +67,7 @@ def first_reading(
     pivot, y_pivot = source.pivot()
 
     def visit(tile: Tile, block_rows: int) -> Floats:
-        return kernels.first_sums(tile, pivot, y_pivot, coef, intercept, loss, block_rows, n_threads)
+        return passes.first_sums(tile, pivot, y_pivot, coef, intercept, loss, block_rows, n_threads)
 
     sums = source.fold(visit)
     split = 2 + len(pivot)
@@ -102,14 +102,14 @@ def gram(
     Curvatures L'' at these coefficients are differences of slopes at margins ``step`` above and below, or 1 if it is 0.
     """
     size = len(center) + 2
-    shape = kernels.gram_shape(len(center))
+    shape = passes.gram_shape(len(center))
     grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
     blocks = 0
 
     def visit(tile: Tile, block_rows: int) -> Floats:
         nonlocal blocks
         point = coef, intercept, loss, step, center, y_center
-        kernels.add_gram(tile, *point, grams, blocks, block_rows, n_threads)
+        passes.add_gram(tile, *point, grams, blocks, block_rows, n_threads)
         blocks += -(-len(tile.y) // block_rows)
         return np.zeros((1, 1))
 
@@ -230,7 +230,7 @@ class Objective:
         coef, intercept = self.to_coef(point)
 
         def visit(tile: Tile, block_rows: int) -> Floats:
-            return kernels.loss_sums(tile, coef, intercept, self.loss, block_rows, self.n_threads)
+            return passes.loss_sums(tile, coef, intercept, self.loss, block_rows, self.n_threads)
 
         return self.evaluation(coef, self.source.fold(visit))
 
@@ -283,16 +283,16 @@ class Objective:
             slopes = np.append(slopes + 2.0 * offset * self.moments.y_mean, 2.0 * self.moments.y_mean)
         return hessian, slopes
 
-    def without_reading(self, equations: NormalEquations, point: Floats, tol: float) -> Evaluation | None:
-        """Evaluate the squared loss with the best intercept at a point, by normal equations alone.
+    def without_reading(
+        self, equations: NormalEquations, point: Floats, gradient: Floats, tol: float
+    ) -> Evaluation | None:
+        """Evaluate the squared loss by normal equations alone, where they are solved but for ``gradient``.
 
         None if rounding could hide a slope of ``tol``, or most digits of the value: squares forget what is small
         beside them, and only a reading brings it back.
         """
-        hessian, slopes = self.quadratic(equations)
-        gradient = np.einsum("ij,j->i", hessian, point) - slopes
         coef, _ = self.to_coef(point)
-        explained = 2.0 * coef @ equations.cross - coef @ np.einsum("ij,j->i", equations.covariance, coef)
+        explained = 2.0 * coef @ equations.cross - np.einsum("i,ij,j", coef, equations.covariance, coef)
         value = self.moments.y_spread**2 - float(explained)
         rounding = float(np.finfo(np.float64).eps) * (10.0 + self.source.shape[0] ** 0.5)  # of sums, a random walk
         reach = equations.y_reach + float(equations.reach @ np.abs(coef))

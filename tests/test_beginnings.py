@@ -5,7 +5,7 @@ import pytest
 import statsmodels.datasets
 
 import fastgd
-from fastgd import kernels
+from fastgd import kernels, passes
 from fastgd.beginnings import Model, choose_solver
 from fastgd.sources import Array, InMemory, as_matrix
 
@@ -106,7 +106,7 @@ def test_rows_of_a_sub_sample_are_read_where_they_lie(convert, rng):
     coef, loss = rng.standard_normal(20), kernels.Squared()
 
     def sums(source):
-        return source.fold(lambda tile, block_rows: kernels.loss_sums(tile, coef, 0.3, loss, block_rows)).tobytes()
+        return source.fold(lambda tile, block_rows: passes.loss_sums(tile, coef, 0.3, loss, block_rows)).tobytes()
 
     subset = InMemory(as_matrix(X), y).rows(rows)
     assert sums(subset) == sums(InMemory(as_matrix(X[rows]), y[rows]))

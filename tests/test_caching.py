@@ -7,11 +7,11 @@ from fastgd import kernels, lanes
 
 FIT = """
 import numpy as np, fastgd
-from fastgd import kernels
+from fastgd import kernels, passes
 
 rng = np.random.default_rng(0)
 for dtype in (np.float64, np.float32):
-    for n in (100, kernels._SMALL // 4):
+    for n in (100, passes._SMALL // 4):
         X = rng.standard_normal((n, 5)).astype(dtype)
         y = X.sum(axis=1) + rng.standard_normal(n)
         assert fastgd.fit(X, y).converged
@@ -74,7 +74,7 @@ from fastgd import kernels
 
 X = np.random.default_rng(0).standard_normal((100, 5))
 assert fastgd.fit(X, X.sum(axis=1)).converged
-assert kernels._pass_serial.signatures and kernels._pass_serial.stats.cache_path is None
+assert kernels.pass_serial.signatures and kernels.pass_serial.stats.cache_path is None
 print("fitted")
 """
     assert run_python(code) == "fitted"

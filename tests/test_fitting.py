@@ -14,7 +14,7 @@ from sklearn import datasets, linear_model
 
 import fastgd
 from fastgd import kernels
-from fastgd.kernels import max_threads
+from fastgd.passes import max_threads
 
 LOSSES = ["squared", "logistic"]
 

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import fastgd
-from fastgd.kernels import LOSSES, max_threads
+from fastgd.kernels import LOSSES
+from fastgd.passes import max_threads
 
 X = np.random.default_rng(0).standard_normal((30, 3))
 Y = X @ [1.0, 2.0, 3.0] + 0.5

@@ -6,7 +6,7 @@ import pytest
 from forms import FORMS
 from numba import njit
 
-from fastgd import kernels
+from fastgd import kernels, passes
 from fastgd.sources import Tile, rows_per_block
 
 EPS = np.finfo(np.float64).eps
@@ -33,7 +33,7 @@ def at_samples(name, y, z):
 def at_rows(name, y, z):
     """The same through a pass with one row per block."""
     tile = Tile(z[:, None].copy(), np.full(z.size, y), np.empty(0))
-    partial = kernels.loss_sums(tile, np.ones(1), 0.0, kernels.LOSSES[name](), 1, 1)
+    partial = passes.loss_sums(tile, np.ones(1), 0.0, kernels.LOSSES[name](), 1, 1)
     return partial[:, 0], partial[:, 1]
 
 
@@ -117,7 +117,7 @@ def test_loss_sums(name, dtype, n, d, weighted, make_data, rng):
     bound = kernels.LOSSES[name].curvature_bound
     moved = s[:, None] * moved[:, None] * np.column_stack([abs(slope), np.full(n, bound), bound * abs(long_X)])
     for block_rows in (64, rows_per_block(d, X.dtype)):
-        got = kernels.loss_sums(Tile(X, y, weight), coef, intercept, kernels.LOSSES[name](), block_rows)
+        got = passes.loss_sums(Tile(X, y, weight), coef, intercept, kernels.LOSSES[name](), block_rows)
         error = abs(got - blocks(terms, block_rows))
         assert (error <= blocks(moved, block_rows) + adding(terms, block_rows)).all()
     assert X.tobytes() == before.tobytes()
@@ -134,7 +134,7 @@ def test_moments_in_first_sums(dtype, n, d, weighted, make_data):
     u, t = X.astype(np.longdouble) - pivot, y.astype(np.longdouble) - y_pivot
     terms = s[:, None] * np.column_stack([np.ones(n), t, t**2, u, u**2])
     for block_rows in (64, rows_per_block(d, X.dtype)):
-        both = kernels.first_sums(Tile(X, y, weight), pivot, y_pivot, np.ones(d), 0.3, kernels.Squared(), block_rows)
+        both = passes.first_sums(Tile(X, y, weight), pivot, y_pivot, np.ones(d), 0.3, kernels.Squared(), block_rows)
         got = both[:, 2 + d :]
         assert (abs(got - blocks(terms, block_rows)) <= adding(terms, block_rows)).all()
 
@@ -149,32 +149,32 @@ SHAPES = [(1, 1), (7, 3), (1000, 10), (5003, 33), (40_000, 1), (3001, 100)]
 def test_serial_twins_give_the_same_bits(name, dtype, n, d, weighted, make_data, rng, monkeypatch):
     tile = Tile(*make_data(name, n, d, dtype, weighted))
     loss, coef = kernels.LOSSES[name](), rng.standard_normal(d)
-    monkeypatch.setattr(kernels, "_SMALL", 0)  # so that the parallel pass is taken
+    monkeypatch.setattr(passes, "_SMALL", 0)  # so that the parallel pass is taken
     for block_rows in (64, 4096):
-        losses = {kernels.loss_sums(tile, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
-        second = {kernels.first_sums(tile, coef, 0.3, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
+        losses = {passes.loss_sums(tile, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
+        second = {passes.first_sums(tile, coef, 0.3, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
         assert len(losses) == len(second) == 1
 
 
 def loss_bits(name, n_threads, X, y, weight):
     coef, loss = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name]()
-    return kernels.loss_sums(Tile(X, y, weight), coef, 0.3, loss, 1024, n_threads).tobytes()
+    return passes.loss_sums(Tile(X, y, weight), coef, 0.3, loss, 1024, n_threads).tobytes()
 
 
 def first_bits(name, n_threads, X, y, weight):
     coef, loss, pivot = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name](), np.ones(X.shape[1])
-    return kernels.first_sums(Tile(X, y, weight), pivot, 0.3, coef, 0.3, loss, 1024, n_threads).tobytes()
+    return passes.first_sums(Tile(X, y, weight), pivot, 0.3, coef, 0.3, loss, 1024, n_threads).tobytes()
 
 
 def change_bits(name, n_threads, X, y, weight):
     coef, loss, starts = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name](), np.arange(0, len(X), 50)
-    return kernels.change_sums(Tile(X, y, weight), coef, 0.3, coef[::-1], 0.1, loss, starts, 20, n_threads).tobytes()
+    return passes.change_sums(Tile(X, y, weight), coef, 0.3, coef[::-1], 0.1, loss, starts, 20, n_threads).tobytes()
 
 
 def gram_bits(name, n_threads, X, y, weight):
     coef, loss, d = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name](), X.shape[1]
-    grams = np.zeros((3, *kernels.gram_shape(d)))
-    kernels.add_gram(Tile(X, y, weight), coef, 0.3, loss, 1e-4, coef[::-1], 0.1, grams, 1, 1024, n_threads)
+    grams = np.zeros((3, *passes.gram_shape(d)))
+    passes.add_gram(Tile(X, y, weight), coef, 0.3, loss, 1e-4, coef[::-1], 0.1, grams, 1, 1024, n_threads)
     return np.triu(grams[:, : d + 2, : d + 2]).tobytes()
 
 
@@ -187,8 +187,8 @@ PASSES = pytest.mark.parametrize("bits", [loss_bits, first_bits, change_bits, gr
 @pytest.mark.parametrize("name", kernels.LOSSES)
 def test_number_of_threads_changes_no_bit(name, dtype, weighted, bits, make_data):
     samples = make_data(name, 20_011, 33, dtype, weighted)
-    assert samples[0].size > kernels._SMALL
-    assert len({bits(name, threads, *samples) for threads in (None, 1, kernels.max_threads())}) == 1
+    assert samples[0].size > passes._SMALL
+    assert len({bits(name, threads, *samples) for threads in (None, 1, passes.max_threads())}) == 1
 
 
 @PASSES
@@ -231,7 +231,7 @@ def test_layout_changes_no_bit(dtype, n, d, layout, bits, make_data):
 def test_where_arrays_lie_in_memory_changes_no_bit(name, n, d, weighted, bits, make_data, monkeypatch):
     """Vectorised loops fall back to scalar ones where arrays that they read and write are close neighbours."""
     calls = []
-    monkeypatch.setattr(kernels, "_launch", lambda _, serial, *rest: calls.append((serial, rest[-1])))
+    monkeypatch.setattr(passes, "_launch", lambda _, serial, *rest: calls.append((serial, rest[-1])))
     bits(name, 1, *make_data(name, n, d, np.float64, weighted))
     ((serial, arguments),) = calls
     seen = set()
@@ -255,4 +255,4 @@ def test_where_arrays_lie_in_memory_changes_no_bit(name, n, d, weighted, bits, m
 @pytest.mark.parametrize("words", [64, 64_000])
 def test_read_adds_up_every_word(words, rng):
     X = rng.integers(-1000, 1000, words).view(np.float64).reshape(64, -1)
-    assert kernels.read(X) == X.view(np.int64).sum()
+    assert passes.read(X) == X.view(np.int64).sum()

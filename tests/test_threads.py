@@ -6,12 +6,12 @@ COMMON = """
 import os, sys
 import numpy as np
 import fastgd
-from fastgd import kernels
+from fastgd import passes
 
 def data(seed):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((20_011, 13))
-    assert X.size > kernels._SMALL
+    assert X.size > passes._SMALL
     return X, (X.sum(axis=1) + rng.standard_normal(20_011) > 0).astype(float)
 
 def bits(X, y, n_threads=None):
@@ -90,7 +90,7 @@ def test_spawned_processes_fit(run_python, tmp_path):
 
 
 def test_numbers_of_threads_give_the_same_bits(run_python):
-    code = COMMON + "print(kernels.max_threads(), bits(*data(1)).hex())"
+    code = COMMON + "print(passes.max_threads(), bits(*data(1)).hex())"
     found = dict(run_python(code, NUMBA_NUM_THREADS=str(count)).split() for count in (1, 2, 3, 4))
     assert list(found) == ["1", "2", "3", "4"]
     assert len(set(found.values())) == 1

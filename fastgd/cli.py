@@ -247,9 +247,8 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
     rng = np.random.default_rng(0)
     X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds
     source = InMemory(Array(X), rng.integers(0, 2, len(X)).astype(float))
-    objective = Objective(
-        source, kernels.Logistic(), 0.0, moments(source, kernels.Logistic(), about_mean=True), True, True
-    )
+    loss = kernels.Logistic()
+    objective = Objective(source, loss, 0.0, moments(source, loss, about_mean=True), True, True)
     point = np.zeros(objective.size)
     pass_seconds, read_seconds = _interleaved(lambda: objective(point), lambda: passes.read(X))
     rows: list[tuple[str, Any]] = [

@@ -65,6 +65,7 @@ class Matrix(Protocol):
 
     def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
         """Give an array that holds these rows, and which of its rows they are (empty: all)."""
+        return self.tile(start, stop), EVERY
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
@@ -89,7 +90,7 @@ class Source(Protocol):
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
 
 
-class Array:
+class Array(Matrix):
     """A two-dimensional NumPy array of numbers: any order, strides and real dtype."""
 
     def __init__(self, X: NDArray[Any]) -> None:
@@ -107,10 +108,6 @@ class Array:
         rows = self.X[start:stop]
         return rows if self.sliced else np.require(rows, self.dtype, ["C", "ALIGNED"])
 
-    def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """Give an array that holds these rows, and which of its rows they are (empty: all)."""
-        return self.tile(start, stop), EVERY
-
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
         # np.take is the faster one, but copies all of an array that is not contiguous
@@ -118,7 +115,7 @@ class Array:
         return Array(np.require(taken, self.dtype, ["C", "ALIGNED"]))
 
 
-class Subset:
+class Subset(Matrix):
     """Some rows of a matrix: read where they lie, or if they have to be converted, gathered one tile at a time."""
 
     def __init__(self, matrix: Matrix, rows: NDArray[np.intp]) -> None:
@@ -136,7 +133,7 @@ class Subset:
     def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
         """Give an array that holds these rows, and which of its rows they are (empty: all)."""
         if self.tile_bytes == COPY_BYTES:
-            return self.tile(start, stop), EVERY
+            return super().place(start, stop)
         whole, rows = self.matrix.place(0, self.matrix.shape[0])
         index = self.index[start:stop]
         return whole, rows[index] if rows.size else index
@@ -153,7 +150,7 @@ class Column(NamedTuple):
     values: NDArray[Any]
 
 
-class Table:
+class Table(Matrix):
     """Named columns; categories become 0/1 features inside the tile, never a matrix of them."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -167,10 +164,6 @@ class Table:
     def tile(self, start: int, stop: int) -> NDArray[Any]:
         """Rows start to stop, float64."""
         return self._fill(slice(start, stop), stop - start)
-
-    def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """Give an array that holds these rows, and which of its rows they are (empty: all)."""
-        return self.tile(start, stop), EVERY
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""

@@ -39,8 +39,8 @@ def fold(matrix, tile_bytes=None, weight=None):
     rng = np.random.default_rng(1)
     source = InMemory(matrix, rng.standard_normal(n), weight)
     coef, pivot = rng.standard_normal(d), rng.standard_normal(d)
-    sums = source.fold(lambda tile, rows: passes.loss_sums(tile, coef, 0.3, kernels.Squared(), rows))
-    moments = source.fold(lambda tile, rows: passes.first_sums(tile, pivot, 0.1, pivot, 0.2, kernels.Squared(), rows))
+    sums = source.fold(lambda tile, rows: passes.loss_sums(tile, coef, 0.3, losses.Squared(), rows))
+    moments = source.fold(lambda tile, rows: passes.first_sums(tile, pivot, 0.1, pivot, 0.2, losses.Squared(), rows))
     return sums.tobytes() + moments.tobytes()
 
 

@@ -121,6 +121,8 @@ def begin(
         return Beginning(objective, point, newton(metric, n), passes, evaluation)
     if solver == "lbfgs":
         return Beginning(objective, point, LBFGS(1.0 / objective.largest_diagonal), passes, evaluation)
+    if solver == "sgd" and source.matrix.by_rows() is not source.matrix:
+        raise ValueError("solver='sgd' reads rows, but X is CSC: give X.tocsr(), or choose solver='lbfgs'")
     batches = Batches(objective, source, rng) if solver == "sgd" else None
 
     def lipschitz() -> float:

@@ -201,6 +201,7 @@ def fit(
             "max_iter": int(max_iter),
             "time_limit": None if time_limit is None else float(time_limit),
             "weighted": weight is not None,
+            "copied": matrix.copied,
         },
         version=__version__,
     )

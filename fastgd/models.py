@@ -111,7 +111,9 @@ class FitResult(Result):
     def to_labels(self, margins: Floats) -> NDArray[Any]:
         """Give the most probable label, (n,), for log-odds (n,) or margins (n, k)."""
         assert self.classes is not None  # noqa: S101  whoever calls has looked
-        return self.classes[(margins > 0.0).astype(np.intp) if margins.ndim == 1 else np.argmax(margins, axis=1)]
+        chosen = (margins > 0.0).astype(np.intp) if margins.ndim == 1 else np.argmax(margins, axis=1)
+        labels: NDArray[Any] = self.classes[chosen]
+        return labels
 
     @staticmethod
     def to_probabilities(margins: Floats) -> Floats:

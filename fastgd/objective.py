@@ -123,7 +123,7 @@ def gram(
         blocks += -(-tile.y.shape[-1] // block_rows)
         return np.zeros((1, 1))
 
-    source.fold(visit)
+    source.by_rows().fold(visit)
     total = np.add.reduce(grams, axis=0)
     size = dense + 1 + targets
     upper = np.triu(total[:size, :size])

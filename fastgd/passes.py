@@ -270,8 +270,10 @@ def _as_samples(tile: Tile) -> tuple[Samples, SparseRows | SparseColumns | None]
     samples = Samples(*map(_frozen, (tile.X, y, tile.weight, tile.rows)))
     if tile.entries is None:
         return samples, None
-    arrays = {name: _frozen(part) for name, part in tile.entries._asdict().items() if isinstance(part, np.ndarray)}
-    return samples, tile.entries._replace(**arrays)
+    entries = tile.entries._replace(begins=_frozen(tile.entries.begins), values=_frozen(tile.entries.values))
+    if isinstance(entries, SparseRows):
+        return samples, entries._replace(columns=_frozen(entries.columns))
+    return samples, entries._replace(rows=_frozen(entries.rows))
 
 
 def _padded_size(d: int) -> int:

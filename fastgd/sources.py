@@ -96,6 +96,8 @@ class Matrix(Protocol):
         Where in a part each of the d columns stands, if not in its own place.
     features : tuple of Feature, or None
         The columns' names, if they have any.
+    copied : str, or None
+        Why there had to be a copy, in a sentence, if there was one.
     """
 
     shape: tuple[int, int]
@@ -104,6 +106,7 @@ class Matrix(Protocol):
     tile_bytes: int
     order: NDArray[np.intp] | None = None
     features: tuple[Feature, ...] | None = None
+    copied: str | None = None
 
     @property
     def block_rows(self) -> int:
@@ -115,6 +118,14 @@ class Matrix(Protocol):
 
     def take(self, rows: NDArray[np.intp]) -> Matrix:
         """Give some rows as a matrix in memory."""
+
+    def some(self, rows: NDArray[np.intp]) -> Matrix:
+        """Give some rows: a copy if they are few, otherwise gathered whenever they are read."""
+        return self.take(rows) if len(rows) * self.row_bytes <= COPY_BYTES else Subset(self, rows)
+
+    def by_rows(self) -> Matrix:
+        """Give the same matrix so that its parts have rows."""
+        return self
 
     def margins(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``, (n, outputs), from (outputs, d) and (outputs,), one tile at a time.
@@ -141,6 +152,9 @@ class Source(Protocol):
 
     def pivot(self) -> tuple[Floats, Floats]:
         """Give the dense features and the targets of a sample that no other outweighs."""
+
+    def by_rows(self) -> Source:
+        """Give the same samples so that tiles have rows, not sparse columns."""
 
     def sample(self, size: int, rng: np.random.Generator) -> Source:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
@@ -318,10 +332,12 @@ class InMemory:
         return tile, np.arange(len(starts)) * run_rows
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
-        """Give some of the samples: a copy if they are few, otherwise gathered whenever they are read."""
-        few = len(rows) * self.row_bytes <= COPY_BYTES
-        matrix: Matrix = self.matrix.take(rows) if few else Subset(self.matrix, rows)
-        return InMemory(matrix, self.y[rows], self.weight[rows] if self.weight.size else None)
+        """Give some of the samples."""
+        return InMemory(self.matrix.some(rows), self.y[rows], self.weight[rows] if self.weight.size else None)
+
+    def by_rows(self) -> InMemory:
+        """Give the same samples so that tiles have rows."""
+        return InMemory(self.matrix.by_rows(), self.y, self.weight)
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
@@ -394,7 +410,13 @@ def as_matrix(X: Any, categorical: Sequence[str] = (), features: Sequence[Featur
     if names is None:
         if categorical:
             raise ValueError("categorical: X has no named columns; give a table (DataFrame, pyarrow Table, dict)")
-        return _as_array(X, features)
+        if features is not None and any(feature.levels is not None for feature in features):
+            raise ValueError("X: the model has categorical columns; give a table with the columns' names")
+        if hasattr(X, "tocsr"):
+            from fastgd.sparse import as_sparse
+
+            return as_sparse(X)
+        return _as_array(X)
     lookup = {str(name): name for name in names}
     if features is None:
         _check_known("categorical", categorical, lookup)
@@ -424,7 +446,7 @@ def check_finite_tile(tile: NDArray[Any], start: int, names: Sequence[str]) -> N
         return
     row, column = (int(index) for index in np.argwhere(~np.isfinite(tile))[0])
     raise ValueError(
-        f"X contains {_name_value(tile[row, column])} in row {start + row}, column {column} ({names[column]}); "
+        f"X contains {name_value(tile[row, column])} in row {start + row}, column {column} ({names[column]}); "
         "drop such rows or fill them in"
     )
 
@@ -460,7 +482,7 @@ def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.argmin(finite))
-        raise ValueError(f"{name} contains {_name_value(array[row])} in row {row}; drop such rows or fill them in")
+        raise ValueError(f"{name} contains {name_value(array[row])} in row {row}; drop such rows or fill them in")
     return array
 
 
@@ -488,9 +510,7 @@ def _column_names(X: Any) -> list[str] | None:
     return names
 
 
-def _as_array(X: Any, features: Sequence[Feature] | None) -> Array:
-    if hasattr(X, "toarray"):
-        raise ValueError("X is sparse; fastgd reads dense data so far: X.toarray() if it fits in memory")
+def _as_array(X: Any) -> Array:
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array, whose mask would be lost; fill it in or drop the rows")
     array = as_array("X", X)
@@ -501,8 +521,6 @@ def _as_array(X: Any, features: Sequence[Feature] | None) -> Array:
             f"X has dtype {array.dtype}; real numbers are needed. For text columns give a table and "
             "name them as categorical"
         )
-    if features is not None and any(feature.levels is not None for feature in features):
-        raise ValueError("X: the model has categorical columns; give a table with the columns' names")
     return Array(array)
 
 
@@ -555,5 +573,6 @@ def _check_known(what: str, wanted: Sequence[str], names: Collection[str]) -> No
         )
 
 
-def _name_value(value: Any) -> str:
+def name_value(value: Any) -> str:
+    """Say in words what is not finite."""
     return "NaN" if np.isnan(value) else "infinity"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import fastgd
-from fastgd import kernels
+from fastgd import losses
 from fastgd.batches import Batches, shuffled
 from fastgd.descent import Anchor, Status, descend
 from fastgd.objective import Objective, moments

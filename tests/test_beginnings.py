@@ -5,7 +5,7 @@ import pytest
 import statsmodels.datasets
 
 import fastgd
-from fastgd import kernels, passes
+from fastgd import losses, passes
 from fastgd.beginnings import Model, choose_solver
 from fastgd.sources import Array, InMemory, as_matrix
 

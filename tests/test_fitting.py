@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import datasets, linear_model
 
 import fastgd
-from fastgd import kernels
+from fastgd import losses
 from fastgd.passes import max_threads
 
 LOSSES = ["squared", "logistic"]

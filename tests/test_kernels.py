@@ -6,8 +6,8 @@ import pytest
 from forms import FORMS
 from numba import njit
 
-from fastgd import kernels, passes
-from fastgd.sources import Tile, rows_per_block
+from fastgd import kernels, losses, passes
+from fastgd.sources import Array, Tile
 
 EPS = np.finfo(np.float64).eps
 
@@ -116,7 +116,7 @@ def test_loss_sums(name, dtype, n, d, weighted, make_data, rng):
     moved = (d + 2) * EPS * (abs(long_X) @ abs(coef) + intercept)
     bound = losses.LOSSES[name].curvature_bound
     moved = s[:, None] * moved[:, None] * np.column_stack([abs(slope), np.full(n, bound), bound * abs(long_X)])
-    for block_rows in (64, rows_per_block(d, X.dtype)):
+    for block_rows in (64, Array(X).block_rows):
         got = passes.loss_sums(Tile(X, y, weight), coef, intercept, losses.LOSSES[name](), block_rows)
         error = abs(got - blocks(terms, block_rows))
         assert (error <= blocks(moved, block_rows) + adding(terms, block_rows)).all()
@@ -133,7 +133,7 @@ def test_moments_in_first_sums(dtype, n, d, weighted, make_data):
     s = weight.astype(np.longdouble) if weighted else np.ones(n, np.longdouble)
     u, t = X.astype(np.longdouble) - pivot, y.astype(np.longdouble) - y_pivot
     terms = s[:, None] * np.column_stack([np.ones(n), t, t**2, u, u**2])
-    for block_rows in (64, rows_per_block(d, X.dtype)):
+    for block_rows in (64, Array(X).block_rows):
         both = passes.first_sums(Tile(X, y, weight), pivot, y_pivot, np.ones(d), 0.3, losses.Squared(), block_rows)
         got = both[:, 2 + d :]
         assert (abs(got - blocks(terms, block_rows)) <= adding(terms, block_rows)).all()
@@ -151,9 +151,9 @@ def test_serial_twins_give_the_same_bits(name, dtype, n, d, weighted, make_data,
     loss, coef = losses.LOSSES[name](), rng.standard_normal(d)
     monkeypatch.setattr(passes, "_SMALL", 0)  # so that the parallel pass is taken
     for block_rows in (64, 4096):
-        losses = {passes.loss_sums(tile, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
+        first = {passes.loss_sums(tile, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
         second = {passes.first_sums(tile, coef, 0.3, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
-        assert len(losses) == len(second) == 1
+        assert len(first) == len(second) == 1
 
 
 def loss_bits(name, n_threads, X, y, weight):
@@ -174,7 +174,7 @@ def change_bits(name, n_threads, X, y, weight):
 def gram_bits(name, n_threads, X, y, weight):
     coef, loss, d = np.linspace(-1, 1, X.shape[1]), losses.LOSSES[name](), X.shape[1]
     grams = np.zeros((3, *passes.gram_shape(d)))
-    passes.add_gram(Tile(X, y, weight), coef, 0.3, loss, 1e-4, coef[::-1], 0.1, grams, 1, 1024, n_threads)
+    passes.add_gram(Tile(X, y, weight), coef, 0.3, loss, (0, 0), 1e-4, coef[::-1], 0.1, grams, 1, 1024, n_threads)
     return np.triu(grams[:, : d + 2, : d + 2]).tobytes()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from forms import FORMS
 
-from fastgd import kernels
+from fastgd import losses
 from fastgd.objective import Objective, first_reading, moments
 from fastgd.sources import InMemory, as_matrix, stratified_rows
 

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from fastgd import kernels, passes
+from fastgd import losses, passes
 from fastgd.sources import (
     Feature,
     InMemory,
@@ -17,7 +17,6 @@ from fastgd.sources import (
     check_finite,
     check_vector,
     coef_names,
-    rows_per_block,
     spans,
     tile_dtype,
 )
@@ -128,7 +127,7 @@ def test_size_of_a_tile_changes_no_bit(n, d, dtype, tile_bytes, weighted):
     rng = np.random.default_rng(0)
     X = (100 * rng.standard_normal((n, d))).astype(dtype)
     weight = rng.random(n) if weighted else None
-    assert n > 2 * rows_per_block(d, tile_dtype(X.dtype))
+    assert n > 2 * as_matrix(X).block_rows
     assert fold(as_matrix(X), tile_bytes, weight) == fold(as_matrix(X), None, weight)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import kernels
+from fastgd import losses
 from fastgd.objective import Objective, moments
 from fastgd.sources import InMemory, as_matrix, stratified_rows
 

@@ -127,13 +127,21 @@ def gram(
     total = np.add.reduce(grams, axis=0)
     size = dense + 1 + targets
     upper = np.triu(total[:size, :size])
-    further, width = total[-columns or len(total) :], total.shape[1] - columns
-    whole = np.block([[upper + np.triu(upper, 1).T, further[:, :size].T], [further[:, :size], further[:, width:]]])
+    whole = upper + np.triu(upper, 1).T
+    return _with_columns(whole, total[-columns:], center, dense) if columns else whole
+
+
+def _with_columns(whole: Floats, further: Floats, center: Floats, dense: int) -> Floats:
+    """Put the products of sparse columns between those of dense features and the rest, and take them about a centre."""
+    size, columns = len(whole), len(center) - dense
+    corner = further[:, further.shape[1] - columns :]
+    whole = np.block([[whole, further[:, :size].T], [further[:, :size], corner]])
     order = np.r_[:dense, size : size + columns, dense:size]
     whole = whole[np.ix_(order, order)]
-    offset = np.r_[np.zeros(dense), center[dense:], np.zeros(1 + targets)]  # sparse columns were added up about 0
-    whole -= whole[:, len(center), None] * offset
-    return np.asarray(whole - offset[:, None] * whole[len(center)])
+    offset = np.r_[np.zeros(dense), center[dense:], np.zeros(size - dense)]
+    with np.errstate(invalid="ignore"):  # the caller looks at the moments
+        whole -= whole[:, len(center), None] * offset
+        return np.asarray(whole - offset[:, None] * whole[len(center)])
 
 
 class NormalEquations(NamedTuple):

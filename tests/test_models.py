@@ -131,8 +131,8 @@ KEYS = ["format", "format_version", "coef", "intercept", "spread", "features", "
 DAMAGES = {
     **{f"no {key}": put(key, ...) for key in [*KEYS, "message", "settings", "history", "version"]},
     "other format": put("format", "pickle"),
-    "older": put("format_version", 1),
-    "newer": put("format_version", 3),
+    "older": put("format_version", 2),
+    "newer": put("format_version", 4),
     "coef NaN": put("coef/0", float("nan")),
     "coef infinite": put("coef/0", float("inf")),
     "coef text": put("coef/0", "much"),

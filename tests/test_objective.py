@@ -99,7 +99,7 @@ class TestEvaluation:
 
 def slope_of(loss, X, y, weight, intercept, standardize, coef, b):
     objective = make_objective(loss, X, y, weight, 0.0, intercept, standardize)
-    return objective.largest_slope(objective(objective.to_point(coef, b)).gradient)
+    return objective.largest_slope(objective(objective.to_point(coef[None], np.array([b]))).gradient)
 
 
 @WEIGHTED
@@ -190,7 +190,7 @@ def test_largest_diagonal_bounds_the_hessians_diagonal(loss, intercept, standard
 def test_the_first_reading_is_both_passes_in_one(loss, dtype, intercept, weighted, make_data, rng):
     X, y, weight = make_data(loss, 5003, 7, dtype, weighted)
     source = InMemory(as_matrix(X), y, weight if weighted else None)
-    coef, b = rng.standard_normal(7), 0.3 * intercept
+    coef, b = rng.standard_normal((1, 7)), np.array([0.3 * intercept])
     alone = moments(source, losses.Squared(), about_mean=intercept)
     got, sums = first_reading(source, losses.LOSSES[loss](), coef, b, about_mean=intercept)
     for value, expected in zip(got, alone, strict=True):

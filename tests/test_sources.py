@@ -92,7 +92,7 @@ def test_every_dtype_gives_the_bits_of_its_tile_dtype(dtype, tile, base):
     X = (base > 2).astype(dtype) if dtype == "?" else base.astype(dtype)
     assert tile_dtype(X.dtype) == np.dtype(tile)
     matrix = as_matrix(X)
-    assert matrix.dtype == np.dtype(tile) and matrix.tile(3, 9).dtype == np.dtype(tile)
+    assert matrix.dtype == np.dtype(tile) and matrix.place(3, 9).X.dtype == np.dtype(tile)
     assert fold(matrix) == fold(as_matrix(X.astype(tile)))
 
 
@@ -154,7 +154,7 @@ def test_folding_makes_no_copy_of_the_data(order):
 
 def test_an_array_is_not_copied(base):
     matrix = as_matrix(base)
-    assert np.shares_memory(matrix.tile(0, 10), base)
+    assert np.shares_memory(matrix.place(0, 10).X, base)
     assert InMemory(matrix, base[:, 0]).y is not None
 
 
@@ -182,20 +182,20 @@ def test_categories_of_any_type(values):
     matrix = as_matrix(pd.DataFrame({"k": values}), ["k"])
     assert matrix.features == (Feature("k", tuple(levels)),)
     expected = [[float(str(value) == level) for level in levels[1:]] for value in values]
-    np.testing.assert_array_equal(matrix.tile(0, 4), expected)
+    np.testing.assert_array_equal(matrix.place(0, 4).X, expected)
 
 
 def test_a_fitted_models_features_are_taken_by_name_with_its_levels():
     features = (Feature("k", ("p", "q", "r")), Feature("a"))
     matrix = as_matrix({"a": [1.0, 2.0], "extra": ["?", "!"], "k": ["r", "q"]}, features=features)
-    np.testing.assert_array_equal(matrix.tile(0, 2), [[0, 1, 1], [1, 0, 2]])
+    np.testing.assert_array_equal(matrix.place(0, 2).X, [[0, 1, 1], [1, 0, 2]])
 
 
 def test_features_of_a_table_with_numbers_for_names():
     matrix = as_matrix(pd.DataFrame(np.eye(3)))
     assert coef_names(matrix.features, 3) == ["0", "1", "2"]
     again = as_matrix(pd.DataFrame(np.eye(3)), features=matrix.features)
-    np.testing.assert_array_equal(again.tile(0, 3), np.eye(3))
+    np.testing.assert_array_equal(again.place(0, 3).X, np.eye(3))
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])

@@ -18,14 +18,18 @@ from fastgd.checks import check_flag, check_number
 from fastgd.fitting import fit
 from fastgd.models import FitResult
 from fastgd.passes import max_threads
-from fastgd.sources import Floats, as_matrix, check_vector
+from fastgd.sources import Floats, check_vector
+from fastgd.tables import as_features
 
 try:
+    import narwhals as nw
     from joblib import effective_n_jobs
+    from scipy.sparse import issparse
+    from scipy.sparse.linalg import LinearOperator, lsqr
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils import check_consistent_length, compute_class_weight
-    from sklearn.utils.multiclass import check_classification_targets, type_of_target
+    from sklearn.utils import check_array, check_consistent_length, compute_class_weight
+    from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError:
     raise ImportError("fastgd's estimators need scikit-learn: pip install 'fastgd[sklearn]'") from None
@@ -49,6 +53,9 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     warm_start: bool = False
     verbose: int = 0
     n_jobs: int | None = None
+    categorical: str | list[str] = "auto"
+    drop_first: bool = True
+    unseen: str = "error"
 
     _scikit_learns: ClassVar[str]
     """The name of scikit-learn's estimator of the same model."""
@@ -73,7 +80,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         estimator
-            scikit-learn's estimator of the same name, with one output or two classes.
+            scikit-learn's estimator of the same name.
 
         Returns
         -------
@@ -85,10 +92,6 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if not isinstance(estimator, theirs):
             raise TypeError(f"estimator={estimator!r}; {theirs.__module__.split('._')[0]}.{theirs.__name__} is needed")
         check_is_fitted(estimator)
-        if np.size(estimator.intercept_) != 1:
-            raise ValueError(
-                f"estimator: coef_ has shape {np.shape(estimator.coef_)}; one output or two classes are supported"
-            )
         model = cls()
         _copy_fitted(estimator, model)
         return model
@@ -97,7 +100,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         """Give the penalty per unit of weight."""
         return 0.0
 
-    def _fit(self, X: NDArray[Any], y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
+    def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
         if not isinstance(self.verbose, (bool, int, np.integer)) or self.verbose < 0:
@@ -110,6 +113,8 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             intercept=self.fit_intercept,
             standardize=self.standardize,
             sample_weight=weight,
+            categorical=self.categorical if nw.dependencies.is_into_dataframe(X) else (),
+            drop_first=self.drop_first,
             solver=self.solver,
             learning_rate=self.learning_rate,
             tol=self.tol,
@@ -125,28 +130,42 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
-        if unpenalised and rows < 2 * X.shape[1]:
-            return _least_norm(result, X if weight is None else X[weight > 0.0])
+        if unpenalised and rows < 2 * result.coef.shape[-1] and result.features is None:
+            return _least_norm(result, X if weight is None else X[np.flatnonzero(weight > 0.0)])
         return result
 
     def _start(self) -> Floats | None:
         """Give the point to go on from, if that is asked for and there is one."""
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
-        coef = np.ravel(self.coef_)
-        return np.append(coef, self.intercept_) if self.fit_intercept else coef
+        coef = np.atleast_2d(self.coef_)
+        point = np.column_stack((coef, np.ravel(self.intercept_))) if self.fit_intercept else coef
+        return point[0] if len(point) == 1 else point
 
-    def _read(self, X: Any, *, reset: bool) -> NDArray[Any]:
-        """Check X as scikit-learn does; NaN and infinity are found while X is read, and named by row and column."""
-        checked: NDArray[Any] = validate_data(
-            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
+    def _read(self, X: Any, *, reset: bool) -> Any:
+        """Check X as scikit-learn does, but without a copy: of tables, columns' names only.
+
+        NaN and infinity are found while X is read, and named by row and column.
+        """
+        if nw.dependencies.is_into_dataframe(X):
+            return validate_data(self, X, reset=reset, skip_check_array=True)
+        return validate_data(
+            self, X, reset=reset, dtype="numeric", accept_sparse=True, order=None, ensure_all_finite=False
         )
-        return checked
 
     def _margins(self, X: Any) -> Floats:
+        """Compute X·coef + intercept, (n, outputs)."""
         check_is_fitted(self)
-        matrix = as_matrix(self._read(X, reset=False))
-        return matrix.margins(np.atleast_2d(self.coef_), np.ravel(self.intercept_))[:, 0]
+        features = self.result_.features if hasattr(self, "result_") else None
+        matrix = as_features(self._read(X, reset=False), features=features, unseen=self.unseen)
+        coef = np.atleast_2d(self.coef_)
+        return matrix.margins(coef, np.broadcast_to(np.ravel(self.intercept_), len(coef)))
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that X may be sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -157,21 +176,29 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
     positive: bool = False
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,), weighted by ``sample_weight``, (n,) or one number for all."""
+        """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all."""
         check_flag("copy_X", self.copy_X)
         _refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
         X = self._read(X, reset=True)
-        targets = column_or_1d(y, dtype="numeric", warn=True)
+        targets = check_array(y, dtype="numeric", ensure_2d=False, ensure_all_finite=False, input_name="y")
         weight = _as_weight(sample_weight, X, targets)
         result = self._fit(X, targets, weight, "squared")
         self.result_ = result
         self.n_iter_ = max(result.n_iter, 1)  # scikit-learn knows no fit without an iteration
-        self.coef_, self.intercept_ = result.coef, np.float64(result.intercept)
+        self.coef_ = result.coef
+        self.intercept_ = np.asarray(result.intercept)[()] if self.fit_intercept else np.float64(0.0)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that there may be several targets."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def predict(self, X: Any) -> Floats:
         """Predict y for X (n, d)."""
-        return self._margins(X)
+        z = self._margins(X)
+        return z if self.coef_.ndim == 2 else z[:, 0]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -196,6 +223,10 @@ class LinearRegression(_Regressor):
         1 shows a progress line (extra: cli).
     n_jobs : int or None
         The number of threads, at most numba's; negative numbers count back from all, None and -1 are all.
+    categorical, drop_first
+        As for `fastgd.fit`, for tables.
+    unseen : {"error", "zero"}
+        As for `fastgd.FitResult.predict`, for tables.
     copy_X : bool
         Either will do: X is never written to.
     positive : bool
@@ -241,7 +272,9 @@ class Ridge(_Regressor):
 
 @dataclass(eq=False, repr=False)
 class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
-    """Logistic regression: minimises ``C Σ s L + ½ ‖β‖²`` for two classes, as scikit-learn's LogisticRegression does.
+    """Logistic regression: minimises ``C Σ s L + ½ ‖β‖²``, as scikit-learn's LogisticRegression does.
+
+    With more than two classes L is the multinomial loss ``ln Σ_c e^(z_c) − z_y``, and each class has coefficients.
 
     Parameters
     ----------
@@ -252,12 +285,12 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
     l1_ratio : float
         0: the penalty is ``½ ‖β‖²``.
     class_weight : dict, "balanced" or None
-        Multiplies the weights of a class's samples: by label, or so that both classes weigh the same.
+        Multiplies the weights of a class's samples: by label, or so that all classes weigh the same.
     dual, intercept_scaling
         False and 1; there is no dual solver, and no need to scale an intercept that is not penalised.
     others
-        As for `LinearRegression`, and so are the attributes. ``coef_`` has shape (1, d), ``intercept_`` and
-        ``n_iter_`` (1,), and ``classes_`` holds the two labels.
+        As for `LinearRegression`, and so are the attributes. ``coef_`` has shape (1, d) for two classes and (k, d) for
+        k of them, ``intercept_`` (1,) or (k,), ``n_iter_`` (1,), and ``classes_`` holds the labels.
     """
 
     penalty: str | None = "deprecated"
@@ -287,7 +320,7 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=3)
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,) with two labels, weighted by ``sample_weight``, (n,) or one number for all."""
+        """Fit to X (n, d) and y (n,) with two labels or more, weighted by ``sample_weight``, (n,) or one number for all."""
         _refuse("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
         _refuse("dual", self.dual, False, "the minimum of the primal is the same")
         _refuse("intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none")
@@ -301,7 +334,7 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             weight = self._balanced(labels, weight)
         result = self._fit(X, labels, weight, "logistic")
         self.result_, self.classes_ = result, np.asarray(result.classes)
-        self.coef_, self.intercept_ = result.coef[None, :], np.array([result.intercept])
+        self.coef_, self.intercept_ = np.atleast_2d(result.coef), np.atleast_1d(result.intercept)
         self.n_iter_ = np.array([result.n_iter])
         return self
 
@@ -318,29 +351,27 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         balanced: Floats = of_class[coded] if weight is None else weight * of_class[coded]
         return balanced
 
-    def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that there are two classes, not more."""
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
-
     def decision_function(self, X: Any) -> Floats:
-        """Compute the log-odds of ``classes_[1]`` for X (n, d)."""
-        return self._margins(X)
+        """Compute the log-odds of ``classes_[1]``, (n,), or the margins of k > 2 classes, (n, k), for X (n, d)."""
+        z = self._margins(X)
+        return z[:, 0] if len(self.classes_) == 2 else z
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Predict the more probable label for X (n, d)."""
-        z = self._margins(X)
-        labels: NDArray[Any] = self.classes_[(z > 0.0).astype(np.intp)]
+        """Predict the most probable label for X (n, d)."""
+        z = self.decision_function(X)
+        labels: NDArray[Any] = self.classes_[(z > 0.0).astype(np.intp) if z.ndim == 1 else np.argmax(z, axis=1)]
         return labels
 
     def predict_proba(self, X: Any) -> Floats:
-        """Predict the probabilities of both classes, (n, 2), for X (n, d)."""
-        return FitResult.to_probabilities(self._margins(X))
+        """Predict the probabilities of all classes, (n, k), for X (n, d)."""
+        return FitResult.to_probabilities(self.decision_function(X))
 
     def predict_log_proba(self, X: Any) -> Floats:
-        """Predict their logarithms, (n, 2), for X (n, d): exact also where a probability rounds to 0 or 1."""
-        z = self._margins(X)
+        """Predict their logarithms, (n, k), for X (n, d): exact also where a probability rounds to 0 or 1."""
+        z = self.decision_function(X)
+        if z.ndim == 2:
+            below = z - z.max(axis=1, keepdims=True)
+            return np.asarray(below - np.log(np.exp(below).sum(axis=1, keepdims=True)))
         return -np.logaddexp(0.0, np.column_stack((z, -z)))
 
 
@@ -361,34 +392,45 @@ def _as_weight(sample_weight: ArrayLike | None, X: NDArray[Any], y: NDArray[Any]
 
 
 def _check_labels(labels: NDArray[Any]) -> None:
-    """Check that y holds the labels of at most two classes."""
+    """Check that y holds the labels of classes."""
     if labels.dtype.kind == "f":
         check_vector("y", labels, len(labels))
-    kind = type_of_target(labels)
-    if kind == "multiclass":
-        raise ValueError(
-            f"Only binary classification is supported. y has {len(np.unique(labels))} classes; "
-            "wrap the estimator in sklearn.multiclass.OneVsRestClassifier"
-        )
-    if kind != "binary":
-        check_classification_targets(labels)
+    check_classification_targets(labels)
 
 
-def _least_norm(result: FitResult, X: NDArray[Any]) -> FitResult:
+def _least_norm(result: FitResult, X: Any) -> FitResult:
     """Of all coefficients that give X the same margins take the smallest: their part in the span of X's rows.
 
     With an intercept that is the span of differences of rows. The rank is found in standard deviations, so that it
     depends on nobody's units.
     """
-    origin = X[0].astype(np.float64) if result.settings["intercept"] else np.zeros(X.shape[1])
+    intercept = result.settings["intercept"]
+    if issparse(X):
+        return _least_norm_of_sparse(result, X)
+    origin = X[0].astype(np.float64) if intercept else np.zeros(X.shape[1])
     spread = np.where(result.spread > 0.0, result.spread, 1.0)
     values, directions = np.linalg.svd((X - origin) / spread, full_matrices=False)[1:]
     rank = int(np.sum(values > values[0] * max(X.shape) * np.finfo(np.float64).eps))
     if rank == X.shape[1]:
         return result
     span = np.linalg.qr((directions[:rank] * spread).T)[0]
-    coef = span @ (span.T @ result.coef)
-    return replace(result, coef=coef, intercept=result.intercept + float(origin @ (result.coef - coef)))
+    return _moved(result, (span @ (span.T @ result.coef.T)).T, origin)
+
+
+def _least_norm_of_sparse(result: FitResult, X: Any) -> FitResult:
+    """Do so by LSQR, which finds the smallest solution and does not look at single entries."""
+    n, d = X.shape
+    origin = np.asarray(X.mean(axis=0)).ravel() if result.settings["intercept"] else np.zeros(d)
+    centered = LinearOperator(
+        (n, d), lambda v: X @ v.ravel() - origin @ v.ravel(), lambda u: X.T @ u.ravel() - origin * u.sum()
+    )
+    rows = [lsqr(centered, centered @ row, atol=1e-15, btol=1e-15)[0] for row in np.atleast_2d(result.coef)]
+    return _moved(result, np.reshape(rows, result.coef.shape), origin)
+
+
+def _moved(result: FitResult, coef: Floats, origin: Floats) -> FitResult:
+    """Give the result with other coefficients, and the intercept that keeps the margin at the origin."""
+    return replace(result, coef=coef, intercept=result.intercept + (result.coef - coef) @ origin)
 
 
 def _counterpart(cls: type[_LinearModel]) -> Any:

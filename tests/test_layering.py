@@ -20,16 +20,21 @@ BELOW = {
     "lanes": set(),
     "kernels": {"lanes"},
     "passes": {"kernels", "lanes", "sources"},
-    "models": {"sources", "descent", "writing"},
+    "tables": {"sources"},
+    "models": {"sources", "tables", "descent", "writing"},
     "objective": {"kernels", "passes", "sources", "descent"},
     "batches": {"passes", "sources", "objective", "descent"},
     "subsampling": {"sources", "objective", "rules", "descent"},
     "checks": {"kernels", "sources", "descent", "models"},
     "beginnings": {"kernels", "sources", "objective", "rules", "descent", "subsampling", "batches"},
-    "fitting": {"kernels", "passes", "sources", "objective", "rules", "descent", "models", "checks", "beginnings"},
+    "fitting": {
+        *("kernels", "passes", "sources", "tables", "objective", "rules", "descent"),
+        *("models", "checks", "beginnings"),
+    },
 }
 OPTIONAL = {
     "sklearn": {"estimators"},
+    "narwhals": {"tables"},
     "pyarrow": {"files"},
     "matplotlib": {"plots"},
     "tqdm": {"fitting"},
@@ -99,7 +104,13 @@ def test_numba_is_known_to_three_rooms():
     }
 
 
-ALSO = {"kernels": {"numba"}, "passes": {"numba"}, "lanes": {"numba", "llvmlite"}, "fitting": {"tqdm"}}
+ALSO = {
+    "kernels": {"numba"},
+    "passes": {"numba"},
+    "lanes": {"numba", "llvmlite"},
+    "fitting": {"tqdm"},
+    "tables": {"narwhals"},
+}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +119,7 @@ ALSO = {"kernels": {"numba"}, "passes": {"numba"}, "lanes": {"numba", "llvmlite"
         "rules",
         "descent",
         "sources",
+        "tables",
         "models",
         "writing",
         "objective",
@@ -126,15 +138,18 @@ def test_the_core_needs_numpy_and_numba_alone(room):
     assert packages <= {"numpy", "fastgd"} | ALSO.get(room, set())
 
 
+HEAVY = ["sklearn", "pandas", "pyarrow", "narwhals", "matplotlib", "scipy"]
+
+
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import fastgd", ["numpy", "numba", "sklearn", "pandas", "pyarrow", "matplotlib", "scipy"]),
+        ("import fastgd", ["numpy", "numba", *HEAVY]),
+        ("import fastgd; fastgd.load; fastgd.FitResult", ["numba", *HEAVY]),
         (
-            "import fastgd; fastgd.load; fastgd.FitResult",
-            ["numba", "sklearn", "pandas", "pyarrow", "matplotlib", "scipy"],
+            "import fastgd; fastgd.fit; fastgd.minimize",
+            sorted({*HEAVY, "tqdm"} - {"scipy"}),
         ),
-        ("import fastgd; fastgd.fit; fastgd.minimize", ["sklearn", "pandas", "pyarrow", "matplotlib", "tqdm"]),
     ],
 )
 def test_importing_loads_nothing_heavy(code, absent, run_python):

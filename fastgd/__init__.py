@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from fastgd.fitting import fit as fit
     from fastgd.fitting import minimize as minimize
     from fastgd.fitting import warmup as warmup
-    from fastgd.kernels import Huber as Huber
-    from fastgd.kernels import Loss as Loss
+    from fastgd.losses import Huber as Huber
+    from fastgd.losses import Loss as Loss
     from fastgd.models import FitResult as FitResult
     from fastgd.models import load as load
 
@@ -34,8 +34,8 @@ _ROOMS = {
     "Result": "descent",
     "History": "descent",
     "Status": "descent",
-    "Loss": "kernels",
-    "Huber": "kernels",
+    "Loss": "losses",
+    "Huber": "losses",
     "LinearRegression": "estimators",
     "Ridge": "estimators",
     "LogisticRegression": "estimators",

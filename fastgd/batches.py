@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +23,9 @@ PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row 
 BATCH_BYTES = 1 << 22  # of X at most: threads share that much with gain, and a cache holds it where it is converted
 
 
-def batch_count(shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
-    """Say into how many batches to cut n rows of d features."""
-    n, d = shape
-    return max(1, min(max(PER_EPOCH, n * d * dtype.itemsize // BATCH_BYTES), n // STRETCHES))
+def batch_count(n: int, row_bytes: float) -> int:
+    """Say into how many batches to cut n rows."""
+    return max(1, min(max(PER_EPOCH, int(n * row_bytes) // BATCH_BYTES), n // STRETCHES))
 
 
 class Batches:
@@ -49,7 +47,7 @@ class Batches:
     def __init__(self, objective: Objective, source: InMemory, rng: np.random.Generator) -> None:
         n = source.shape[0]
         self.source = source
-        self.count = batch_count(source.shape, source.dtype)
+        self.count = batch_count(n, source.row_bytes)
         self.tile_rows = -(-n // (STRETCHES * self.count))
         weight = objective.moments.total_weight / self.count
         self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
@@ -66,7 +64,7 @@ class Batches:
         )
         move = coef - there
         change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
-        value = anchor.value + change.value + objective.l2 * float(there @ move)  # its value is not
+        value = anchor.value + change.value + objective.l2 * float(np.vdot(there, move))  # its value is not
         return Evaluation(value, anchor.gradient + change.gradient, 1.0 / self.count, partial=True)
 
 

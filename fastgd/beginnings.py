@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd import kernels
 from fastgd.batches import STRETCHES, Batches
 from fastgd.descent import Evaluation, Floats, Rule
+from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
 from fastgd.rules import LBFGS, estimate_lipschitz, fixed_rate_rule, inverse, times
 from fastgd.sources import InMemory, Source
@@ -30,19 +30,30 @@ class Model:
     ``check`` raises an error if moments are not finite; the rest as for `Objective`.
     """
 
-    loss: kernels.Loss
+    loss: Loss
     l2: float
     intercept: bool
     standardize: bool
     n_threads: int | None
     check: Callable[[Moments], None]
+    outputs: int = 1
 
     def objective(self, source: Source, moments: Moments) -> Objective:
         """Give the objective over a source of these moments."""
         self.check(moments)
-        return Objective(source, self.loss, self.l2, moments, self.intercept, self.standardize, self.n_threads)
+        return Objective(
+            source, self.loss, self.l2, moments, self.intercept, self.standardize, self.n_threads, self.outputs
+        )
 
-    def read(self, source: Source, coef: Floats, intercept: float) -> tuple[Objective, Evaluation]:
+    def coupled(self, d: int) -> int:
+        """Say how many coefficients of d features depend on each other."""
+        return (d + self.intercept) * (self.outputs if self.loss.joint else 1)
+
+    def zeros(self, d: int) -> tuple[Floats, Floats]:
+        """Give coefficients and intercepts of 0."""
+        return np.zeros((self.outputs, d)), np.zeros(self.outputs)
+
+    def read(self, source: Source, coef: Floats, intercept: Floats) -> tuple[Objective, Evaluation]:
         """Give the objective over a source, and its evaluation at some coefficients, from one reading."""
         moments, sums = first_reading(
             source, self.loss, coef, intercept, about_mean=self.intercept, n_threads=self.n_threads
@@ -66,11 +77,13 @@ class Beginning(NamedTuple):
 def choose_solver(model: Model, source: Source) -> tuple[str, str]:
     """Pick the solver for ``"auto"``: newton where its metric costs less than it saves. Say why."""
     n, d = source.shape
-    size = d + model.intercept
+    size = model.coupled(d)
     sizes = sample_sizes(n, size)
     rows = sizes[1] if sizes else n
-    passes = (rows + 2 * size) * size**2 / (n * d * GRAM_SPEED)  # adding it up and inverting it
-    room = max(GRAM_BYTES, n * d * source.dtype.itemsize // 50)
+    numbers = source.row_bytes / source.dtype.itemsize  # that a row takes, indices of sparse ones included
+    products = rows * min(size, numbers * size / d) ** 2 + 2 * size**3  # adding it up and inverting it
+    passes = products / (n * numbers * GRAM_SPEED)
+    room = max(GRAM_BYTES, int(n * source.row_bytes) // 50)
     if 24 * size * size > room:
         return "lbfgs", f"auto: a Hessian of {size} coefficients takes more than {room >> 20} MB"
     if passes > GRAM_PASSES:
@@ -85,22 +98,22 @@ def begin(
     source: InMemory,
     solver: str,
     learning_rate: float | str,
-    start: tuple[Floats, float] | str | None,
+    start: tuple[Floats, Floats] | str | None,
     tol: float,
     rng: np.random.Generator,
 ) -> Beginning:
     """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
     n, d = source.shape
-    size = d + model.intercept
+    size = model.coupled(d)
     sizes = sample_sizes(n, size) if solver == "newton" else None
     if start is None and solver == "newton" and _in_one_reading(model, size, sizes):
         return _after_one_reading(model, source, tol)
     if start is None and sizes:
         return _after_samples(model, source, sizes, rng)
-    coef, intercept = (np.zeros(d), 0.0) if start is None or isinstance(start, str) else start
+    coef, intercept = model.zeros(d) if start is None or isinstance(start, str) else start
     objective, first = model.read(source, coef, intercept)
     if isinstance(start, str):
-        point, passes, evaluation = rng.standard_normal(size), 1.0, None
+        point, passes, evaluation = rng.standard_normal(objective.size), 1.0, None
     else:
         point, passes, evaluation = objective.to_point(coef, intercept), 0.0, first
     if solver == "newton":
@@ -108,6 +121,8 @@ def begin(
         return Beginning(objective, point, newton(metric, n), passes, evaluation)
     if solver == "lbfgs":
         return Beginning(objective, point, LBFGS(1.0 / objective.largest_diagonal), passes, evaluation)
+    if solver == "sgd" and source.matrix.by_rows() is not source.matrix:
+        raise ValueError("solver='sgd' reads rows, but X is CSC: give X.tocsr(), or choose solver='lbfgs'")
     batches = Batches(objective, source, rng) if solver == "sgd" else None
 
     def lipschitz() -> float:
@@ -115,7 +130,7 @@ def begin(
         rows = batches.tile_rows * STRETCHES if batches else max(1000, 10 * size)
         sample = objective.over(source.sample(rows, rng))
         passes += LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / n
-        zero = np.zeros(size)  # where the curvature of the logistic loss is largest
+        zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
         return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
 
     rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
@@ -123,7 +138,7 @@ def begin(
 
 
 def _in_one_reading(model: Model, size: int, sizes: tuple[int, int] | None) -> bool:
-    return type(model.loss) is kernels.Squared and (sizes is None or size <= ONE_READING)
+    return type(model.loss) is Squared and (sizes is None or size <= ONE_READING)
 
 
 def _after_one_reading(model: Model, source: InMemory, tol: float) -> Beginning:
@@ -132,7 +147,7 @@ def _after_one_reading(model: Model, source: InMemory, tol: float) -> Beginning:
     That is the end, too, unless rounding may hide slopes of ``tol``: then iterations refine the solution by gradients
     taken from the data, which restore the digits that a Gram matrix loses.
     """
-    equations = normal_equations(source, about_mean=model.intercept, n_threads=model.n_threads)
+    equations = normal_equations(source, model.outputs, about_mean=model.intercept, n_threads=model.n_threads)
     objective = model.objective(source, equations.moments)
     hessian, slopes = objective.quadratic(equations)
     metric = inverse(hessian)
@@ -143,8 +158,8 @@ def _after_one_reading(model: Model, source: InMemory, tol: float) -> Beginning:
 
 def _after_samples(model: Model, source: InMemory, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:
     """Begin at the end of growing sub-samples; moments come with the first evaluation, in one reading of X."""
-    zeros = np.zeros(source.shape[1])
-    warm = warm_start(source, sizes, lambda sample: model.read(sample, zeros, 0.0)[0], rng)
+    zeros = model.zeros(source.shape[1])
+    warm = warm_start(source, sizes, lambda sample: model.read(sample, *zeros)[0], rng)
     objective, first = model.read(source, warm.coef, warm.intercept)
     rule = newton(objective.over(warm.objective.source), source.shape[0])
     return Beginning(objective, objective.to_point(warm.coef, warm.intercept), rule, warm.passes, first)

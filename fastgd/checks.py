@@ -8,29 +8,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastgd import kernels
 from fastgd.descent import Floats, Result, Row
+from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
-from fastgd.sources import Feature, as_array, check_present, check_vector
+from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector
 
 
-def choose_loss(loss: str | kernels.Loss) -> kernels.Loss:
+def choose_loss(loss: str | Loss) -> Loss:
     """Give the loss of this name, or check the parameters of a loss."""
     if isinstance(loss, str):
-        if loss not in kernels.LOSSES:
-            raise ValueError(f"loss={loss!r}; choose one of {', '.join(kernels.LOSSES)}, or give a Loss object")
-        return kernels.LOSSES[loss]()
-    if not isinstance(loss, kernels.Loss):
+        if loss not in LOSSES:
+            raise ValueError(f"loss={loss!r}; choose one of {', '.join(LOSSES)}, or give a Loss object")
+        return LOSSES[loss]()
+    if not isinstance(loss, Loss):
         raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.Loss is needed")
     for name, value in loss._asdict().items():
         check_number(f"loss: {name}", value, np.finfo(np.float64).tiny)
     return loss
 
 
-def targets(y: ArrayLike, n: int, loss: kernels.Loss) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Give y as numbers, and for a loss that classifies as 0 and 1 with the two labels they stand for."""
+def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
+    """Give the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for."""
     if not loss.classifies:
-        return check_vector("y", y, n), None
+        array = as_array("y", y)
+        if array.ndim != 2 or not array.shape[1]:
+            return loss, check_vector("y", array, n), None
+        for k, column in enumerate(array.T):
+            check_vector(f"y: column {k}", column, n)
+        return loss, array, None
     labels = as_array("y", y)
     if labels.shape != (n,):
         raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
@@ -41,21 +46,25 @@ def targets(y: ArrayLike, n: int, loss: kernels.Loss) -> tuple[NDArray[Any], NDA
         check_vector("y", labels, n)
         low, high = labels.min(), labels.max()
         coded = labels == high
-        if not bool(np.all(coded | (labels == low))) or low == high:
-            _refuse_labels(np.unique(labels))
-        return coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
-    if labels.dtype.kind != "U":
-        raise ValueError(f"y has dtype {labels.dtype}; two labels, numbers or text, are needed")
+        if low < high and bool(np.all(coded | (labels == low))):
+            return loss, coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
+    elif labels.dtype.kind != "U":
+        raise ValueError(f"y has dtype {labels.dtype}; labels, numbers or text, are needed")
     classes, coded = np.unique(labels, return_inverse=True)
-    if len(classes) != 2:
-        _refuse_labels(classes)
-    return coded.astype(bool), classes
-
-
-def _refuse_labels(classes: NDArray[Any]) -> None:
     some = ", ".join(map(str, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
-    count = "only one class" if len(classes) == 1 else f"{len(classes)} classes"
-    raise ValueError(f"y has {count}: {some}; a classification needs exactly two")
+    if len(classes) == 1:
+        raise ValueError(f"y has only one class: {some}; at least two are needed")
+    if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
+        raise ValueError(f"y has {len(classes)} different values that are not whole numbers: {some}; are they classes?")
+    if len(classes) == 2:
+        return loss, coded.astype(bool), classes
+    if not isinstance(loss, Logistic):
+        raise ValueError(f"y has {len(classes)} classes: {some}; a {type(loss).__name__} loss takes exactly two")
+    return Softmax(), coded.astype(np.min_scalar_type(len(classes))), classes.astype(_of_labels(classes.dtype))
+
+
+def _of_labels(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float64) if dtype.kind == "f" else dtype
 
 
 def weights(sample_weight: ArrayLike | None, n: int) -> Floats | None:
@@ -136,9 +145,10 @@ def as_point(start: Any) -> Floats:
 
 
 def start_coefs(
-    start: Any, d: int, intercept: bool, classes: NDArray[Any] | None, features: tuple[Feature, ...] | None
-) -> tuple[Floats, float] | str | None:
-    """Give the coefficients (d,) and the intercept to begin at; "random" and None as they are."""
+    start: Any, shape: tuple[int, int], intercept: bool, classes: NDArray[Any] | None, matrix: Matrix
+) -> tuple[Floats, Floats] | str | None:
+    """Give the coefficients (outputs, d) and the intercepts to begin at; "random" and None as they are."""
+    outputs, d = shape
     if start is None:
         return None
     if isinstance(start, str):
@@ -148,15 +158,24 @@ def start_coefs(
     if isinstance(start, Result) and not isinstance(start, FitResult):
         raise TypeError("start is the result of minimize; the result of a fit, or an array, is needed")
     if isinstance(start, FitResult):
-        if features is not None and start.features is not None and features != start.features:
+        if matrix.features is not None and start.features is not None and matrix.features != start.features:
             raise ValueError("start was fitted on other columns or levels than X has, or in another order")
-        if len(start.coef) != d:
-            raise ValueError(f"start has {len(start.coef)} coefficients; X has {d} features")
         if (start.classes is None) != (classes is None):
             raise ValueError("start is a regression and the fit a classification, or the other way round")
-        return start.coef, start.intercept if intercept else 0.0
-    point = as_point(start)
-    if point.shape != (d + intercept,):
-        what = "the coefficients, then the intercept" if intercept else "the coefficients"
-        raise ValueError(f"start has shape {point.shape}; ({d + intercept},) is needed: {what}")
-    return point[:d], float(point[-1]) if intercept else 0.0
+        coef, b = np.atleast_2d(start.coef), np.atleast_1d(start.intercept)
+        if coef.shape[1] != d:
+            raise ValueError(f"start has {coef.shape[1]} coefficients; X has {d} features")
+        if coef.shape[0] != outputs:
+            raise ValueError(f"start has {coef.shape[0]} outputs; y needs {outputs}")
+    else:
+        point = as_point(start)
+        wanted = (d + intercept,) if outputs == 1 else (outputs, d + intercept)
+        if point.shape != wanted and point.shape != (outputs, d + intercept):
+            what = "the coefficients, then the intercept" if intercept else "the coefficients"
+            raise ValueError(f"start has shape {point.shape}; {wanted} is needed: {what}")
+        rows = point.reshape(outputs, -1)
+        coef, b = rows[:, :d], rows[:, -1]
+    if matrix.order is not None:
+        coef, given = np.empty_like(coef), coef
+        coef[:, matrix.order] = given
+    return coef, b if intercept else np.zeros(outputs)

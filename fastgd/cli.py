@@ -246,14 +246,14 @@ def _conclude(result: FitResult) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
-    from fastgd import kernels, passes
+    from fastgd import losses, passes
     from fastgd.objective import Objective, moments
     from fastgd.sources import Array, InMemory
 
     rng = np.random.default_rng(0)
     X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds
     source = InMemory(Array(X), rng.integers(0, 2, len(X)).astype(float))
-    loss = kernels.Logistic()
+    loss = losses.Logistic()
     objective = Objective(source, loss, 0.0, moments(source, loss, about_mean=True), True, True)
     point = np.zeros(objective.size)
     pass_seconds, read_seconds = _interleaved(lambda: objective(point), lambda: passes.read(X))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastgd.checks import check_flag, check_number
 from fastgd.fitting import fit
-from fastgd.models import FitResult, margins
+from fastgd.models import FitResult
 from fastgd.passes import max_threads
 from fastgd.sources import Floats, as_matrix, check_vector
 
@@ -145,7 +145,8 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _margins(self, X: Any) -> Floats:
         check_is_fitted(self)
-        return margins(as_matrix(self._read(X, reset=False)), np.ravel(self.coef_), np.ravel(self.intercept_)[0])
+        matrix = as_matrix(self._read(X, reset=False))
+        return matrix.margins(np.atleast_2d(self.coef_), np.ravel(self.intercept_))[:, 0]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastgd import __version__, kernels
+from fastgd import __version__
 from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model, begin, choose_solver
 from fastgd.checks import (
     as_point,
@@ -26,6 +26,7 @@ from fastgd.checks import (
     weights,
 )
 from fastgd.descent import Evaluation, Floats, Result, Row, descend
+from fastgd.losses import Loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments
 from fastgd.passes import max_threads
@@ -38,7 +39,7 @@ def fit(
     X: Any,
     y: ArrayLike,
     *,
-    loss: str | kernels.Loss = "squared",
+    loss: str | Loss = "squared",
     l2: float = 0.0,
     intercept: bool = True,
     standardize: bool = True,
@@ -62,18 +63,22 @@ def fit(
 
         f(β, b) = (1/Σs) Σ_i s_i L(y_i, x_i·β + b) + ½ l2 ‖β‖².
 
+    With several targets or more than two classes there are coefficients and an intercept for each of them, (k, d) and
+    (k,): losses of all targets are added up, and classes share the multinomial loss ``ln Σ_c e^(z_c) − z_y``.
+
     Parameters
     ----------
     X : array-like of shape (n, d), or a table
         The samples, without NaN and infinity. Float64 and float32 are read where they lie, in any order; any other real
         dtype, and tables (pandas, polars, pyarrow, dict of arrays), are converted a few MB at a time; of a table, text
         and categories are encoded once, in one to four bytes per value. DataFrames need the extra: tables.
-    y : array-like of shape (n,)
-        The targets: numbers, or for a loss that classifies two labels of any kind; the one that sorts last is coded 1,
-        also among those of an ordered Categorical.
+    y : array-like of shape (n,) or (n, k)
+        The targets: numbers, k of them at once if wanted; or for ``"logistic"`` labels of any kind, at least two
+        different ones, sorted as NumPy sorts them, also those of an ordered Categorical. Of two, log-odds are of the
+        one that sorts last.
     loss : {"squared", "logistic", ...} or Loss
         ``L = (y − z)²``; or ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with ``h(z) = 1/(1 + e^(−z))``; or another
-        name in `fastgd.kernels.LOSSES`; or an instance of a `fastgd.Loss`.
+        name in `fastgd.losses.LOSSES`; or an instance of a `fastgd.Loss`.
     l2 : float
         The penalty, at least 0. The intercept is never penalised. scikit-learn's ``Ridge(alpha)`` is
         ``l2 = 2 alpha / Σs`` and its ``LogisticRegression(C)`` is ``l2 = 1 / (C Σs)``.
@@ -112,7 +117,8 @@ def fit(
         Seconds; looked at after every evaluation. ``"sgd"`` ends with one more on all samples.
     start : array-like of shape (d,) or (d + 1,), FitResult, "random" or None
         Where to begin: None is zeros, from which newton first walks on sub-samples; otherwise coefficients followed by
-        the intercept if there is one; the end of an earlier fit; or a standard normal draw in the coordinates.
+        the intercept if there is one, in k rows if there are several outputs; the end of an earlier fit; or a
+        standard normal draw in the coordinates.
     rng : int, Generator or None
         Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
         repeated.
@@ -142,7 +148,8 @@ def fit(
     if 0 in matrix.shape:
         raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed")
     n, d = matrix.shape
-    labels, classes = targets(y, n, chosen)
+    chosen, labels, classes = targets(y, n, chosen)
+    outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1
     weight = weights(sample_weight, n)
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
@@ -156,13 +163,13 @@ def fit(
         if n_threads > max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
     check_solver(solver, learning_rate)
-    origin = start_coefs(start, d, bool(intercept), classes, matrix.features)
+    origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
 
     def check(statistics: Moments) -> None:
         _check_moments(statistics, matrix)
 
     source = InMemory(matrix, labels, weight)
-    model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check)
+    model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
     chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
     ready = begin(model, source, chosen_solver, learning_rate, origin, tol, generator(rng))
     objective = ready.objective
@@ -182,14 +189,15 @@ def fit(
             estimate=ready.batches,
         )
     coef, b = objective.to_coef(result.coef)
+    order = slice(None) if matrix.order is None else matrix.order
     return FitResult(
-        coef=coef,
+        coef=coef[0, order] if labels.ndim == 1 and outputs == 1 else coef[:, order],
         loss=result.loss,
         status=result.status,
         message=result.message,
         history=result.history,
-        intercept=b,
-        spread=objective.moments.spread,
+        intercept=float(b[0]) if labels.ndim == 1 and outputs == 1 else b,
+        spread=objective.moments.spread[order],
         classes=classes,
         features=matrix.features,
         rows=n,
@@ -205,6 +213,7 @@ def fit(
             "max_iter": int(max_iter),
             "time_limit": None if time_limit is None else float(time_limit),
             "weighted": weight is not None,
+            "copied": matrix.copied,
         },
         version=__version__,
     )
@@ -330,12 +339,14 @@ def _check_moments(statistics: Moments, matrix: Matrix) -> None:
     if not finite.all():
         check_finite(matrix)
         column = int(np.argmin(finite))
+        if matrix.order is not None:
+            column = int(np.flatnonzero(matrix.order == column)[0])
         name = coef_names(matrix.features, matrix.shape[1])[column]
         raise ValueError(
             f"X: the values of column {column} ({name}) are so large or so close "
             "that squares overflow or underflow; rescale it"
         )
-    if not np.isfinite(statistics.y_spread):
+    if not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
 
 

@@ -1,8 +1,8 @@
-"""The compiled core: per-sample losses, and the loops over samples that add them up; `passes` runs them.
+"""The compiled core: the loops over samples that add up losses and their derivatives; `passes` runs them.
 
-Every function compiled by numba is in this file, because numba stamps a cached kernel with the file it stands in:
-a helper kept elsewhere could be edited without the cache noticing. So kernels for a user's own loss are not cached, and
-an edit of the vector operations has to show here (lanes.py: fc69cb0909334aab).
+numba stamps a cached kernel with the file it stands in: an edit of what it calls elsewhere would go unnoticed. So
+kernels for a user's own loss are not cached, and an edit of the rooms that kernels are made of has to show here
+(compiling, lanes, losses, entries: 0000000000000000).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
@@ -10,18 +10,19 @@ for any number of threads, and the serial twin of a parallel pass gives them too
 
 Nor may the bits depend on where arrays were allocated. LLVM guards a vectorised loop that stores into one array and
 reads another by a check that they do not overlap, and takes a scalar loop where they merely touch. So no loop may
-reorder its additions (`_EXACT`): sums over features and rows are written out in vectors of eight (`lanes`).
+reorder its additions (`EXACT`): sums over features and rows are written out in vectors of eight (`lanes`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numba.extending import overload
 
+from fastgd import entries as sparse
+from fastgd.compiling import EXACT, compiled, inlined
 from fastgd.lanes import (
     WIDTH,
     add,
@@ -39,171 +40,37 @@ from fastgd.lanes import (
     sums,
     turn,
 )
+from fastgd.losses import at_rows, curvatures
+from fastgd.sources import SparseColumns
 
-_EXACT = {"contract"}  # no addition in another order than written; "fast" would also drop the meaning of NaN
-
-
-def _compiled(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile at first call; with ``cache``, keep it on disk if some folder can be written.
-
-    Division follows NumPy's error model: Python's check for zero would keep loops from being vectorised.
-    """
-    options |= {"nogil": True, "error_model": "numpy"}
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return njit(cache=cache, **options)(function)
-        except RuntimeError:  # numba's "no locator available": a read-only installation without a home folder
-            return njit(**options)(function)
-
-    return decorate
+GRAM_ROWS = 64  # that a Hessian is added up over in registers
 
 
-_inlined = _compiled(fastmath=_EXACT, forceinline=True)
+class Samples(NamedTuple):
+    """A `Tile` without its sparse columns, y with a row for each kind of target."""
+
+    X: Any
+    y: Any
+    weight: Any
+    rows: Any
 
 
-# --- One sample -------------------------------------------------------------------------------------------------------
+class Points(NamedTuple):
+    """One or two sets of coefficients and intercepts: of dense columns, padded with zeros to whole vectors, and others.
 
-
-@_compiled(fastmath=_EXACT)
-def _exp(x):
-    """exp(x) for x <= 0 without a branch or a call, so that a loop over it vectorises; relative error < 1e-15.
-
-    x = k ln 2 + r with |r| <= ln(2)/2 (Cody and Waite, 1980, ln 2 in two parts), then a Chebyshev interpolant of
-    degree 11 for exp(r), error 3e-18, and 2^k written into the exponent's bits. Below -708 it stays at exp(-708).
-    """
-    x = max(x, -708.0)
-    k = np.int64(x * 1.4426950408889634 - 0.5)
-    r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10
-    p = 2.5110037605963777e-08
-    p = p * r + 2.763263963904103e-07
-    p = p * r + 2.755724091857897e-06
-    p = p * r + 2.4801485482328494e-05
-    p = p * r + 0.00019841269890047113
-    p = p * r + 0.0013888888952314775
-    p = p * r + 0.008333333333319601
-    p = p * r + 0.0416666666664881
-    p = p * r + 0.1666666666666668
-    p = p * r + 0.5000000000000019
-    p = p * r + 1.0
-    p = p * r + 1.0
-    return p * np.int64((k + 1023) << 52).view(np.float64)
-
-
-@_compiled(fastmath=_EXACT)
-def _twice_artanh(s):
-    """2 artanh(s) for 0 <= s <= 1/3 without a branch or a call; relative error < 1e-15.
-
-    A Chebyshev interpolant of degree 9 in s² for artanh(s) / s, error 5e-17.
-    """
-    t = s * s
-    p = 0.08890381913056651
-    p = p * t + 0.04940394524382393
-    p = p * t + 0.06795652742789947
-    p = p * t + 0.07681838124445817
-    p = p * t + 0.09091429900236955
-    p = p * t + 0.11111095430673142
-    p = p * t + 0.1428571455582858
-    p = p * t + 0.199999999976438
-    p = p * t + 0.33333333333341286
-    p = p * t + 1.0
-    return 2.0 * s * p
-
-
-class Loss:
-    """A loss and its parameters; a subclass of a NamedTuple of positive parameters and of this, in `LOSSES` by name.
-
-    ``at(loss, y, z)`` is compiled by numba and gives the value L(y, z) and the slope ∂L/∂z at one sample with target
-    y and margin z. Written without branches and calls (``max``, ``abs``, ``a if b else c`` are fine), it vectorises.
+    Their shapes are (points, outputs, size), (points, columns, outputs) and (points, outputs).
     """
 
-    classifies: ClassVar[bool] = False
-    """True: y is one of two classes, coded 0 and 1, and z is the log-odds. False: z predicts y, in y's unit."""
-    curvature_bound: ClassVar[float]
-    """The largest ∂²L/∂z² there is; descent scales its coordinates by it."""
-    _asdict: Callable[[], dict[str, Any]]
-
-    def unit(self, spread: float) -> float:
-        """Give the unit that slopes are judged in, for targets of this spread."""
-        return 1.0 if self.classifies else spread
-
-    @staticmethod
-    def at(loss: Any, y: Any, z: Any) -> Any:
-        """Value and slope at one sample."""
+    dense: Any
+    sparse: Any
+    intercepts: Any
 
 
-class _NoParameters(NamedTuple):
-    pass
+class Center(NamedTuple):
+    """What the dense columns, padded, and the targets are taken from; sparse ones are taken from 0."""
 
-
-class Squared(_NoParameters, Loss):
-    """Linear regression: ``(y − z)²``."""
-
-    curvature_bound = 2.0
-
-    @staticmethod
-    def at(loss, y, z):  # noqa: ARG004
-        """Value and slope at one sample."""
-        residual = z - y
-        return residual * residual, 2.0 * residual
-
-
-class Logistic(_NoParameters, Loss):
-    """Logistic regression: ``−[y ln h(z) + (1 − y) ln(1 − h(z))]``, ``h(z) = 1/(1 + e^(−z))``, y in {0, 1}.
-
-    Both cases are ``ln(1 + e^m)`` with ``m = z`` for y = 0 and ``m = −z`` for y = 1, computed without overflow or
-    cancellation: ``max(m, 0) + ln(1 + e)`` with ``e = e^(−|m|)`` and ``ln(1 + e) = 2 artanh(e / (2 + e))``. Its
-    quotient and the slope's share one division.
-    """
-
-    classifies = True
-    curvature_bound = 0.25
-
-    @staticmethod
-    def at(loss, y, z):  # noqa: ARG004
-        """Value and slope at one sample."""
-        sign = 1.0 - 2.0 * y
-        m = sign * z
-        e = _exp(-abs(m))
-        inverse = 1.0 / ((1.0 + e) * (2.0 + e))
-        value = max(m, 0.0) + _twice_artanh(e * (1.0 + e) * inverse)
-        return value, sign * (1.0 if m >= 0.0 else e) * ((2.0 + e) * inverse)
-
-
-class _Threshold(NamedTuple):
-    delta: float = 1.35
-
-
-class Huber(_Threshold, Loss):
-    """Robust regression (Huber, 1964): ``(y − z)²`` up to delta away, beyond it ``delta (2 |y − z| − delta)``."""
-
-    curvature_bound = 2.0
-
-    @staticmethod
-    def at(loss, y, z):
-        """Value and slope at one sample."""
-        residual = z - y
-        clipped = min(max(residual, -loss.delta), loss.delta)
-        return clipped * (2.0 * residual - clipped), 2.0 * clipped
-
-    def unit(self, spread: float) -> float:
-        """Give delta at most: the spread of wild targets says nothing about slopes."""
-        return min(spread, self.delta)
-
-
-LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic, "huber": Huber}
-
-
-def _at_sample(loss, y, z):  # noqa: ARG001
-    raise AssertionError("compiled code only")  # pragma: no cover
-
-
-@overload(_at_sample)
-def _select_loss(loss, y, z):  # noqa: ARG001
-    return loss.instance_class.at
-
-
-PLACES = 4 + WIDTH  # of scratch space per row: value and slope at two points, eight partial sums of a margin
+    X: Any
+    y: Any
 
 
 # --- Some rows, in the first cache ------------------------------------------------------------------------------------
@@ -221,7 +88,7 @@ def _select_layout(X, index, start, rows, room):  # noqa: ARG001
     return lambda X, index, start, rows, room: _turned(X, index, start, rows, room)
 
 
-@_inlined
+@inlined
 def _gathered(X, index, start, rows, room):
     d = X.shape[1]
     if not index.size:
@@ -234,7 +101,7 @@ def _gathered(X, index, start, rows, room):
     return copy
 
 
-@_inlined
+@inlined
 def _turned(X, index, start, rows, room):
     """Do so for other orders than C, by eight columns at once where columns are contiguous."""
     d, across = X.shape[1], X.strides[1] // X.itemsize
@@ -253,13 +120,13 @@ def _turned(X, index, start, rows, room):
 _NARROW = 2 * WIDTH  # features of a row up to which coefficients and gradient stay in registers
 
 
-@_inlined
+@inlined
 def _narrow_product(x, k, d, first, second):
     head = multiply(load_first(x, k * d, min(d, WIDTH)), first)
     return fma(load_first(x, k * d + WIDTH, max(d - WIDTH, 0)), second, head)
 
 
-@_inlined
+@inlined
 def _wide_margins(x, d, coef, intercept, rows, room, margin):
     """Write X·coef + intercept of some rows; up to seven numbers after them mean nothing.
 
@@ -275,7 +142,7 @@ def _wide_margins(x, d, coef, intercept, rows, room, margin):
         store(margin, k, add(splat(intercept), products))
 
 
-@_inlined
+@inlined
 def _margins(x, d, coef, intercept, rows, room, margin):
     """Do so; narrow rows, of which many are in a line of cache, are taken eight at once."""
     last = rows - 1
@@ -297,21 +164,23 @@ def _margins(x, d, coef, intercept, rows, room, margin):
     _wide_margins(x, d, coef, intercept, rows, room, margin)
 
 
-@_compiled(fastmath=_EXACT)
-def _losses(y, weight, weighted, loss, rows, value, slope):
-    """Turn the margins in ``slope`` into weighted values and slopes, followed by zeros up to a multiple of eight."""
-    for k in range(rows):
-        value[k], slope[k] = _at_sample(loss, y[k], slope[k])
-    if weighted:
-        for k in range(rows):
-            value[k] *= weight[k]
-            slope[k] *= weight[k]
-    for k in range(rows, -(-rows // WIDTH) * WIDTH):
-        value[k] = 0.0
-        slope[k] = 0.0
+@compiled(fastmath=EXACT)
+def _losses(y, stride, weight, weighted, loss, outputs, rows, most, value, room):
+    """Turn margins, which are where slopes go, into weighted values and slopes (`losses.at_rows`).
+
+    They are followed by zeros up to a multiple of eight.
+    """
+    at_rows(loss, y, stride, outputs, rows, most, value, room)
+    for c in range(1 + outputs):
+        to = ahead(value, c * most)
+        if weighted:
+            for k in range(rows):
+                to[k] *= weight[k]
+        for k in range(rows, -(-rows // WIDTH) * WIDTH):
+            to[k] = 0.0
 
 
-@_inlined
+@inlined
 def _add_gradient(x, d, slope, rows, gradient):
     """Add slope·X of some rows; four at once load and store the gradient a quarter as often, narrow rows hardly ever.
 
@@ -347,16 +216,25 @@ def _add_gradient(x, d, slope, rows, gradient):
         store(gradient, WIDTH, tail)
 
 
-@_inlined
-def _add_moments(x, d, y, weight, weighted, pivot, y_pivot, rows, partial, size):
-    """Add Σs, Σs(y−p), Σs(y−p)² and, after these, all columns' Σs(x−p) and Σs(x−p)², p being a pivot row."""
+@inlined
+def _add_target_moments(y, stride, weight, weighted, pivots, rows, partial):
+    """Add Σs, and of every row of targets Σs(y−p) and Σs(y−p)², p being its pivot; give the place after these."""
     for k in range(rows):
-        s = weight[k] if weighted else 1.0
-        t = y[k] - y_pivot
-        partial[0] += s
-        partial[1] += s * t
-        partial[2] += (s * t) * t
-    firsts, seconds = ahead(partial, 3), ahead(partial, 3 + size)
+        partial[0] += weight[k] if weighted else 1.0
+    for c in range(pivots.size):
+        targets = ahead(y, c * stride)
+        for k in range(rows):
+            s = weight[k] if weighted else 1.0
+            t = targets[k] - pivots[c]
+            partial[1 + 2 * c] += s * t
+            partial[2 + 2 * c] += (s * t) * t
+    return ahead(partial, 1 + 2 * pivots.size)
+
+
+@inlined
+def _add_moments(x, d, weight, weighted, pivot, rows, firsts, size):
+    """Add all columns' Σs(x−p) and, after these, Σs(x−p)², p being a pivot row."""
+    seconds = ahead(firsts, size)
     for j in range(0, d, WIDTH):
         p, total, squares = load(pivot, j), load(firsts, j), load(seconds, j)
         count = min(d - j, WIDTH)
@@ -372,88 +250,171 @@ def _add_moments(x, d, y, weight, weighted, pivot, y_pivot, rows, partial, size)
 # --- One block of rows ------------------------------------------------------------------------------------------------
 
 
-@_compiled(fastmath=_EXACT)
-def _block(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch, partial):
-    """Add Σ s L, Σ s L' and the sums Σ s L' x of rows first to last, then their moments about a pivot if there is one.
+@inlined
+def _dense_margins(x, d, coef, intercepts, outputs, size, rows, most, room, margins):
+    """Write the dense columns' part of the margins of some rows, for each output."""
+    for c in range(outputs):
+        margin = ahead(margins, c * most)
+        if d:
+            _margins(x, d, ahead(coef, c * size), intercepts[c], rows, room, margin)
+        else:
+            for k in range(rows):
+                margin[k] = intercepts[c]
 
-    With a second row of coefficients: what the sums are more than at those. X is read from memory once, as many rows
+
+@compiled(fastmath=EXACT)
+def _rows_block(samples, entries, points, center, loss, first, last, scratch, partial):
+    """Add Σ s L, Σ s L' and the sums Σ s L' x of rows first to last, then their moments about a centre if there is one.
+
+    With a second set of coefficients: what the sums are more than at those. X is read from memory once, as many rows
     at a time as the first cache holds, for which scratch space is given.
     """
-    (points, size), most, d = coefs.shape, scratch.shape[1], X.shape[1]
-    value, factors, sums, weighted = data(scratch), data(coefs), data(partial), weight.size > 0
-    slope, other, room = ahead(value, most), ahead(value, 2 * most), ahead(value, 4 * most)
+    X, y, weight, index = samples
+    (count, outputs, size), columns, most, d = points.dense.shape, points.sparse.shape[1], scratch.shape[1], X.shape[1]
+    value, weighted, stride = data(scratch), weight.size > 0, y.shape[1]
+    runs = 1 + outputs  # of ``most`` numbers: values, and the slopes of each output
+    room = ahead(value, count * runs * most)
+    sums = data(partial)
+    gradient = ahead(sums, runs)
+    sparse_gradient = ahead(gradient, outputs * size)
+    moments = ahead(sparse_gradient, columns * outputs)
     for start in range(first, last, most):
         rows = min(most, last - start)
-        x = _rows_at(X, index, start, rows, ahead(value, PLACES * most))
+        x = _rows_at(X, index, start, rows, ahead(room, WIDTH * most))
         targets, weights = ahead(data(y), start), ahead(data(weight), start)
-        for p in range(points):
-            at = ahead(value, 2 * most * p)
-            _margins(x, d, ahead(factors, p * size), intercepts[p], rows, room, ahead(at, most))
-            _losses(targets, weights, weighted, loss, rows, at, ahead(at, most))
-        if points > 1:
-            for k in range(0, rows, WIDTH):
-                store(value, k, subtract(load(value, k), load(other, k)))
-                store(slope, k, subtract(load(slope, k), load(other, most + k)))
+        for p in range(count):
+            at = ahead(value, p * runs * most)
+            coef, intercepts = (
+                ahead(data(points.dense), p * outputs * size),
+                ahead(data(points.intercepts), p * outputs),
+            )
+            _dense_margins(x, d, coef, intercepts, outputs, size, rows, most, room, ahead(at, most))
+            if entries is not None:
+                coef = ahead(data(points.sparse), p * columns * outputs)
+                sparse.add_row_margins(entries, index, start, rows, coef, outputs, most, ahead(at, most))
+            _losses(targets, stride, weights, weighted, loss, outputs, rows, most, at, room)
+        for c in range(runs):
+            at = ahead(value, c * most)
+            if count > 1:
+                other = ahead(at, runs * most)
+                for k in range(0, rows, WIDTH):
+                    store(at, k, subtract(load(at, k), load(other, k)))
+            for k in range(rows):
+                sums[c] += at[k]
+        if d:
+            for c in range(outputs):
+                _add_gradient(x, d, ahead(value, (1 + c) * most), rows, ahead(gradient, c * size))
+        if entries is not None:
+            slopes = ahead(value, most)
+            sparse.add_row_gradient(entries, index, start, rows, slopes, outputs, most, sparse_gradient)
+        if center.y.size:
+            firsts = _add_target_moments(targets, stride, weights, weighted, center.y, rows, moments)
+            _add_moments(x, d, weights, weighted, data(center.X), rows, firsts, size)
+            if entries is not None:
+                firsts = ahead(firsts, 2 * size)
+                sparse.add_row_moments(entries, index, start, rows, weights, weighted, firsts, columns)
+
+
+@compiled(fastmath=EXACT)
+def _columns_block(samples, entries, points, center, loss, first, last, scratch, partial):
+    """Do so where all columns are sparse and come by columns.
+
+    They are read twice, as there are no rows whose margins could be finished before others are begun.
+    """
+    y, weight, stride, weighted = samples.y, samples.weight, samples.y.shape[1], samples.weight.size > 0
+    _, columns, outputs = points.sparse.shape
+    runs, block, rows, most = 1 + outputs, first // entries.block_rows, last - first, scratch.shape[1]
+    slopes = data(scratch)
+    few = (scratch.shape[0] - outputs) * most // (runs + 2) // WIDTH * WIDTH
+    value = ahead(slopes, outputs * most)
+    room = ahead(value, runs * few)
+    sums = data(partial)
+    for c in range(outputs):
         for k in range(rows):
-            sums[0] += value[k]
-            sums[1] += slope[k]
-        _add_gradient(x, d, slope, rows, ahead(sums, 2))
-        if pivot.size:
-            moments = ahead(sums, 2 + size)
-            _add_moments(x, d, targets, weights, weighted, data(pivot), y_pivot, rows, moments, size)
+            slopes[c * most + k] = points.intercepts[0, c]
+    sparse.add_column_margins(entries, block, first, data(points.sparse), outputs, most, slopes)
+    for start in range(0, rows, few):
+        some = min(few, rows - start)
+        for c in range(outputs):
+            for k in range(some):
+                value[(1 + c) * few + k] = slopes[c * most + start + k]
+        targets, weights = ahead(data(y), first + start), ahead(data(weight), first + start)
+        _losses(targets, stride, weights, weighted, loss, outputs, some, few, value, room)
+        for c in range(runs):
+            for k in range(some):
+                sums[c] += value[c * few + k]
+        for c in range(outputs):
+            for k in range(some):
+                slopes[c * most + start + k] = value[(1 + c) * few + k]
+    gradient = ahead(sums, runs)
+    sparse.add_column_gradient(entries, block, first, slopes, outputs, most, gradient)
+    if center.y.size:
+        moments, targets, weights = (
+            ahead(gradient, columns * outputs),
+            ahead(data(y), first),
+            ahead(data(weight), first),
+        )
+        firsts = _add_target_moments(targets, stride, weights, weighted, center.y, rows, moments)
+        sparse.add_column_moments(entries, block, data(weight), weighted, firsts, columns)
 
 
-@_inlined
-def _curvatures(targets, weights, weighted, loss, step, rows, curvature):
-    """Turn margins into weighted curvatures, by central differences of slopes over ±step; without a step, into 1."""
-    for k in range(rows):
-        if step == 0.0:
-            curvature[k] = 1.0
-            continue
-        _, above = _at_sample(loss, targets[k], curvature[k] + step)
-        _, below = _at_sample(loss, targets[k], curvature[k] - step)
-        curvature[k] = max((above - below) / (2.0 * step), 0.0)
-    if weighted:
-        for k in range(rows):
-            curvature[k] *= weights[k]
+def _block(samples, entries, points, center, loss, first, last, scratch, partial):  # noqa: ARG001
+    raise AssertionError("compiled code only")  # pragma: no cover
 
 
-@_inlined
-def _center(x, d, target, y_center, factor, center, rows, z, width):
-    """Write rows less the centre, a 1 and a target less its own, times a factor each, followed by zeros."""
-    whole = d // WIDTH * WIDTH
+@overload(_block)
+def _select_block(samples, entries, points, center, loss, first, last, scratch, partial):  # noqa: ARG001
+    if getattr(entries, "instance_class", None) is SparseColumns:
+        return lambda samples, entries, points, center, loss, first, last, scratch, partial: _columns_block(
+            samples, entries, points, center, loss, first, last, scratch, partial
+        )
+    return lambda samples, entries, points, center, loss, first, last, scratch, partial: _rows_block(
+        samples, entries, points, center, loss, first, last, scratch, partial
+    )
+
+
+@inlined
+def _center(x, d, y, stride, center, factor, rows, z, width):
+    """Write rows less the centre, a 1 and the targets less their own, times a factor each, followed by zeros."""
+    whole, center_x, targets = d // WIDTH * WIDTH, data(center.X), center.y.size
     for k in range(rows):
         to = ahead(z, k * width)
         for j in range(0, whole, WIDTH):
-            store(to, j, multiply(splat(factor[k]), subtract(load(x, k * d + j), load(center, j))))
+            store(to, j, multiply(splat(factor[k]), subtract(load(x, k * d + j), load(center_x, j))))
         for j in range(whole, d):
-            to[j] = factor[k] * (x[k * d + j] - center[j])
+            to[j] = factor[k] * (x[k * d + j] - center_x[j])
         to[d] = factor[k]
-        to[d + 1] = factor[k] * (target[k] - y_center)
-        for j in range(d + 2, width):
+        for c in range(targets):
+            to[d + 1 + c] = factor[k] * (y[c * stride + k] - center.y[c])
+        for j in range(d + 1 + targets, width):
             to[j] = 0.0
 
 
-@_compiled(fastmath=_EXACT)
-def _gram_block(X, y, weight, index, coef, intercept, loss, step, center, y_center, first, last, scratch, gram):
-    """Add Σ c z zᵀ of rows first to last to the upper triangle of ``gram``.
+@compiled(fastmath=EXACT)
+def _gram_block(samples, entries, points, center, loss, pair, step, width, first, last, scratch, gram):
+    """Add Σ c z zᵀ of rows first to last to the upper triangle of ``gram``, and sparse columns' products below it.
 
     Four by sixteen of its numbers stay in registers while rows in the first cache are added up. Where eight columns are
     left, the other eight mean nothing.
     """
-    d, (width, row), most, total = X.shape[1], gram.shape, scratch.shape[1], data(gram)
-    z = data(scratch)
-    curvature = ahead(z, most * width + WIDTH)
-    room, copy = ahead(curvature, most), ahead(curvature, (1 + WIDTH) * most)
+    X, y, weight, index = samples
+    (_, outputs, size), d, row, most = points.dense.shape, X.shape[1], gram.shape[1], GRAM_ROWS
+    z, total, stride = data(scratch), data(gram), y.shape[1]
+    factor = ahead(z, most * width + WIDTH)
+    margins, room = ahead(factor, most), ahead(factor, (1 + outputs) * most)
     for start in range(first, last, most):
         rows = min(most, last - start)
-        x = _rows_at(X, index, start, rows, copy)
+        x = _rows_at(X, index, start, rows, ahead(room, WIDTH * most))
         targets = ahead(data(y), start)
-        _wide_margins(x, d, data(coef), intercept, rows, room, curvature)
-        _curvatures(targets, ahead(data(weight), start), weight.size > 0, loss, step, rows, curvature)
+        _dense_margins(x, d, data(points.dense), data(points.intercepts), outputs, size, rows, most, room, margins)
+        if entries is not None:
+            sparse.add_row_margins(entries, index, start, rows, data(points.sparse), outputs, most, margins)
+        curvatures(loss, targets, stride, outputs, pair, rows, most, step, factor, room)
         for k in range(rows):
-            curvature[k] = np.sqrt(curvature[k])
-        _center(x, d, targets, y_center, curvature, data(center), rows, z, width)
+            factor[k] = np.sqrt(factor[k] * weight[start + k] if weight.size else factor[k])
+        _center(x, d, targets, stride, center, factor, rows, z, width)
+        if entries is not None:
+            sparse.add_row_products(entries, index, start, rows, factor, z, width, total, row)
         for a in range(0, width, 4):
             for b in range(a // WIDTH * WIDTH, width, 2 * WIDTH):
                 at, right = a * row + b, b + WIDTH
@@ -480,35 +441,37 @@ def _gram_block(X, y, weight, index, coef, intercept, loss, step, center, y_cent
 # --- Passes: a parallel one and its serial twin -----------------------------------------------------------------------
 
 
-@_compiled(cache=True, fastmath=_EXACT, parallel=True)
-def pass_parallel(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, starts, block_rows, scratch, partial):
-    """Run `_block` on every block, each with its own scratch space and sums."""
+@compiled(cache=True, fastmath=EXACT, parallel=True)
+def pass_parallel(samples, entries, points, center, loss, starts, block_rows, scratch, partial):
+    """Run `_block` on every run of rows, as many for each row of sums; each of these has its own scratch space."""
+    runs = -(-starts.size // partial.shape[0])
     for b in prange(partial.shape[0]):
-        first, last = starts[b], min(starts[b] + block_rows, y.size)
-        _block(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch[b], partial[b])
+        for r in range(b * runs, min((b + 1) * runs, starts.size)):
+            first, last = starts[r], min(starts[r] + block_rows, samples.y.shape[1])
+            _block(samples, entries, points, center, loss, first, last, scratch[b], partial[b])
 
 
-@_compiled(cache=True, fastmath=_EXACT)
-def pass_serial(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, starts, block_rows, scratch, partial):
-    """Do so with one thread: the same blocks, the same bits."""
+@compiled(cache=True, fastmath=EXACT)
+def pass_serial(samples, entries, points, center, loss, starts, block_rows, scratch, partial):
+    """Do so with one thread: the same runs, the same bits."""
+    runs = -(-starts.size // partial.shape[0])
     for b in range(partial.shape[0]):
-        first, last = starts[b], min(starts[b] + block_rows, y.size)
-        _block(X, y, weight, index, coefs, intercepts, pivot, y_pivot, loss, first, last, scratch[b], partial[b])
+        for r in range(b * runs, min((b + 1) * runs, starts.size)):
+            first, last = starts[r], min(starts[r] + block_rows, samples.y.shape[1])
+            _block(samples, entries, points, center, loss, first, last, scratch[b], partial[b])
 
 
-@_compiled(cache=True, fastmath=_EXACT)
-def gram_part(
-    X, y, weight, index, coef, intercept, loss, step, center, y_center, first_block, block_rows, scratch, grams, part
-):
+@compiled(cache=True, fastmath=EXACT)
+def gram_part(samples, entries, points, center, loss, pair, step, width, first_block, block_rows, scratch, grams, part):
     """Add up the blocks whose number among all of the data, modulo the number of parts, is this part's."""
-    parts = grams.shape[0]
-    for start in range((part - first_block) % parts * block_rows, y.size, parts * block_rows):
-        last = min(start + block_rows, y.size)
+    parts, n = grams.shape[0], samples.y.shape[1]
+    for start in range((part - first_block) % parts * block_rows, n, parts * block_rows):
+        last = min(start + block_rows, n)
         place = scratch[part], grams[part]
-        _gram_block(X, y, weight, index, coef, intercept, loss, step, center, y_center, start, last, *place)
+        _gram_block(samples, entries, points, center, loss, pair, step, width, start, last, *place)
 
 
-@_compiled(cache=True, parallel=True)
+@compiled(cache=True, parallel=True)
 def read_parallel(words, partial):
     """Add up words, a run of them for each partial sum."""
     length = -(-words.size // partial.size)
@@ -516,7 +479,7 @@ def read_parallel(words, partial):
         partial[b] = _read_block(words[b * length : (b + 1) * length])
 
 
-@_compiled()
+@compiled()
 def _read_block(words):
     """Add up words in four streams at once, which keeps more cache lines on their way than one does."""
     quarter = words.size // 4

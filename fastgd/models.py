@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd.descent import Floats, History, Result, Row, Status
-from fastgd.sources import Feature, Matrix, check_finite, coef_names, spans
+from fastgd.sources import Feature, coef_names
 from fastgd.tables import as_features
 from fastgd.writing import replacing
 
@@ -29,17 +29,17 @@ class FitResult(Result):
 
     Attributes
     ----------
-    coef : ndarray of shape (d,)
+    coef : ndarray of shape (d,), or (k, d) with k targets or k > 2 classes
         The coefficients.
-    intercept : float
+    intercept : float, or ndarray of shape (k,)
         0 if the model has none.
     loss, status, message, history
         As in `Result`. ``loss`` includes the penalty.
     spread : ndarray of shape (d,)
         The standard deviation of each feature (root mean square without an intercept): ``coef * spread`` is a
         coefficient's effect per standard deviation.
-    classes : ndarray of shape (2,) or None
-        The two labels, sorted; probabilities are of the second. None for regression.
+    classes : ndarray of shape (2,) or (k,), or None
+        The labels, sorted; of two, log-odds are of the second. None for regression.
     features : tuple of Feature or None
         The table's columns that the model was fitted on, None for an array.
     rows : int
@@ -50,7 +50,7 @@ class FitResult(Result):
         The version of fastgd that fitted it.
     """
 
-    intercept: float
+    intercept: float | Floats
     spread: Floats
     classes: NDArray[Any] | None
     features: tuple[Feature, ...] | None
@@ -61,14 +61,14 @@ class FitResult(Result):
     def __repr__(self) -> str:
         """Say what was fitted, and how it ended."""
         return (
-            f"<FitResult: {self.settings['loss']['name']} loss {self.loss:.6g}, {len(self.coef)} coefficients, "
+            f"<FitResult: {self.settings['loss']['name']} loss {self.loss:.6g}, {self.coef.size} coefficients, "
             f"{self.rows} rows. {self.message}>"
         )
 
     @property
     def coef_names(self) -> list[str]:
         """The coefficients' names: columns, ``carrier[UA]`` for a level, x0, x1, ... for an array."""
-        return coef_names(self.features, len(self.coef))
+        return coef_names(self.features, self.coef.shape[-1])
 
     def decision_function(self, X: Any, *, unseen: str = "error") -> Floats:
         """Compute the margins ``z = X @ coef + intercept``.
@@ -83,7 +83,7 @@ class FitResult(Result):
 
         Returns
         -------
-        ndarray of shape (n,)
+        ndarray of shape (n,), or (n, k) with k targets or k > 2 classes
 
         Raises
         ------
@@ -91,17 +91,18 @@ class FitResult(Result):
             If X lacks columns, or contains NaN or infinity, or a level that the fit did not have.
         """
         matrix = as_features(X, features=self.features, unseen=unseen)
-        if matrix.shape[1] != len(self.coef):
-            raise ValueError(f"X has {matrix.shape[1]} features, but the model was fitted on {len(self.coef)}")
-        return margins(matrix, self.coef, self.intercept)
+        if matrix.shape[1] != self.coef.shape[-1]:
+            raise ValueError(f"X has {matrix.shape[1]} features, but the model was fitted on {self.coef.shape[-1]}")
+        z = matrix.margins(np.atleast_2d(self.coef), np.atleast_1d(self.intercept))
+        return z if self.coef.ndim == 2 else z[:, 0]
 
     def predict(self, X: Any, *, unseen: str = "error") -> NDArray[Any]:
-        """Predict y, or for classes the more probable label; arguments as for `decision_function`."""
+        """Predict y, or for classes the most probable label; arguments as for `decision_function`."""
         z = self.decision_function(X, unseen=unseen)
         return z if self.classes is None else self.to_labels(z)
 
     def predict_proba(self, X: Any, *, unseen: str = "error") -> Floats:
-        """Predict the probabilities of both classes, (n, 2); arguments as for `decision_function`.
+        """Predict the probabilities of all classes, (n, k); arguments as for `decision_function`.
 
         Raises
         ------
@@ -113,13 +114,21 @@ class FitResult(Result):
         return self.to_probabilities(self.decision_function(X, unseen=unseen))
 
     def to_labels(self, margins: Floats) -> NDArray[Any]:
-        """Give the more probable label for each log-odds, (n,)."""
+        """Give the most probable label, (n,), for log-odds (n,) or margins (n, k)."""
         assert self.classes is not None  # noqa: S101  whoever calls has looked
-        return self.classes[(margins > 0.0).astype(np.intp)]
+        chosen = (margins > 0.0).astype(np.intp) if margins.ndim == 1 else np.argmax(margins, axis=1)
+        labels: NDArray[Any] = self.classes[chosen]
+        return labels
 
     @staticmethod
     def to_probabilities(margins: Floats) -> Floats:
-        """Give the probabilities of both classes, (n, 2), for each log-odds, neither of them rounded to 0 too early."""
+        """Give the probabilities of all classes, (n, k), for log-odds (n,) or margins (n, k).
+
+        None is rounded to 0 too early.
+        """
+        if margins.ndim == 2:
+            shares = np.exp(margins - margins.max(axis=1, keepdims=True))
+            return np.asarray(shares / shares.sum(axis=1, keepdims=True))
         e = np.exp(-np.abs(margins))
         larger, smaller = 1.0 / (1.0 + e), e / (1.0 + e)
         positive = margins > 0.0
@@ -139,7 +148,7 @@ class FitResult(Result):
             "version": self.version,
             "coef_names": self.coef_names,
             "coef": self.coef.tolist(),
-            "intercept": self.intercept,
+            "intercept": np.asarray(self.intercept).tolist(),
             "spread": self.spread.tolist(),
             "features": None if self.features is None else [f._asdict() for f in self.features],
             "classes": None if self.classes is None else self.classes.tolist(),
@@ -156,17 +165,6 @@ class FitResult(Result):
         }
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
-
-
-def margins(matrix: Matrix, coef: Floats, intercept: float) -> Floats:
-    """Compute ``z = X @ coef + intercept``, (n,), one tile at a time; a ValueError names NaN or infinity in X."""
-    z = np.empty(matrix.shape[0])
-    for start, stop in spans(matrix):
-        tile = matrix.tile(start, stop)
-        if not np.isfinite(tile).all():
-            check_finite(matrix)
-        z[start:stop] = tile.astype(np.float64, copy=False) @ coef + intercept
-    return z
 
 
 def load(path: str | os.PathLike[str]) -> FitResult:
@@ -196,20 +194,22 @@ def load(path: str | os.PathLike[str]) -> FitResult:
 
 
 def _from_document(document: dict[str, Any]) -> FitResult:
-    coef, intercept = _numbers(document["coef"]), float(document["intercept"])
-    spread = _numbers(document["spread"])
+    coef, intercept, spread = (_numbers(document[name]) for name in ("coef", "intercept", "spread"))
     features = document["features"]
     if features is not None:
         features = tuple(_feature(feature) for feature in features)
-    if coef_names(features, len(coef)) != document["coef_names"] or len(spread) != len(coef):
-        raise ValueError("coef, coef_names, features and spread do not fit together")
-    if not np.isfinite(intercept):
-        raise ValueError("the intercept must be finite")
+    if (
+        coef.ndim not in (1, 2)
+        or intercept.shape != coef.shape[:-1]
+        or spread.shape != coef.shape[-1:]
+        or coef_names(features, len(spread)) != document["coef_names"]
+    ):
+        raise ValueError("coef, intercept, coef_names, features and spread do not fit together")
     classes = document["classes"]
     if classes is not None:
         dtype = np.dtype(document["classes_dtype"])
-        if dtype.kind not in "biufU" or len(classes) != 2:
-            raise ValueError("classes must be two numbers or strings")
+        if dtype.kind not in "biufU" or len(classes) != (2 if coef.ndim == 1 else len(coef)):
+            raise ValueError("classes must be numbers or strings, two or one for each row of coef")
         classes = np.array(classes, dtype=dtype)
     settings = document["settings"]
     if not isinstance(settings, dict) or not isinstance(settings["loss"]["name"], str):
@@ -224,7 +224,7 @@ def _from_document(document: dict[str, Any]) -> FitResult:
         status=Status[document["status"]],
         message=str(document["message"]),
         history=History.from_rows(rows),
-        intercept=intercept,
+        intercept=intercept if intercept.ndim else float(intercept),
         spread=spread,
         classes=classes,
         features=features,
@@ -249,7 +249,7 @@ def _feature(entry: dict[str, Any]) -> Feature:
 
 
 def _numbers(values: ArrayLike | Sequence[float]) -> Floats:
-    numbers = np.array(list(values), dtype=np.float64)  # type: ignore[arg-type]
-    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+    numbers = np.array(values, dtype=np.float64)
+    if not np.isfinite(numbers).all():
         raise ValueError("finite numbers are needed")
     return numbers

@@ -11,24 +11,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd import kernels, passes
+from fastgd import passes
 from fastgd.descent import Evaluation
+from fastgd.losses import Loss, Squared
 from fastgd.sources import Floats, Source, Tile
 
+CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
 GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
 
 
 class Moments(NamedTuple):
-    """What one reading says of the samples: total weight, and mean and spread of y and of every feature."""
+    """What one reading says of the samples: total weight, and mean and spread of every target and every feature."""
 
     total_weight: float
-    y_mean: float
-    y_spread: float
+    y_mean: Floats
+    y_spread: Floats
     mean: Floats
     spread: Floats
 
 
-def moments(source: Source, loss: kernels.Loss, *, about_mean: bool, n_threads: int | None = None) -> Moments:
+def moments(source: Source, loss: Loss, *, about_mean: bool, n_threads: int | None = None) -> Moments:
     """Take means and standard deviations of y and all features in one pass.
 
     Sums are taken about a pivot row. As no other outweighs it, it lies within √n standard deviations of the mean,
@@ -50,15 +52,15 @@ def moments(source: Source, loss: kernels.Loss, *, about_mean: bool, n_threads: 
     Moments
         Not finite where a feature is not, or where its squares overflow or underflow.
     """
-    zeros = np.zeros(source.shape[1])
-    return first_reading(source, loss, zeros, 0.0, about_mean=about_mean, n_threads=n_threads)[0]
+    zeros = np.zeros((1, source.shape[1]))
+    return first_reading(source, loss, zeros, np.zeros(1), about_mean=about_mean, n_threads=n_threads)[0]
 
 
 def first_reading(
     source: Source,
-    loss: kernels.Loss,
+    loss: Loss,
     coef: Floats,
-    intercept: float,
+    intercept: Floats,
     *,
     about_mean: bool,
     n_threads: int | None = None,
@@ -70,56 +72,72 @@ def first_reading(
         return passes.first_sums(tile, pivot, y_pivot, coef, intercept, loss, block_rows, n_threads)
 
     sums = source.fold(visit)
-    split = 2 + len(pivot)
-    return _to_moments(sums[split:], pivot, y_pivot, about_mean), sums[:split]
+    split = 1 + len(coef) + coef.size
+    about = np.append(pivot, np.zeros(source.shape[1] - len(pivot)))
+    return _to_moments(sums[split:], about, y_pivot, about_mean), sums[:split]
 
 
-def _to_moments(sums: Floats, pivot: Floats, y_pivot: float, about_mean: bool) -> Moments:
-    d = len(pivot)
-    total = float(sums[0])
+def _to_moments(sums: Floats, pivot: Floats, y_pivot: Floats, about_mean: bool) -> Moments:
+    d, targets = len(pivot), len(y_pivot)
+    total, split = float(sums[0]), 1 + 2 * targets
     with np.errstate(over="ignore", invalid="ignore"):
-        first = np.append(sums[1], sums[3 : 3 + d]) / total
-        second = np.append(sums[2], sums[3 + d :]) / total
+        first = np.append(sums[1:split:2], sums[split : split + d]) / total
+        second = np.append(sums[2:split:2], sums[split + d :]) / total
         second[(second == 0.0) & (first != 0.0)] = np.nan  # squares underflow
         mean = np.append(y_pivot, pivot) + first
-        variance = np.maximum(second - first * first, 0.0)
+        variance = second - first * first
+        variance[variance <= CONSTANT * second] = 0.0
         spread = np.sqrt(variance) if about_mean else np.hypot(mean, np.sqrt(variance))
-    return Moments(total, float(mean[0]), float(spread[0]), mean[1:], spread[1:])
+    return Moments(total, mean[:targets], spread[:targets], mean[targets:], spread[targets:])
 
 
 def gram(
     source: Source,
-    loss: kernels.Loss,
+    loss: Loss,
     coef: Floats,
-    intercept: float,
+    intercept: Floats,
     step: float,
     center: Floats,
-    y_center: float,
+    y_center: Floats,
+    pair: tuple[int, int] = (0, 0),
     n_threads: int | None = None,
 ) -> Floats:
-    """Give ``Σ s L'' z zᵀ`` of all samples, (d + 2, d + 2), with ``z = (x − center, 1, y − y_center)``, in one reading.
+    """Give ``Σ s |L''| z zᵀ``, ``z = (x − center, 1, y − y_center)``, (d + 1 + targets)², in one reading.
 
-    Curvatures L'' at these coefficients are differences of slopes at margins ``step`` above and below, or 1 if it is 0.
+    Curvatures L'' for a pair of outputs at these coefficients are differences of slopes at margins ``step`` above and
+    below, or 1 if it is 0.
     """
-    size = len(center) + 2
-    shape = passes.gram_shape(len(center))
-    grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
-    blocks = 0
+    targets = len(y_center)
+    grams = np.empty((0, 0, 0))
+    blocks = dense = columns = 0
 
     def visit(tile: Tile, block_rows: int) -> Floats:
-        nonlocal blocks
-        point = coef, intercept, loss, step, center, y_center
+        nonlocal grams, blocks, dense, columns
+        if not blocks:
+            dense = tile.X.shape[1]
+            columns = len(center) - dense
+            shape = passes.gram_shape(dense, targets, columns)
+            grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
+        point = coef, intercept, loss, pair, step, center, y_center
         passes.add_gram(tile, *point, grams, blocks, block_rows, n_threads)
-        blocks += -(-len(tile.y) // block_rows)
+        blocks += -(-tile.y.shape[-1] // block_rows)
         return np.zeros((1, 1))
 
-    source.fold(visit)
-    upper = np.triu(np.add.reduce(grams, axis=0)[:size, :size])
-    return np.asarray(upper + np.triu(upper, 1).T)
+    source.by_rows().fold(visit)
+    total = np.add.reduce(grams, axis=0)
+    size = dense + 1 + targets
+    upper = np.triu(total[:size, :size])
+    further, width = total[-columns or len(total) :], total.shape[1] - columns
+    whole = np.block([[upper + np.triu(upper, 1).T, further[:, :size].T], [further[:, :size], further[:, width:]]])
+    order = np.r_[:dense, size : size + columns, dense:size]
+    whole = whole[np.ix_(order, order)]
+    offset = np.r_[np.zeros(dense), center[dense:], np.zeros(1 + targets)]  # sparse columns were added up about 0
+    whole -= whole[:, len(center), None] * offset
+    return np.asarray(whole - offset[:, None] * whole[len(center)])
 
 
 class NormalEquations(NamedTuple):
-    """What one reading says of least squares: moments; (co)variances of features (d, d), and with the target (d,).
+    """What one reading says of least squares: moments; (co)variances of features (d, d), and with targets (targets, d).
 
     ``reach`` and ``y_reach`` are the root mean squares about the point that sums were taken about: their squares times
     the rounding unit are what (co)variances forget.
@@ -129,33 +147,40 @@ class NormalEquations(NamedTuple):
     covariance: Floats
     cross: Floats
     reach: Floats
-    y_reach: float
+    y_reach: Floats
 
 
-def normal_equations(source: Source, *, about_mean: bool, n_threads: int | None = None) -> NormalEquations:
+def normal_equations(
+    source: Source, targets: int, *, about_mean: bool, n_threads: int | None = None
+) -> NormalEquations:
     """Take them in one reading, about a pivot row as `moments` does; without ``about_mean`` they are about 0."""
     d = source.shape[1]
-    pivot, y_pivot = source.pivot() if about_mean else (np.zeros(d), 0.0)
-    sums = gram(source, kernels.Squared(), np.zeros(d), 0.0, 0.0, pivot, y_pivot, n_threads)
-    first, second = sums[:-2, d], np.diagonal(sums)[:-2]
-    ordered = np.concatenate((sums[d, d:], sums[-1:, -1], first, second))
+    pivot, y_pivot = np.zeros(d), np.zeros(targets)
+    if about_mean:
+        dense, y_pivot = source.pivot()
+        pivot[: len(dense)] = dense
+    zeros = np.zeros((targets, d)), np.zeros(targets)
+    sums = gram(source, Squared(), *zeros, 0.0, pivot, y_pivot, n_threads=n_threads)
+    first, second = sums[d], np.diagonal(sums)
+    ordered = np.concatenate(([sums[d, d]], np.column_stack((first, second))[d + 1 :].ravel(), first[:d], second[:d]))
     moments = _to_moments(ordered, pivot, y_pivot, about_mean)
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the moments
-        covariance, cross = sums[:d, :d] / moments.total_weight, sums[:d, -1] / moments.total_weight
+        covariance, cross = sums[:d, :d] / moments.total_weight, sums[d + 1 :, :d] / moments.total_weight
         if about_mean:
-            offset = first / moments.total_weight
+            offset = first[:d] / moments.total_weight
             covariance = covariance - offset[:, None] * offset
-            cross = cross - offset * (moments.y_mean - y_pivot)
-        reach = np.sqrt(np.append(second, sums[-1, -1]) / moments.total_weight)
-    return NormalEquations(moments, covariance, cross, reach[:-1], float(reach[-1]))
+            cross = cross - (moments.y_mean - y_pivot)[:, None] * offset
+        reach = np.sqrt(second / moments.total_weight)
+    return NormalEquations(moments, covariance, cross, reach[:d], reach[d + 1 :])
 
 
 @dataclass(frozen=True)
 class Objective:
     """``f(β, b) = (1/Σs) Σ s_i L(y_i, x_i·β + b) + ½ l2 ‖β‖²`` as a function of the point that descent moves.
 
-    The point is ``(θ, c)`` with ``β = θ / scale`` and ``b = c − mean·β``: the samples are never touched, the scaling
-    happens in the parameters. Without an intercept the point is θ alone. A feature with an infinite scale keeps β = 0.
+    The point holds a row ``(θ, c)`` for each output, with ``β = θ / scale`` and ``b = c − mean·β``: the samples are
+    never touched, the scaling happens in the parameters. Without an intercept a row is θ alone. A feature with an
+    infinite scale keeps β = 0.
 
     Parameters
     ----------
@@ -170,20 +195,23 @@ class Objective:
     standardize : bool
         False: mean 0 and scale 1, the point is (β, b) itself.
     n_threads : int, optional
+    outputs : int
+        Margins of a sample, each with coefficients and an intercept of its own: one for each class or target.
     """
 
     source: Source
-    loss: kernels.Loss
+    loss: Loss
     l2: float
     moments: Moments
     intercept: bool
     standardize: bool
     n_threads: int | None = None
+    outputs: int = 1
 
     @property
     def size(self) -> int:
-        """Length of a point: d, and one more with an intercept."""
-        return self.source.shape[1] + self.intercept
+        """Length of a point: for each output d, and one more with an intercept."""
+        return self.outputs * (self.source.shape[1] + self.intercept)
 
     @cached_property
     def scale(self) -> Floats:
@@ -202,10 +230,11 @@ class Objective:
         """What features are centred at in the point's coordinates, (d,)."""
         return self.moments.mean if self.standardize and self.intercept else np.zeros(self.source.shape[1])
 
-    @property
-    def unit(self) -> float:
-        """The unit of a slope: for most losses the spread of y, 1 for classes."""
-        return self.loss.unit(self.moments.y_spread or abs(self.moments.y_mean) or 1.0)
+    @cached_property
+    def units(self) -> Floats:
+        """The unit of an output's slopes, (targets,): for most losses the spread of y, 1 for classes."""
+        spreads = zip(self.moments.y_spread, self.moments.y_mean, strict=True)
+        return np.array([self.loss.unit(float(spread) or abs(float(mean)) or 1.0) for spread, mean in spreads])
 
     @property
     def largest_diagonal(self) -> float:
@@ -214,19 +243,20 @@ class Objective:
         diagonal = self.loss.curvature_bound * (spread**2 + offset**2) + self.l2 / self.scale**2
         return float(np.max(np.append(diagonal, self.loss.curvature_bound)))
 
-    def to_coef(self, point: Floats) -> tuple[Floats, float]:
-        """Give the coefficients (d,) and the intercept, in the user's units, at a point."""
-        coef = point[: self.source.shape[1]] / self.scale
-        return coef, float(point[-1] - self.mean @ coef) if self.intercept else 0.0
+    def to_coef(self, point: Floats) -> tuple[Floats, Floats]:
+        """Give the coefficients (outputs, d) and intercepts (outputs,), in the user's units, at a point."""
+        rows = point.reshape(self.outputs, -1)
+        coef = rows[:, : self.source.shape[1]] / self.scale
+        return coef, rows[:, -1] - coef @ self.mean if self.intercept else np.zeros(self.outputs)
 
-    def to_point(self, coef: Floats, intercept: float) -> Floats:
-        """Give the point with these coefficients (d,) and this intercept. Features that cannot move get 0."""
+    def to_point(self, coef: Floats, intercept: Floats) -> Floats:
+        """Give the point with these coefficients and intercepts. Features that cannot move get 0."""
         with np.errstate(over="ignore", invalid="ignore"):  # descent refuses a start that is not finite
             theta = np.where(np.isfinite(self.scale), coef * self.scale, 0.0)
-            return np.append(theta, intercept + self.mean @ coef) if self.intercept else theta
+            return (np.column_stack((theta, intercept + coef @ self.mean)) if self.intercept else theta).ravel()
 
     def __call__(self, point: Floats) -> Evaluation:
-        """Evaluate value and gradient, (d,) or (d + 1,), at a point: one pass."""
+        """Evaluate value and gradient, of the point's shape, at a point: one pass."""
         coef, intercept = self.to_coef(point)
 
         def visit(tile: Tile, block_rows: int) -> Floats:
@@ -237,51 +267,67 @@ class Objective:
     def evaluation(self, coef: Floats, sums: Floats) -> Evaluation:
         """Turn the sums of loss, slope and gradient at some coefficients into value and gradient."""
         sums = sums / self.moments.total_weight
-        value = float(sums[0]) + 0.5 * self.l2 * float(coef @ coef)
-        gradient = (sums[2:] - self.mean * sums[1] + self.l2 * coef) / self.scale
-        return Evaluation(value, np.append(gradient, sums[1]) if self.intercept else gradient)
+        value = float(sums[0]) + 0.5 * self.l2 * float(np.vdot(coef, coef))
+        slopes, gradient = sums[1 : 1 + self.outputs], sums[1 + self.outputs :].reshape(coef.shape)
+        gradient = (gradient - self.mean * slopes[:, None] + self.l2 * coef) / self.scale
+        return Evaluation(value, (np.column_stack((gradient, slopes)) if self.intercept else gradient).ravel())
 
     def largest_slope(self, gradient: Floats) -> float:
-        """Give the largest slope per standard deviation of its feature, in units of `unit`.
+        """Give the largest slope per standard deviation of its feature, in `units`.
 
         It depends on no choice of coordinates: not on `standardize`, on the unit or origin of a feature, on the number
         of samples, the unit of y (in losses that follow it) or of the weights.
         """
         d = self.source.shape[1]
-        raw = gradient[:d] * np.where(np.isfinite(self.scale), self.scale, 0.0)
+        rows = gradient.reshape(self.outputs, -1)
+        raw = rows[:, :d] * np.where(np.isfinite(self.scale), self.scale, 0.0)
         if self.intercept:
-            raw = raw - (self.moments.mean - self.mean) * gradient[-1]
+            raw = raw - (self.moments.mean - self.mean) * rows[:, -1:]
         # A constant feature has no spread, but a penalty that its coefficient can be too large for.
         spread = np.where(self.moments.spread > 0.0, self.moments.spread, np.sqrt(self.l2 / self.loss.curvature_bound))
-        slopes = np.divide(raw, spread, out=np.zeros(d), where=spread > 0.0)
-        return float(np.max(np.abs(np.append(slopes, gradient[d:])), initial=0.0)) / self.unit
+        slopes = np.divide(raw, spread, out=np.zeros(raw.shape), where=spread > 0.0)
+        return float(np.max(np.abs(np.column_stack((slopes, rows[:, d:]))) / self.units[:, None], initial=0.0))
 
     def hessian(self, point: Floats) -> Floats:
-        """Give the matrix of second derivatives at a point, (size, size): one reading, and size² work per row."""
-        coef, intercept = self.to_coef(point)
-        d = self.source.shape[1]
+        """Give the matrix of second derivatives at a point, (size, size): a reading for each pair of outputs.
 
-        step = 1e-4 * self.unit
-        total = gram(self.source, self.loss, coef, intercept, step, self.mean, 0.0, self.n_threads)
-        total = total[: self.size, : self.size]
-        scale = np.append(self.scale, np.ones(self.size - d))
-        hessian: Floats = total / self.moments.total_weight / scale / scale[:, None]
-        hessian[np.arange(d), np.arange(d)] += self.l2 / self.scale**2
-        return hessian
+        Of the squared loss only one output's, as all have the same. Where all margins of a sample may grow alike
+        without consequence, that direction is given a curvature, too, so that there is an inverse.
+        """
+        coef, intercept = self.to_coef(point)
+        joint, units = self.loss.joint, np.broadcast_to(self.units, self.outputs)
+        outputs = 1 if isinstance(self.loss, Squared) else self.outputs
+        size = self.size // self.outputs
+        scale = np.append(self.scale, np.ones(size - len(self.scale)))
+        penalty = np.append(self.l2 / self.scale**2, np.zeros(size - len(self.scale)))
+        hessian = np.zeros((outputs, size, outputs, size))
+        for a in range(outputs):
+            for b in range(a, outputs if joint else a + 1):
+                step, center = 1e-4 * float(units[a]), np.zeros(0)
+                total = gram(self.source, self.loss, coef, intercept, step, self.mean, center, (a, b), self.n_threads)
+                block = total[:size, :size] / self.moments.total_weight / scale / scale[:, None]
+                hessian[a, :, b] = hessian[b, :, a] = block if a == b else -block
+        for a in range(outputs):
+            hessian[a, np.arange(size), a, np.arange(size)] += penalty
+        if joint:
+            alike = np.mean(np.einsum("aiai->ai", hessian)) / outputs
+            hessian[:, np.arange(size), :, np.arange(size)] += alike
+        return hessian.reshape(outputs * size, outputs * size)
 
     def quadratic(self, equations: NormalEquations) -> tuple[Floats, Floats]:
-        """Give the Hessian (size, size) and minus the gradient at 0 (size,) of the squared loss, without a reading."""
+        """Give one output's Hessian and minus the gradients at 0 (size,) of the squared loss, without a reading."""
         d = self.source.shape[1]
         offset = (self.moments.mean - self.mean) / self.scale if self.intercept else np.zeros(d)
-        hessian = np.zeros((self.size, self.size))
+        hessian = np.zeros((d + self.intercept, d + self.intercept))
         hessian[:d, :d] = 2.0 * (equations.covariance / self.scale / self.scale[:, None] + offset[:, None] * offset)
         hessian[np.arange(d), np.arange(d)] += self.l2 / self.scale**2
         slopes = 2.0 * equations.cross / self.scale
         if self.intercept:
             hessian[d, :d] = hessian[:d, d] = 2.0 * offset
             hessian[d, d] = 2.0
-            slopes = np.append(slopes + 2.0 * offset * self.moments.y_mean, 2.0 * self.moments.y_mean)
-        return hessian, slopes
+            means = 2.0 * self.moments.y_mean[:, None]
+            slopes = np.column_stack((slopes + means * offset, means))
+        return hessian, slopes.ravel()
 
     def without_reading(
         self, equations: NormalEquations, point: Floats, gradient: Floats, tol: float
@@ -292,14 +338,15 @@ class Objective:
         beside them, and only a reading brings it back.
         """
         coef, _ = self.to_coef(point)
-        explained = 2.0 * coef @ equations.cross - np.einsum("i,ij,j", coef, equations.covariance, coef)
-        value = self.moments.y_spread**2 - float(explained)
+        explained = 2.0 * np.vdot(coef, equations.cross) - np.einsum("ki,ij,kj", coef, equations.covariance, coef)
+        value = float(np.sum(self.moments.y_spread**2)) - float(explained)
         rounding = float(np.finfo(np.float64).eps) * (10.0 + self.source.shape[0] ** 0.5)  # of sums, a random walk
-        reach = equations.y_reach + float(equations.reach @ np.abs(coef))
-        noise = 2.0 * rounding * reach * np.append(equations.reach / self.scale, np.ones(self.size - len(coef)))
-        if self.largest_slope(noise) > tol or not value > 1e7 * rounding * reach**2:
+        reach = equations.y_reach + np.abs(coef) @ equations.reach
+        units = np.append(equations.reach / self.scale, np.ones(self.size // self.outputs - len(self.scale)))
+        noise = 2.0 * rounding * reach[:, None] * units
+        if self.largest_slope(noise.ravel()) > tol or not value > 1e7 * rounding * float(np.sum(reach**2)):
             return None
-        return Evaluation(value + 0.5 * self.l2 * float(coef @ coef), gradient, 0.0)
+        return Evaluation(value + 0.5 * self.l2 * float(np.vdot(coef, coef)), gradient, 0.0)
 
     def over(self, source: Source) -> Objective:
         """Give the same objective, in the same coordinates and units, over a sample of its rows."""

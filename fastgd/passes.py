@@ -9,21 +9,23 @@ import functools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fastgd import kernels
-from fastgd.kernels import Loss
+from fastgd import kernels, losses
+from fastgd.kernels import GRAM_ROWS, Center, Points, Samples
 from fastgd.lanes import WIDTH
-from fastgd.sources import Floats, Tile
+from fastgd.losses import Loss
+from fastgd.sources import Floats, SparseColumns, SparseRows, Tile
 
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
 SECOND_CACHE = 1 << 16  # and where its rows have to be copied in order
-GRAM_ROWS = 64  # that a Hessian is added up over in registers
+SPARSE_ROWS = 64  # of a sub-block with sparse columns
+CHANGE_PARTS = 8  # of the sums over a batch, enough for threads to share
 SERIAL_GRAM = 1 << 24  # products below which starting threads costs more than they save
 
 
@@ -79,8 +81,8 @@ def _launch(parallel: Any, serial: Any, elements: int, n_threads: int | None, ar
 
 
 def _for(loss: Loss, kernel: Any) -> Any:
-    """Give a kernel that may be compiled for a loss: one without a cache if the loss is not of `kernels`."""
-    return kernel if type(loss).__module__ == kernels.__name__ else _uncached(kernel)
+    """Give a kernel that may be compiled for a loss: one without a cache if the loss is not of `losses`."""
+    return kernel if type(loss).__module__ == losses.__name__ else _uncached(kernel)
 
 
 @functools.cache
@@ -96,7 +98,7 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def loss_sums(
-    tile: Tile, coef: Floats, intercept: float, loss: Loss, block_rows: int, n_threads: int | None = None
+    tile: Tile, coef: Floats, intercept: ArrayLike, loss: Loss, block_rows: int, n_threads: int | None = None
 ) -> Floats:
     """Add up loss and gradient over a tile in one reading of it.
 
@@ -104,8 +106,8 @@ def loss_sums(
     ----------
     tile : Tile
         n rows of d features, with their targets and weights.
-    coef : ndarray of shape (d,), float64
-    intercept : float
+    coef : ndarray of shape (outputs, d) or (d,), float64
+    intercept : float or (outputs,)
     loss : Loss
     block_rows : int
         Rows per block; one row of the result each.
@@ -114,18 +116,19 @@ def loss_sums(
 
     Returns
     -------
-    ndarray of shape (blocks, 2 + d), float64
-        Per block ``Σ s L``, ``Σ s L'`` and the d sums ``Σ s L' x``.
+    ndarray of shape (blocks, 1 + outputs + outputs d), float64
+        Per block ``Σ s L``, each output's ``Σ s L'``, and each output's d sums ``Σ s L' x``.
     """
-    return _pass(tile, [(coef, intercept)], loss, None, block_rows, n_threads)
+    starts = np.arange(0, tile.y.shape[-1], block_rows)
+    return _pass(tile, [(coef, intercept)], loss, None, starts, block_rows, len(starts), n_threads)
 
 
 def first_sums(
     tile: Tile,
     pivot: Floats,
-    y_pivot: float,
+    y_pivot: ArrayLike,
     coef: Floats,
-    intercept: float,
+    intercept: ArrayLike,
     loss: Loss,
     block_rows: int,
     n_threads: int | None = None,
@@ -134,19 +137,21 @@ def first_sums(
 
     Returns
     -------
-    ndarray of shape (blocks, 2 + d + 3 + 2 d), float64
-        Per block what `loss_sums` gives; then, about the pivot p, ``Σs, Σs(y−p), Σs(y−p)²``, d sums ``Σs(x−p)`` and d
-        sums ``Σs(x−p)²``.
+    ndarray of shape (blocks, 1 + outputs + outputs d + 1 + 2 targets + 2 d), float64
+        Per block what `loss_sums` gives; then, about the pivot p, ``Σs``, each target's ``Σs(y−p), Σs(y−p)²``, d sums
+        ``Σs(x−p)`` and d sums ``Σs(x−p)²``. For sparse columns p is 0.
     """
-    return _pass(tile, [(coef, intercept)], loss, (pivot, y_pivot), block_rows, n_threads)
+    starts = np.arange(0, tile.y.shape[-1], block_rows)
+    center = pivot, y_pivot
+    return _pass(tile, [(coef, intercept)], loss, center, starts, block_rows, len(starts), n_threads)
 
 
 def change_sums(
     tile: Tile,
     coef: Floats,
-    intercept: float,
+    intercept: ArrayLike,
     anchor: Floats,
-    anchor_intercept: float,
+    anchor_intercept: ArrayLike,
     loss: Loss,
     starts: NDArray[np.intp],
     run_rows: int,
@@ -161,103 +166,177 @@ def change_sums(
     anchor, anchor_intercept
         The other coefficients.
     starts : ndarray of shape (runs,)
-        The first row of each run; one row of the result each.
+        The first row of each run.
     run_rows : int
         Rows of each run; one at the tile's end may be shorter.
 
     Returns
     -------
-    ndarray of shape (runs, 2 + d), float64
-        The difference of what `loss_sums` gives for the run.
+    ndarray of shape (parts, 1 + outputs + outputs d), float64
+        The differences of what `loss_sums` gives for the runs, of which each part has as many.
     """
     points = [(coef, intercept), (anchor, anchor_intercept)]
-    return _pass(tile, points, loss, None, run_rows, n_threads, starts)
+    parts = min(CHANGE_PARTS, len(starts))
+    return _pass(tile, points, loss, None, starts, run_rows, parts, n_threads)
 
 
 def _pass(
     tile: Tile,
-    points: list[tuple[Floats, float]],
+    points: list[tuple[Floats, ArrayLike]],
     loss: Loss,
-    pivot: tuple[Floats, float] | None,
-    block_rows: int,
+    center: tuple[Floats, ArrayLike] | None,
+    starts: NDArray[np.intp],
+    run_rows: int,
+    parts: int,
     n_threads: int | None,
-    starts: NDArray[np.intp] | None = None,
 ) -> Floats:
-    """Run the one kernel that there is for a loss: give its sums, one row per block, without the padding of vectors."""
+    """Run the one kernel that there is for a loss: give its sums without the padding of vectors."""
     d = tile.X.shape[1]
-    size = _padded_size(d)
-    if starts is None:
-        starts = np.arange(0, len(tile.y), block_rows)
-    coefs = np.zeros((len(points), size))
-    for row, (coef, _) in zip(coefs, points, strict=True):
-        row[:d] = coef
-    intercepts = np.array([intercept for _, intercept in points], np.float64)
-    center, y_center = (np.empty(0), 0.0) if pivot is None else (np.append(pivot[0], np.zeros(size - d)), pivot[1])
-    partial = np.zeros((len(starts), 2 + size + (3 + 2 * size if pivot else 0)))
-    scratch = np.empty((len(starts), *_scratch_shape(tile, block_rows)))
-    arguments = (*map(_frozen, tile), coefs, intercepts, center, y_center, loss, starts, block_rows, scratch, partial)
-    elements = len(starts) * block_rows * d
+    at = _points(d, points)
+    (_, outputs, size), columns = at.dense.shape, at.sparse.shape[1]
+    about = Center(np.empty(0), np.empty(0))
+    if center is not None:
+        about = Center(np.append(center[0], np.zeros(size - d)), np.atleast_1d(np.asarray(center[1], np.float64)))
+    places = _Places(outputs, d, size, columns, len(about.y))
+    partial = np.zeros((parts, places.stop if center else places.moments))
+    scratch = np.empty((parts, *_scratch_shape(tile, len(points), outputs, run_rows)))
+    samples, entries = _as_samples(tile)
+    arguments = (samples, entries, at, about, loss, starts, run_rows, scratch, partial)
+    elements = len(starts) * run_rows * (d + columns)
     _launch(_for(loss, kernels.pass_parallel), _for(loss, kernels.pass_serial), elements, n_threads, arguments)
-    if not pivot:
-        return partial[:, : 2 + d]
-    first, second = 2 + size + 3, 2 + size + 3 + size
-    return np.hstack((partial[:, : 2 + d], partial[:, 2 + size : first + d], partial[:, second : second + d]))
+    return places.without_padding(partial)
+
+
+class _Places(NamedTuple):
+    """Where in a row of the kernel's sums everything stands."""
+
+    outputs: int
+    d: int
+    size: int
+    columns: int
+    targets: int
+
+    @property
+    def sparse(self) -> int:
+        return 1 + self.outputs + self.outputs * self.size
+
+    @property
+    def moments(self) -> int:
+        return self.sparse + self.outputs * self.columns
+
+    @property
+    def firsts(self) -> int:
+        return self.moments + 1 + 2 * self.targets
+
+    @property
+    def sparse_firsts(self) -> int:
+        return self.firsts + 2 * self.size
+
+    @property
+    def stop(self) -> int:
+        """With room for a row of sparse columns at the end."""
+        return self.sparse_firsts + 3 * self.columns
+
+    def without_padding(self, sums: Floats) -> Floats:
+        """Give what they are, for every output the sums of its dense and sparse columns together."""
+        moments = sums.shape[1] > self.moments
+        if self.size == self.d and not moments and (not self.columns or (not self.d and self.outputs == 1)):
+            return sums
+        rows, outputs = len(sums), self.outputs
+        dense = sums[:, 1 + outputs : self.sparse].reshape(rows, outputs, self.size)[:, :, : self.d]
+        sparse = sums[:, self.sparse : self.moments].reshape(rows, self.columns, outputs).transpose(0, 2, 1)
+        gradient = np.concatenate((dense, sparse), axis=2).reshape(rows, -1)
+        parts = [sums[:, : 1 + outputs], gradient]
+        if moments:
+            parts.append(sums[:, self.moments : self.firsts])
+            for k in range(2):
+                first, further = self.firsts + k * self.size, self.sparse_firsts + k * self.columns
+                parts += [sums[:, first : first + self.d], sums[:, further : further + self.columns]]
+        return np.hstack(parts)
+
+
+def _points(d: int, points: list[tuple[Floats, ArrayLike]]) -> Points:
+    """Lay out coefficients, of which the first d are those of dense columns, as the kernels want them."""
+    coefs = np.stack([np.atleast_2d(coef) for coef, _ in points])
+    intercepts = np.array([np.atleast_1d(np.asarray(intercept)) for _, intercept in points], np.float64)
+    dense = np.zeros((*coefs.shape[:2], _padded_size(d)))
+    dense[:, :, :d] = coefs[:, :, :d]
+    return Points(dense, np.ascontiguousarray(coefs[:, :, d:].transpose(0, 2, 1)), intercepts)
+
+
+def _as_samples(tile: Tile) -> tuple[Samples, SparseRows | SparseColumns | None]:
+    """Give a tile in the two pieces that kernels take."""
+    y = tile.y.reshape(-1, tile.y.shape[-1])
+    samples = Samples(*map(_frozen, (tile.X, y, tile.weight, tile.rows)))
+    if tile.entries is None:
+        return samples, None
+    entries = tile.entries._replace(begins=_frozen(tile.entries.begins), values=_frozen(tile.entries.values))
+    if isinstance(entries, SparseRows):
+        return samples, entries._replace(columns=_frozen(entries.columns))
+    return samples, entries._replace(rows=_frozen(entries.rows))
 
 
 def _padded_size(d: int) -> int:
-    """Say how many numbers hold one for each feature in whole vectors, two at least."""
-    return max(2 * WIDTH, -(-d // WIDTH) * WIDTH)
+    """Say how many numbers hold one for each dense feature in whole vectors, two at least if there are any."""
+    return max(2 * WIDTH, -(-d // WIDTH) * WIDTH) if d else 0
 
 
-def _scratch_shape(tile: Tile, block_rows: int) -> tuple[int, int]:
+def _scratch_shape(tile: Tile, points: int, outputs: int, run_rows: int) -> tuple[int, int]:
     """Give the places and rows of scratch space: what the first cache holds, or if rows have to be copied, the second.
 
-    A copied row takes d places more.
+    A row has a value and its slopes at every point, and eight partial sums of a margin; a copied one takes d places
+    more. Of sparse columns, slopes of whole blocks are kept.
     """
     d = tile.X.shape[1]
-    if tile.X.flags.c_contiguous and not tile.rows.size:
-        places, row_bytes, most = kernels.PLACES, d * tile.X.itemsize, FIRST_CACHE
-    else:
-        places, row_bytes, most = kernels.PLACES + d, d * 8, SECOND_CACHE
-    rows = min(block_rows, most // max(1, row_bytes), 64)
+    if isinstance(tile.entries, SparseColumns):
+        return outputs + 1, -(-max(run_rows, SPARSE_ROWS * (outputs + 3)) // WIDTH) * WIDTH
+    places, row_bytes, most = points * (1 + outputs) + WIDTH, d * tile.X.itemsize, FIRST_CACHE
+    if tile.rows.size or not tile.X.flags.c_contiguous:
+        places, row_bytes, most = places + d, d * 8, SECOND_CACHE
+    rows = min(run_rows, most // max(1, row_bytes), SPARSE_ROWS)
     return places, max(WIDTH, rows // WIDTH * WIDTH)
 
 
-def gram_shape(d: int) -> tuple[int, int]:
-    """Say how many rows and columns `add_gram` wants for d features, a 1 and a target."""
-    width = -(-(d + 2) // WIDTH) * WIDTH
-    return width, width + WIDTH
+def gram_shape(d: int, targets: int = 1, columns: int = 0) -> tuple[int, int]:
+    """Say how many rows and columns `add_gram` wants for d dense features, a 1 and targets, and for sparse columns."""
+    width = -(-(d + 1 + targets) // WIDTH) * WIDTH
+    return width + columns, width + WIDTH + columns
 
 
 def add_gram(
     tile: Tile,
     coef: Floats,
-    intercept: float,
+    intercept: ArrayLike,
     loss: Loss,
+    pair: tuple[int, int],
     step: float,
     center: Floats,
-    y_center: float,
+    y_center: ArrayLike,
     grams: Floats,
     first_block: int,
     block_rows: int,
     n_threads: int | None = None,
 ) -> None:
-    """Add ``Σ s L'' z zᵀ`` over a tile to the upper triangles of ``grams``, (parts, *gram_shape(d)): blocks to each.
+    """Add ``Σ s |L''| z zᵀ`` over a tile to ``grams``, (parts, *gram_shape(d, targets, columns)): blocks to each.
 
-    z is ``(x − center, 1, y − y_center)``, followed by what means nothing; curvatures L'' are differences of
-    slopes at margins ``step`` above and below, or 1 if there is no step. A block goes by its number among all of the
-    data, of which ``first_block`` are before this tile: what is added up together does not depend on tiles.
+    z is ``(x − center, 1, y − y_center)`` of the dense features; of their products the upper triangle is added, and
+    in rows after these the products of sparse columns with z, and, after 8 columns, with each other. What else is
+    there means nothing. L'' is the curvature for a pair of outputs: differences of slopes at margins ``step`` above and
+    below, or 1 if there is no step. A block goes by its number among all of the data, of which ``first_block`` are
+    before this tile: what is added up together does not depend on tiles.
 
     NumPy's product is no faster, and BLAS threads stay busy after it and slow down the passes that follow.
     """
-    d, size = tile.X.shape[1], _padded_size(tile.X.shape[1])
-    scratch = np.zeros((len(grams), grams.shape[2] + 1 + WIDTH + d, GRAM_ROWS))
-    padding = np.zeros(size - d)
-    point = np.append(coef, padding), intercept, loss, step, np.append(center, padding), y_center
-    arguments = (*map(_frozen, tile), *point, first_block, block_rows, scratch, grams)
+    d, targets = tile.X.shape[1], np.atleast_1d(np.asarray(y_center, np.float64))
+    at = _points(d, [(coef, intercept)])
+    about = Center(np.append(center[:d], np.zeros(at.dense.shape[2] - d)), targets)
+    width = gram_shape(d, len(targets))[0]
+    scratch = np.zeros((len(grams), width + 2 + len(coef) + WIDTH + d, GRAM_ROWS))
+    samples, entries = _as_samples(tile)
+    arguments = (samples, entries, at, about, loss, pair, step, width, first_block, block_rows, scratch, grams)
     add_part = functools.partial(_for(loss, kernels.gram_part), *arguments)
     threads = n_threads or numba.get_num_threads()
-    if threads == 1 or len(tile.y) * d * d < SERIAL_GRAM:
+    if threads == 1 or tile.y.shape[-1] * grams.shape[1] ** 2 < SERIAL_GRAM:
         for part in range(len(grams)):
             add_part(part)
     else:  # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long

@@ -255,9 +255,10 @@ class LBFGS:
     first_length : float, optional
         The inverse of a typical curvature, for the first step; None moves by at most 1.
     metric : callable, optional
-        Maps a point (d,) to an approximation of the inverse Hessian there (d, d), and the passes that this cost. It
-        takes the place of a multiple of the identity that the pairs correct: with a good one, steps are Newton's. It
-        is asked again where slopes fall more slowly than Newton's would.
+        Maps a point (d,) to an approximation of the inverse Hessian there, (d, d) or a block that repeats along the
+        diagonal, and the passes that this cost. It takes the place of a multiple of the identity that the pairs
+        correct: with a good one, steps are Newton's. It is asked again where slopes fall more slowly than Newton's
+        would.
     memory : int
         Pairs kept.
     """
@@ -401,8 +402,8 @@ def _invert_large(matrix: Floats) -> Floats | None:
 
 
 def times(matrix: Floats, vector: Floats) -> Floats:
-    """Multiply without BLAS, for the same reason."""
-    return np.asarray(np.einsum("ij,j->i", matrix, vector))
+    """Multiply by a vector, or by each of several that follow each other, without BLAS, for the same reason."""
+    return np.asarray(np.einsum("ij,kj->ki", matrix, vector.reshape(-1, len(matrix)))).ravel()
 
 
 def inverse(matrix: Floats) -> Floats:

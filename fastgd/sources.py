@@ -1,9 +1,9 @@
 """Where samples live. A source folds a function over its tiles, in a fixed order.
 
-A **tile** is a run of rows as the compiled passes want them: float64 or float32, in any order. Arrays that already
-look so are only sliced; everything else (integers, tables with categories) is converted one tile at a time, so there
-is never a copy of X. Tile borders fall on block borders and partial sums are added block by block, so the
-size of a tile changes no bit of the result.
+A **tile** is a run of rows as the compiled passes want them: dense columns, float64 or float32 in any order, and
+then sparse ones. Arrays and sparse matrices that already look so are only sliced; everything else (integers, tables
+with categories) is converted one tile at a time, so there is never a copy of X. Tile borders fall on block borders
+and partial sums are added block by block, so the size of a tile changes no bit of the result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks for many threads
-LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long
+LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long,
+PARTIAL_SHARE = 48  # and to one in so many bytes when they are sparse
 VIEW_BYTES = 1 << 29  # of X per tile that is only sliced: tens of milliseconds, so Ctrl-C is never far
 VIEW_ROWS = 1 << 22  # at most: labels and integers of y are converted tile by tile
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
@@ -28,16 +29,46 @@ STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
 EVERY = np.empty(0, np.intp)
 
 
-class Tile(NamedTuple):
-    """n samples: X float64 or float32, y (n,) float64, weight (n,) float64 or empty for all ones.
+class SparseRows(NamedTuple):
+    """Entries of sparse columns, row by row, in any order: those of row i are at ``begins[i]`` to ``begins[i + 1]``."""
 
-    Their features are the rows of X; or if ``rows`` is not empty, those rows of it, (n,).
+    begins: NDArray[np.integer[Any]]
+    columns: NDArray[np.integer[Any]]
+    values: NDArray[Any]
+
+
+class SparseColumns(NamedTuple):
+    """Entries of sparse columns, column by column, rows ascending from ``first_row``.
+
+    Those of column j in the rows of block b are at ``begins[b, j]`` to ``begins[b + 1, j]``.
     """
+
+    begins: NDArray[np.integer[Any]]
+    rows: NDArray[np.integer[Any]]
+    values: NDArray[Any]
+    block_rows: int
+    first_row: int
+
+
+class Part(NamedTuple):
+    """Features of n samples: the rows of X, or if ``rows`` is not empty, those rows of it, (n,); and sparse columns.
+
+    X is float64 or float32. ``rows`` are rows of the sparse columns, too, which follow those of X.
+    """
+
+    X: NDArray[Any]
+    rows: NDArray[np.intp] = EVERY
+    entries: SparseRows | SparseColumns | None = None
+
+
+class Tile(NamedTuple):
+    """n samples: a `Part`; y (n,) or (targets, n) float64, weight (n,) float64 or empty for all ones."""
 
     X: NDArray[Any]
     y: Floats
     weight: Floats
     rows: NDArray[np.intp] = EVERY
+    entries: SparseRows | SparseColumns | None = None
 
 
 class Feature(NamedTuple):
@@ -56,22 +87,57 @@ class Feature(NamedTuple):
 
 
 class Matrix(Protocol):
-    """The samples' features without their targets: ``shape`` (n, d), the tiles' ``dtype``, and rows on demand."""
+    """The samples' features without their targets: ``shape`` (n, d), the tiles' ``dtype``, and rows on demand.
+
+    Attributes
+    ----------
+    row_bytes : float
+        What a row takes in memory, as it is read.
+    tile_bytes : int
+        `VIEW_BYTES` if parts are slices of what there is, `COPY_BYTES` if they are converted.
+    order : ndarray of int (d,), or None
+        Where in a part each of the d columns stands, if not in its own place.
+    features : tuple of Feature, or None
+        The columns' names, if they have any.
+    copied : str, or None
+        Why there had to be a copy, in a sentence, if there was one.
+    """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    row_bytes: float
     tile_bytes: int
-    features: tuple[Feature, ...] | None
+    order: NDArray[np.intp] | None = None
+    features: tuple[Feature, ...] | None = None
+    copied: str | None = None
 
-    def tile(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop, of this dtype."""
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block: the same wherever the samples live."""
+        return rows_per_block(self.shape[1], self.row_bytes)
 
-    def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """Give an array that holds these rows, and which of its rows they are (empty: all)."""
-        return self.tile(start, stop), EVERY
+    def place(self, start: int, stop: int) -> Part:
+        """Give rows start to stop, of this dtype."""
 
-    def take(self, rows: NDArray[np.intp]) -> Array:
-        """Give some rows as an array in memory."""
+    def take(self, rows: NDArray[np.intp]) -> Matrix:
+        """Give some rows as a matrix in memory."""
+
+    def some(self, rows: NDArray[np.intp]) -> Matrix:
+        """Give some rows: a copy if they are few, otherwise gathered whenever they are read."""
+        return self.take(rows) if len(rows) * self.row_bytes <= COPY_BYTES else Subset(self, rows)
+
+    def by_rows(self) -> Matrix:
+        """Give the same matrix so that its parts have rows."""
+        return self
+
+    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``, (n, outputs), from (outputs, d) and (outputs,), one tile at a time.
+
+        Raises
+        ------
+        ValueError
+            Naming row and column of the first NaN or infinity.
+        """
 
 
 class Source(Protocol):
@@ -79,6 +145,7 @@ class Source(Protocol):
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    row_bytes: float
 
     def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
@@ -86,8 +153,11 @@ class Source(Protocol):
     def total_weight(self) -> float:
         """Give the sum of the weights, without reading X."""
 
-    def pivot(self) -> tuple[Floats, float]:
-        """Give the features (d,) and the target of a sample that no other outweighs."""
+    def pivot(self) -> tuple[Floats, Floats]:
+        """Give the dense features and the targets of a sample that no other outweighs."""
+
+    def by_rows(self) -> Source:
+        """Give the same samples so that tiles have rows, not sparse columns."""
 
     def sample(self, size: int, rng: np.random.Generator) -> Source:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
@@ -98,24 +168,34 @@ class Array(Matrix):
 
     def __init__(self, X: NDArray[Any]) -> None:
         self.X = X
-        self.shape: tuple[int, int] = X.shape
+        self.shape = X.shape
         self.dtype = tile_dtype(X.dtype)
-        self.features: tuple[Feature, ...] | None = None
+        self.row_bytes = self.dtype.itemsize * max(1, X.shape[1])
         # Other orders have kernels of their own, which need not be compiled for what is copied in no time.
         ordered = X.flags.c_contiguous or X.nbytes > COPY_BYTES
         self.sliced = X.flags.aligned and X.dtype == self.dtype and ordered
         self.tile_bytes = VIEW_BYTES if self.sliced else COPY_BYTES
 
-    def tile(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop, of this dtype."""
+    def place(self, start: int, stop: int) -> Part:
+        """Give rows start to stop, of this dtype."""
         rows = self.X[start:stop]
-        return rows if self.sliced else np.require(rows, self.dtype, ["C", "ALIGNED"])
+        return Part(rows if self.sliced else np.require(rows, self.dtype, ["C", "ALIGNED"]))
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
         # np.take is the faster one, but copies all of an array that is not contiguous
         taken = np.take(self.X, rows, axis=0) if self.X.flags.c_contiguous else self.X[rows]
         return Array(np.require(taken, self.dtype, ["C", "ALIGNED"]))
+
+    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
+        z = np.empty((self.shape[0], len(coef)))
+        names = coef_names(self.features, self.shape[1])
+        for start, stop in spans(self):
+            tile = self.place(start, stop).X
+            check_finite_tile(tile, start, names)
+            z[start:stop] = tile.astype(np.float64, copy=False) @ coef.T + intercept
+        return z
 
 
 class Subset(Matrix):
@@ -126,24 +206,25 @@ class Subset(Matrix):
         self.index = rows
         self.shape = (len(rows), matrix.shape[1])
         self.dtype = matrix.dtype
+        self.row_bytes = matrix.row_bytes
         self.tile_bytes = matrix.tile_bytes
-        self.features = matrix.features
+        self.order, self.features = matrix.order, matrix.features
 
-    def tile(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop, of this dtype."""
-        return self.matrix.take(self.index[start:stop]).X
-
-    def place(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """Give an array that holds these rows, and which of its rows they are (empty: all)."""
-        if self.tile_bytes == COPY_BYTES:
-            return super().place(start, stop)
-        whole, rows = self.matrix.place(0, self.matrix.shape[0])
+    def place(self, start: int, stop: int) -> Part:
+        """Give rows start to stop, of this dtype."""
         index = self.index[start:stop]
-        return whole, rows[index] if rows.size else index
+        if self.tile_bytes == COPY_BYTES:
+            return self.matrix.take(index).place(0, len(index))
+        whole = self.matrix.place(0, self.matrix.shape[0])
+        return whole._replace(rows=whole.rows[index] if whole.rows.size else index)
 
-    def take(self, rows: NDArray[np.intp]) -> Array:
-        """Give some rows as an array in memory."""
+    def take(self, rows: NDArray[np.intp]) -> Matrix:
+        """Give some rows as a matrix in memory."""
         return self.matrix.take(self.index[rows])
+
+    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
+        return self.matrix.take(self.index).margins(coef, intercept)
 
 
 UNSEEN = -1  # the code of a level that the model was not fitted on: it adds nothing
@@ -171,19 +252,32 @@ class Table(Matrix):
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = list(columns)
-        self.features: tuple[Feature, ...] | None = tuple(column.feature for column in columns)
+        self.features = tuple(column.feature for column in columns)
         width = sum(len(column.feature.coef_names()) for column in columns)
         self.shape = (len(columns[0].values) if columns else 0, width)
         self.dtype = np.dtype(np.float64)
+        self.row_bytes = self.dtype.itemsize * max(1, width)
         self.tile_bytes = COPY_BYTES
 
-    def tile(self, start: int, stop: int) -> NDArray[Any]:
+    def place(self, start: int, stop: int) -> Part:
         """Rows start to stop, float64."""
-        return self._fill(slice(start, stop), stop - start)
+        return Part(self._fill(slice(start, stop), stop - start))
 
     def take(self, rows: NDArray[np.intp]) -> Array:
         """Give some rows as an array in memory."""
         return Array(self._fill(rows, len(rows)))
+
+    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
+        z = np.empty((self.shape[0], len(coef)))
+        names = coef_names(self.features, self.shape[1])
+        for start, stop in spans(self):
+            tile = self.place(start, stop).X
+            if np.isnan(tile).any():
+                refuse_missing({feature.name: find_missing(values) for feature, values in self.columns})
+            check_finite_tile(tile, start, names)
+            z[start:stop] = tile @ coef.T + intercept
+        return z
 
     def _fill(self, rows: slice | NDArray[np.intp], n: int) -> Floats:
         tile = np.empty((n, self.shape[1]))
@@ -200,23 +294,24 @@ class Table(Matrix):
 
 
 class InMemory:
-    """Samples in memory: a matrix, and the arrays of targets and weights."""
+    """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights."""
 
     def __init__(self, matrix: Matrix, y: NDArray[Any], weight: Floats | None = None) -> None:
         self.matrix = matrix
         self.shape = matrix.shape
         self.dtype = matrix.dtype
+        self.row_bytes = matrix.row_bytes
         self.y = y
         self.weight = np.empty(0) if weight is None else weight
 
     def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
-        block_rows = rows_per_block(self.shape[1], self.dtype)
+        block_rows = self.matrix.block_rows
         total: Floats | None = None
         for start, stop in spans(self.matrix, self.matrix.tile_bytes, block_rows):
-            y = np.require(self.y[start:stop], np.float64, ["C", "ALIGNED"])
-            X, rows = self.matrix.place(start, stop)
-            partial = visit(Tile(X, y, self.weight[start:stop], rows), block_rows)
+            X, rows, entries = self.matrix.place(start, stop)
+            y = _as_targets(self.y[start:stop])
+            partial = visit(Tile(X, y, self.weight[start:stop], rows, entries), block_rows)
             if total is not None:
                 partial[0] += total  # carried into the first row, so that tiles leave no trace in the rounding
             total = np.add.reduce(partial, axis=0)
@@ -227,36 +322,40 @@ class InMemory:
         """Give the sum of the weights, without reading X."""
         return float(self.weight.sum()) if self.weight.size else float(self.shape[0])
 
-    def pivot(self) -> tuple[Floats, float]:
-        """Give the features (d,) and the target of a sample that no other outweighs."""
+    def pivot(self) -> tuple[Floats, Floats]:
+        """Give the dense features and the targets of a sample that no other outweighs."""
         row = int(np.argmax(self.weight)) if self.weight.size else 0
-        return self.matrix.tile(row, row + 1)[0].astype(np.float64), float(self.y[row])
+        X, rows, _ = self.matrix.place(row, row + 1)
+        return X[rows[0] if rows.size else 0].astype(np.float64), np.atleast_1d(self.y[row]).astype(np.float64)
 
     @cached_property
     def _targets(self) -> Floats:
         """The targets as tiles have them, kept: short runs come too often to convert them each time."""
-        return np.require(self.y, np.float64, ["C", "ALIGNED"])
+        return _as_targets(self.y)
 
     def runs(self, starts: NDArray[np.intp], run_rows: int) -> tuple[Tile, NDArray[np.intp]]:
         """Give a tile that holds runs of rows, and where in it they start: X as it lies, or gathered and converted.
 
         ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
         """
+        n = self.shape[0]
         if self.matrix.tile_bytes == VIEW_BYTES:
-            X, rows = self.matrix.place(0, self.shape[0])
-            return Tile(X, self._targets, self.weight, rows), starts
-        ends = np.minimum(starts + run_rows, self.shape[0])
-        runs = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
-        X = np.concatenate([self.matrix.tile(run.start, run.stop) for run in runs])
-        y = np.concatenate([self._targets[run] for run in runs])
-        weight = np.concatenate([self.weight[run] for run in runs])
-        return Tile(X, y, weight), np.arange(len(starts)) * run_rows
+            X, rows, entries = self.matrix.place(0, n)
+            return Tile(X, self._targets, self.weight, rows, entries), starts
+        index = (starts[:, None] + np.arange(run_rows)).ravel()
+        index = index[index < n]
+        X, rows, entries = self.matrix.take(index).place(0, len(index))
+        weight = self.weight[index] if self.weight.size else self.weight
+        tile = Tile(X, np.ascontiguousarray(self._targets[..., index]), weight, rows, entries)
+        return tile, np.arange(len(starts)) * run_rows
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
-        """Give some of the samples: a copy if they are few, otherwise gathered whenever they are read."""
-        few = len(rows) * self.shape[1] * self.dtype.itemsize <= COPY_BYTES
-        matrix: Matrix = self.matrix.take(rows) if few else Subset(self.matrix, rows)
-        return InMemory(matrix, self.y[rows], self.weight[rows] if self.weight.size else None)
+        """Give some of the samples."""
+        return InMemory(self.matrix.some(rows), self.y[rows], self.weight[rows] if self.weight.size else None)
+
+    def by_rows(self) -> InMemory:
+        """Give the same samples so that tiles have rows."""
+        return InMemory(self.matrix.by_rows(), self.y, self.weight)
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
@@ -268,6 +367,11 @@ class InMemory:
         return self.rows(drawn if rows is None else rows[drawn])
 
 
+def _as_targets(y: NDArray[Any]) -> Floats:
+    """Give targets (n,) or (n, targets) as tiles have them: float64, one row for each kind of target."""
+    return np.require(y.T, np.float64, ["C", "ALIGNED"])
+
+
 def stratified_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Draw one row at random from each of ``size`` equal stretches of n rows: without repetition, in order, in O(size).
 
@@ -276,9 +380,10 @@ def stratified_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.i
     return ((np.arange(size) + rng.random(size)) * (n / size)).astype(np.intp)
 
 
-def rows_per_block(d: int, dtype: np.dtype[Any]) -> int:
-    """Rows of a block: about `BLOCK_BYTES` of X, a multiple of 64 rows, the same wherever the samples live."""
-    return max(LEAST_BLOCK_ROWS, BLOCK_BYTES // (dtype.itemsize * max(1, d)) & ~63)
+def rows_per_block(d: int, row_bytes: float) -> int:
+    """Rows of a block: about `BLOCK_BYTES` of X, more where its sums would be `PARTIAL_SHARE` of that, by 64."""
+    rows = max(BLOCK_BYTES, PARTIAL_SHARE * 8 * d) // max(1.0, row_bytes)
+    return max(LEAST_BLOCK_ROWS, int(rows) & ~63)
 
 
 def spans(matrix: Matrix, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> Iterator[tuple[int, int]]:
@@ -286,9 +391,8 @@ def spans(matrix: Matrix, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> 
 
     Small ones, unless told: NumPy's functions make temporary arrays of a tile's size.
     """
-    n, d = matrix.shape
-    row_bytes = matrix.dtype.itemsize * max(1, d)
-    tile_rows = max(1, min(VIEW_ROWS, tile_bytes // row_bytes) // block_rows) * block_rows
+    n = matrix.shape[0]
+    tile_rows = max(1, min(VIEW_ROWS, int(tile_bytes // max(1.0, matrix.row_bytes))) // block_rows) * block_rows
     for start in range(0, n, tile_rows):
         yield start, min(start + tile_rows, n)
 
@@ -300,9 +404,11 @@ def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def as_matrix(X: Any) -> Matrix:
-    """Look at an array, without a copy, as rows of numbers; a ValueError says what was found, and what is allowed."""
-    if hasattr(X, "toarray"):
-        raise ValueError("X is sparse; fastgd reads dense data so far: X.toarray() if it fits in memory")
+    """Look at an array or a sparse matrix as rows of numbers; a ValueError says what was found, and what is allowed."""
+    if hasattr(X, "tocsr"):
+        from fastgd.sparse import as_sparse
+
+        return as_sparse(X)
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array, whose mask would be lost; fill it in or drop the rows")
     array = as_array("X", X)
@@ -316,18 +422,19 @@ def as_matrix(X: Any) -> Matrix:
 
 
 def check_finite(matrix: Matrix) -> None:
-    """Find what is missing in X, or the first infinity; a ValueError names rows and columns."""
-    if isinstance(matrix, Table):
-        refuse_missing({feature.name: find_missing(values) for feature, values in matrix.columns})
-    names = coef_names(matrix.features, matrix.shape[1])
-    for start, stop in spans(matrix):
-        tile = matrix.tile(start, stop)
-        if not np.isfinite(tile).all():
-            row, column = (int(index) for index in np.argwhere(~np.isfinite(tile))[0])
-            raise ValueError(
-                f"X contains {_name_value(tile[row, column])} in row {start + row}, column {column} ({names[column]}); "
-                "drop such rows or fill them in"
-            )
+    """Find the first NaN or infinity in X, and say where it stands; a ValueError names row and column."""
+    matrix.margins(np.zeros((1, matrix.shape[1])), np.zeros(1))
+
+
+def check_finite_tile(tile: NDArray[Any], start: int, names: Sequence[str]) -> None:
+    """Do so for dense columns, whose first row is row ``start`` of X."""
+    if np.isfinite(tile).all():
+        return
+    row, column = (int(index) for index in np.argwhere(~np.isfinite(tile))[0])
+    raise ValueError(
+        f"X contains {name_value(tile[row, column])} in row {start + row}, column {column} ({names[column]}); "
+        "drop such rows or fill them in"
+    )
 
 
 def refuse_missing(missing: Mapping[str, tuple[int, int]]) -> None:
@@ -392,7 +499,7 @@ def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.argmin(finite))
-        raise ValueError(f"{name} contains {_name_value(array[row])} in row {row}; drop such rows or fill them in")
+        raise ValueError(f"{name} contains {name_value(array[row])} in row {row}; drop such rows or fill them in")
     return array
 
 
@@ -403,5 +510,6 @@ def coef_names(features: Sequence[Feature] | None, d: int) -> list[str]:
     return [name for feature in features for name in feature.coef_names()]
 
 
-def _name_value(value: Any) -> str:
+def name_value(value: Any) -> str:
+    """Say in words what is not finite."""
     return "NaN" if np.isnan(value) else "infinity"

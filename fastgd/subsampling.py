@@ -27,7 +27,7 @@ class WarmStart(NamedTuple):
     """Coefficients to begin with on the whole data, the objective that they minimise, and the passes spent."""
 
     coef: Floats
-    intercept: float
+    intercept: Floats
     objective: Objective
     passes: float
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import fastgd
-from fastgd import kernels
+from fastgd import losses
 from fastgd.batches import Batches, shuffled
 from fastgd.descent import Anchor, Status, descend
 from fastgd.objective import Objective, moments
@@ -71,7 +71,7 @@ def excess(result, X, y, loss, **options):
     return (result.loss - best) / (result.history.loss[0] - best)
 
 
-@pytest.mark.parametrize("loss", kernels.LOSSES)
+@pytest.mark.parametrize("loss", losses.LOSSES)
 @pytest.mark.parametrize("make", EASY)
 def test_two_epochs_come_near_and_a_few_arrive(make, loss):
     X, y = make(loss)
@@ -83,7 +83,7 @@ def test_two_epochs_come_near_and_a_few_arrive(make, loss):
     assert abs(excess(result, X, y, loss, l2=1e-6)) <= 1e-13
 
 
-@pytest.mark.parametrize("loss", kernels.LOSSES)
+@pytest.mark.parametrize("loss", losses.LOSSES)
 @pytest.mark.parametrize("make", HARD)
 def test_hard_data_do_not_diverge(make, loss):
     X, y = make(loss)
@@ -102,7 +102,7 @@ def variants(X, y):
     yield {"X": X, "y": y, "rng": 0}
 
 
-@pytest.mark.parametrize("loss", kernels.LOSSES)
+@pytest.mark.parametrize("loss", losses.LOSSES)
 def test_bits_do_not_depend_on_threads_or_layout(loss):
     X, y = standard_normal(loss, 100_011, 7)
     expected = fastgd.fit(X, y, loss=loss, solver="sgd", max_iter=2)
@@ -119,7 +119,7 @@ def test_rng_shuffles():
     assert losses[0] == losses[1] != losses[2]
 
 
-@pytest.mark.parametrize("loss", kernels.LOSSES)
+@pytest.mark.parametrize("loss", losses.LOSSES)
 def test_weights_are_repetitions_and_only_their_ratios_matter(loss):
     X, y = standard_normal(loss, 20_000, 5)
     weight = np.random.default_rng(3).integers(0, 4, len(y))
@@ -229,7 +229,7 @@ def make_batches(n, weighted=False, loss="logistic"):
     weight = np.random.default_rng(5).integers(0, 3, n) * 1.0 if weighted else None
     source = InMemory(as_matrix(X), y, weight)
     objective = Objective(
-        source, kernels.LOSSES[loss](), 0.1, moments(source, kernels.Squared(), about_mean=True), True, True
+        source, losses.LOSSES[loss](), 0.1, moments(source, losses.Squared(), about_mean=True), True, True
     )
     return objective, Batches(objective, source, np.random.default_rng(0))
 

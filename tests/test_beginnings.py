@@ -5,7 +5,7 @@ import pytest
 import statsmodels.datasets
 
 import fastgd
-from fastgd import kernels, passes
+from fastgd import losses, passes
 from fastgd.beginnings import Model, choose_solver
 from fastgd.sources import Array, InMemory, as_matrix
 
@@ -103,7 +103,7 @@ def test_a_first_row_far_from_all_others_hides_no_digits(tol, noise, rng):
 def test_rows_of_a_sub_sample_are_read_where_they_lie(convert, rng):
     X = convert(100.0 * rng.standard_normal((70_000, 20)))
     y, rows = X[:, 0] * 0.5, np.flatnonzero(rng.random(70_000) < 0.7)
-    coef, loss = rng.standard_normal(20), kernels.Squared()
+    coef, loss = rng.standard_normal(20), losses.Squared()
 
     def sums(source):
         return source.fold(lambda tile, block_rows: passes.loss_sums(tile, coef, 0.3, loss, block_rows)).tobytes()
@@ -127,6 +127,6 @@ CHOICES = [
 
 @pytest.mark.parametrize(("loss", "n", "d", "solver", "reason"), CHOICES)
 def test_auto_goes_by_cost_and_memory(loss, n, d, solver, reason):
-    model = Model(kernels.LOSSES[loss](), 0.0, True, True, None, lambda _: None)
+    model = Model(losses.LOSSES[loss](), 0.0, True, True, None, lambda _: None)
     chosen, why = choose_solver(model, InMemory(Array(np.zeros((n, d), np.float32)), np.zeros(n)))
     assert chosen == solver and reason in why

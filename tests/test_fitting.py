@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import datasets, linear_model
 
 import fastgd
-from fastgd import kernels
+from fastgd import losses
 from fastgd.passes import max_threads
 
 LOSSES = ["squared", "logistic"]
@@ -304,7 +304,7 @@ def test_huber_is_least_squares_of_clipped_residuals_and_resists_outliers():
     X = rng.standard_normal((2000, 3))
     y = X @ [1.0, 2.0, 3.0] + 1.0 + 0.1 * rng.standard_normal(2000)
     y[::10] += 50.0
-    result = fastgd.fit(X, y, loss=kernels.Huber(0.3), tol=1e-10)
+    result = fastgd.fit(X, y, loss=losses.Huber(0.3), tol=1e-10)
     assert result.settings["loss"] == {"name": "huber", "delta": 0.3}
     np.testing.assert_allclose(as_vector(result), [1.0, 2.0, 3.0, 1.0], atol=0.05)
     # Huber's fixed point: least squares on targets whose residuals are clipped at delta gives the same coefficients.

@@ -6,8 +6,8 @@ import pytest
 from forms import FORMS
 from numba import njit
 
-from fastgd import kernels, passes
-from fastgd.sources import Tile, rows_per_block
+from fastgd import kernels, losses, passes
+from fastgd.sources import Array, Tile
 
 EPS = np.finfo(np.float64).eps
 
@@ -26,14 +26,14 @@ def evaluate(loss, y, z, value, slope):
 
 def at_samples(name, y, z):
     value, slope = np.empty_like(z), np.empty_like(z)
-    evaluate(kernels.LOSSES[name](), y, z, value, slope)
+    evaluate(losses.LOSSES[name](), y, z, value, slope)
     return value, slope
 
 
 def at_rows(name, y, z):
     """The same through a pass with one row per block."""
     tile = Tile(z[:, None].copy(), np.full(z.size, y), np.empty(0))
-    partial = passes.loss_sums(tile, np.ones(1), 0.0, kernels.LOSSES[name](), 1, 1)
+    partial = passes.loss_sums(tile, np.ones(1), 0.0, losses.LOSSES[name](), 1, 1)
     return partial[:, 0], partial[:, 1]
 
 
@@ -41,7 +41,7 @@ CASES = [(name, y) for name, (_, _, targets) in FORMS.items() for y in targets]
 
 
 def test_every_loss_has_a_closed_form():
-    assert set(FORMS) == set(kernels.LOSSES)
+    assert set(FORMS) == set(losses.LOSSES)
 
 
 @pytest.mark.parametrize("how", [at_samples, at_rows])
@@ -86,7 +86,7 @@ def test_slope_is_the_derivative_of_the_value(name, y):
 def test_curvature_is_not_negative_and_within_its_bound(name, y):
     z = np.linspace(-10, 10, 2001)
     curvature = np.diff(at_samples(name, y, z)[1]) / np.diff(z)
-    bound = kernels.LOSSES[name].curvature_bound
+    bound = losses.LOSSES[name].curvature_bound
     assert curvature.min() >= 0
     assert 0.999 * bound < curvature.max() <= bound * (1 + 1e-11)
 
@@ -104,7 +104,7 @@ def adding(terms, block_rows):
 @pytest.mark.parametrize("d", [1, 3, 10, 33, 100])
 @pytest.mark.parametrize("n", [1, 7, 64, 1000, 5003])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", kernels.LOSSES)
+@pytest.mark.parametrize("name", losses.LOSSES)
 def test_loss_sums(name, dtype, n, d, weighted, make_data, rng):
     X, y, weight = make_data(name, n, d, dtype, weighted)
     coef, intercept = rng.standard_normal(d), 0.7
@@ -114,10 +114,10 @@ def test_loss_sums(name, dtype, n, d, weighted, make_data, rng):
     terms = s[:, None] * np.column_stack([value, slope, slope[:, None] * long_X])
     # How much a rounded margin moves each term, and the terms' own size.
     moved = (d + 2) * EPS * (abs(long_X) @ abs(coef) + intercept)
-    bound = kernels.LOSSES[name].curvature_bound
+    bound = losses.LOSSES[name].curvature_bound
     moved = s[:, None] * moved[:, None] * np.column_stack([abs(slope), np.full(n, bound), bound * abs(long_X)])
-    for block_rows in (64, rows_per_block(d, X.dtype)):
-        got = passes.loss_sums(Tile(X, y, weight), coef, intercept, kernels.LOSSES[name](), block_rows)
+    for block_rows in (64, Array(X).block_rows):
+        got = passes.loss_sums(Tile(X, y, weight), coef, intercept, losses.LOSSES[name](), block_rows)
         error = abs(got - blocks(terms, block_rows))
         assert (error <= blocks(moved, block_rows) + adding(terms, block_rows)).all()
     assert X.tobytes() == before.tobytes()
@@ -133,8 +133,8 @@ def test_moments_in_first_sums(dtype, n, d, weighted, make_data):
     s = weight.astype(np.longdouble) if weighted else np.ones(n, np.longdouble)
     u, t = X.astype(np.longdouble) - pivot, y.astype(np.longdouble) - y_pivot
     terms = s[:, None] * np.column_stack([np.ones(n), t, t**2, u, u**2])
-    for block_rows in (64, rows_per_block(d, X.dtype)):
-        both = passes.first_sums(Tile(X, y, weight), pivot, y_pivot, np.ones(d), 0.3, kernels.Squared(), block_rows)
+    for block_rows in (64, Array(X).block_rows):
+        both = passes.first_sums(Tile(X, y, weight), pivot, y_pivot, np.ones(d), 0.3, losses.Squared(), block_rows)
         got = both[:, 2 + d :]
         assert (abs(got - blocks(terms, block_rows)) <= adding(terms, block_rows)).all()
 
@@ -145,36 +145,36 @@ SHAPES = [(1, 1), (7, 3), (1000, 10), (5003, 33), (40_000, 1), (3001, 100)]
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize(("n", "d"), SHAPES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", kernels.LOSSES)
+@pytest.mark.parametrize("name", losses.LOSSES)
 def test_serial_twins_give_the_same_bits(name, dtype, n, d, weighted, make_data, rng, monkeypatch):
     tile = Tile(*make_data(name, n, d, dtype, weighted))
-    loss, coef = kernels.LOSSES[name](), rng.standard_normal(d)
+    loss, coef = losses.LOSSES[name](), rng.standard_normal(d)
     monkeypatch.setattr(passes, "_SMALL", 0)  # so that the parallel pass is taken
     for block_rows in (64, 4096):
-        losses = {passes.loss_sums(tile, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
+        first = {passes.loss_sums(tile, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
         second = {passes.first_sums(tile, coef, 0.3, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
-        assert len(losses) == len(second) == 1
+        assert len(first) == len(second) == 1
 
 
 def loss_bits(name, n_threads, X, y, weight):
-    coef, loss = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name]()
+    coef, loss = np.linspace(-1, 1, X.shape[1]), losses.LOSSES[name]()
     return passes.loss_sums(Tile(X, y, weight), coef, 0.3, loss, 1024, n_threads).tobytes()
 
 
 def first_bits(name, n_threads, X, y, weight):
-    coef, loss, pivot = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name](), np.ones(X.shape[1])
+    coef, loss, pivot = np.linspace(-1, 1, X.shape[1]), losses.LOSSES[name](), np.ones(X.shape[1])
     return passes.first_sums(Tile(X, y, weight), pivot, 0.3, coef, 0.3, loss, 1024, n_threads).tobytes()
 
 
 def change_bits(name, n_threads, X, y, weight):
-    coef, loss, starts = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name](), np.arange(0, len(X), 50)
+    coef, loss, starts = np.linspace(-1, 1, X.shape[1]), losses.LOSSES[name](), np.arange(0, len(X), 50)
     return passes.change_sums(Tile(X, y, weight), coef, 0.3, coef[::-1], 0.1, loss, starts, 20, n_threads).tobytes()
 
 
 def gram_bits(name, n_threads, X, y, weight):
-    coef, loss, d = np.linspace(-1, 1, X.shape[1]), kernels.LOSSES[name](), X.shape[1]
+    coef, loss, d = np.linspace(-1, 1, X.shape[1]), losses.LOSSES[name](), X.shape[1]
     grams = np.zeros((3, *passes.gram_shape(d)))
-    passes.add_gram(Tile(X, y, weight), coef, 0.3, loss, 1e-4, coef[::-1], 0.1, grams, 1, 1024, n_threads)
+    passes.add_gram(Tile(X, y, weight), coef, 0.3, loss, (0, 0), 1e-4, coef[::-1], 0.1, grams, 1, 1024, n_threads)
     return np.triu(grams[:, : d + 2, : d + 2]).tobytes()
 
 
@@ -184,7 +184,7 @@ PASSES = pytest.mark.parametrize("bits", [loss_bits, first_bits, change_bits, gr
 @PASSES
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", kernels.LOSSES)
+@pytest.mark.parametrize("name", losses.LOSSES)
 def test_number_of_threads_changes_no_bit(name, dtype, weighted, bits, make_data):
     samples = make_data(name, 20_011, 33, dtype, weighted)
     assert samples[0].size > passes._SMALL
@@ -194,7 +194,7 @@ def test_number_of_threads_changes_no_bit(name, dtype, weighted, bits, make_data
 @PASSES
 @pytest.mark.parametrize(("n", "d"), SHAPES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", kernels.LOSSES)
+@pytest.mark.parametrize("name", losses.LOSSES)
 def test_weights_of_one_change_no_bit(name, dtype, n, d, bits, make_data):
     X, y, none = make_data(name, n, d, dtype)
     assert bits(name, None, X, y, none) == bits(name, None, X, y, np.ones(n))
@@ -227,7 +227,7 @@ def test_layout_changes_no_bit(dtype, n, d, layout, bits, make_data):
 @pytest.mark.parametrize("bits", [loss_bits, first_bits, change_bits])
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize(("n", "d"), [(540, 1), (540, 33), (5000, 1), (5000, 3)])
-@pytest.mark.parametrize("name", kernels.LOSSES)
+@pytest.mark.parametrize("name", losses.LOSSES)
 def test_where_arrays_lie_in_memory_changes_no_bit(name, n, d, weighted, bits, make_data, monkeypatch):
     """Vectorised loops fall back to scalar ones where arrays that they read and write are close neighbours."""
     calls = []

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from forms import FORMS
 
-from fastgd import kernels
+from fastgd import losses
 from fastgd.objective import Objective, first_reading, moments
 from fastgd.sources import InMemory, as_matrix, stratified_rows
 
-LOSSES = list(kernels.LOSSES)
+LOSSES = list(losses.LOSSES)
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 INTERCEPT = pytest.mark.parametrize("intercept", [True, False], ids=["intercept", "origin"])
 STANDARDIZE = pytest.mark.parametrize("standardize", [True, False], ids=["standardize", "plain"])
@@ -17,8 +17,8 @@ STANDARDIZE = pytest.mark.parametrize("standardize", [True, False], ids=["standa
 def make_objective(loss, X, y, weight=None, l2=0.0, intercept=True, standardize=True):
     weight = weight if weight is not None and weight.size else None
     source = InMemory(as_matrix(X), y, weight)
-    statistics = moments(source, kernels.Squared(), about_mean=intercept)
-    return Objective(source, kernels.LOSSES[loss](), l2, statistics, intercept, standardize)
+    statistics = moments(source, losses.Squared(), about_mean=intercept)
+    return Objective(source, losses.LOSSES[loss](), l2, statistics, intercept, standardize)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def long_double(loss, X, y, weight, l2, intercept, standardize, point):
     mean, scale = np.zeros(d, np.longdouble), np.ones(d, np.longdouble)
     if standardize:
         mean = s @ X if intercept else mean
-        scale = np.sqrt(s @ (X - mean) ** 2 + np.longdouble(l2) / kernels.LOSSES[loss].curvature_bound)
+        scale = np.sqrt(s @ (X - mean) ** 2 + np.longdouble(l2) / losses.LOSSES[loss].curvature_bound)
     beta = point[:d] / scale
     z = X @ beta + (point[d] - mean @ beta if intercept else 0)
     value, slope = FORMS[loss].arrays(y, z)
@@ -136,7 +136,7 @@ def test_largest_slope_is_the_slope_per_standard_deviation(loss, weighted, sampl
     _, residual = FORMS[loss].arrays(y, z)
     mean = s @ X
     slopes = np.append((s * residual) @ (X - mean) / np.sqrt(s @ (X - mean) ** 2), s @ residual)
-    unit = 1.0 if kernels.LOSSES[loss].classifies else np.sqrt(s @ (y - s @ y) ** 2)
+    unit = 1.0 if losses.LOSSES[loss].classifies else np.sqrt(s @ (y - s @ y) ** 2)
     got = slope_of(loss, X, y, weight, True, True, coef, b)
     assert got == pytest.approx(np.abs(slopes).max() / unit, rel=1e-12)
 
@@ -148,7 +148,7 @@ def test_largest_slope_is_the_slope_per_standard_deviation(loss, weighted, sampl
 def test_moments_of_shifted_columns(n, shift, about_mean, weighted, make_data):
     X, y, weight = make_data("squared", n, 3, np.float64, weighted)
     X, y = X + shift * np.array([1, -1, 0.5]), y - shift
-    got = moments(InMemory(as_matrix(X), y, weight if weighted else None), kernels.Squared(), about_mean=about_mean)
+    got = moments(InMemory(as_matrix(X), y, weight if weighted else None), losses.Squared(), about_mean=about_mean)
     s = weight.astype(np.longdouble) if weighted else np.ones(n, np.longdouble)
     columns = np.column_stack([y, X]).astype(np.longdouble)
     mean = s @ columns / s.sum()
@@ -167,7 +167,7 @@ def test_spread_of_a_constant_column_is_exactly_0(value, dtype, weighted, make_d
     X[:, 1] = y[:] = value
     X = X.astype(dtype)
     source = InMemory(as_matrix(X), y, weight if weighted else None)
-    got = moments(source, kernels.Squared(), about_mean=True)
+    got = moments(source, losses.Squared(), about_mean=True)
     assert got.spread[1] == 0.0 and got.mean[1] == X[0, 1]
     assert got.y_spread == 0.0 and got.y_mean == y[0]
 
@@ -191,11 +191,11 @@ def test_the_first_reading_is_both_passes_in_one(loss, dtype, intercept, weighte
     X, y, weight = make_data(loss, 5003, 7, dtype, weighted)
     source = InMemory(as_matrix(X), y, weight if weighted else None)
     coef, b = rng.standard_normal(7), 0.3 * intercept
-    alone = moments(source, kernels.Squared(), about_mean=intercept)
-    got, sums = first_reading(source, kernels.LOSSES[loss](), coef, b, about_mean=intercept)
+    alone = moments(source, losses.Squared(), about_mean=intercept)
+    got, sums = first_reading(source, losses.LOSSES[loss](), coef, b, about_mean=intercept)
     for value, expected in zip(got, alone, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
-    objective = Objective(source, kernels.LOSSES[loss](), 0.2, got, intercept, True)
+    objective = Objective(source, losses.LOSSES[loss](), 0.2, got, intercept, True)
     evaluation = objective.evaluation(coef, sums)
     expected = objective(objective.to_point(coef, b))
     assert evaluation.value == pytest.approx(expected.value, rel=1e-12)

@@ -5,14 +5,13 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fastgd import kernels, passes
+from fastgd import losses, passes
 from fastgd.sources import (
     InMemory,
     Tile,
     as_matrix,
     check_finite,
     check_vector,
-    rows_per_block,
     spans,
     tile_dtype,
 )
@@ -34,8 +33,8 @@ def fold(matrix, tile_bytes=None, weight=None):
     rng = np.random.default_rng(1)
     source = InMemory(matrix, rng.standard_normal(n), weight)
     coef, pivot = rng.standard_normal(d), rng.standard_normal(d)
-    sums = source.fold(lambda tile, rows: passes.loss_sums(tile, coef, 0.3, kernels.Squared(), rows))
-    moments = source.fold(lambda tile, rows: passes.first_sums(tile, pivot, 0.1, pivot, 0.2, kernels.Squared(), rows))
+    sums = source.fold(lambda tile, rows: passes.loss_sums(tile, coef, 0.3, losses.Squared(), rows))
+    moments = source.fold(lambda tile, rows: passes.first_sums(tile, pivot, 0.1, pivot, 0.2, losses.Squared(), rows))
     return sums.tobytes() + moments.tobytes()
 
 
@@ -99,7 +98,7 @@ def test_size_of_a_tile_changes_no_bit(n, d, dtype, tile_bytes, weighted):
     rng = np.random.default_rng(0)
     X = (100 * rng.standard_normal((n, d))).astype(dtype)
     weight = rng.random(n) if weighted else None
-    assert n > 2 * rows_per_block(d, tile_dtype(X.dtype))
+    assert n > 2 * as_matrix(X).block_rows
     assert fold(as_matrix(X), tile_bytes, weight) == fold(as_matrix(X), None, weight)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import kernels
+from fastgd import losses
 from fastgd.objective import Objective, moments
 from fastgd.sources import InMemory, as_matrix, stratified_rows
 
@@ -64,7 +64,7 @@ PROBLEMS = [badly_scaled, sorted_by_label, rare_class, rare_feature, constant_an
 
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("l2", [0.0, 1e-4])
-@pytest.mark.parametrize("loss", kernels.LOSSES)
+@pytest.mark.parametrize("loss", losses.LOSSES)
 @pytest.mark.parametrize("make", PROBLEMS)
 def test_newton_finds_the_minimum(make, loss, l2, standardize):
     X, y = make(loss)
@@ -97,7 +97,7 @@ def test_few_passes_suffice(loss):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("loss", kernels.LOSSES)
+@pytest.mark.parametrize("loss", losses.LOSSES)
 def test_bits_do_not_depend_on_threads_or_layout(loss, dtype):
     X, y = problem(60_000, 9, loss)
     X = X.astype(dtype)
@@ -154,14 +154,14 @@ def test_the_result_says_which_solver_ran_and_why():
 
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
-@pytest.mark.parametrize("loss", kernels.LOSSES)
+@pytest.mark.parametrize("loss", losses.LOSSES)
 def test_hessian_is_the_derivative_of_the_gradient(loss, weighted, intercept):
     X, y = problem(3000, 4, loss)
     X = X * [1.0, 100.0, 1e-3, 1.0] + [0.0, 5.0, 0.0, 1e3]
     weight = np.random.default_rng(2).random(len(y)) if weighted else None
     source = InMemory(as_matrix(X), y, weight)
-    statistics = moments(source, kernels.Squared(), about_mean=intercept)
-    objective = Objective(source, kernels.LOSSES[loss](), 0.01, statistics, intercept, True)
+    statistics = moments(source, losses.Squared(), about_mean=intercept)
+    objective = Objective(source, losses.LOSSES[loss](), 0.01, statistics, intercept, True)
     point = 0.1 * np.arange(1.0, objective.size + 1)
     h = 1e-4
     columns = [

@@ -210,7 +210,7 @@ def test_encoding_can_be_undone(values, cut):
         (feature,), (column,) = matrix.features, matrix.columns
         assert [feature.levels[code] for code in column.values] == values
         assert feature == as_features(tables[0], "auto").features[0] and set(feature.levels) == set(values)
-        assert not feature.coef_names() or matrix.tile(0, len(values)).sum() == len(values) - values.count(
+        assert not feature.coef_names() or matrix.place(0, len(values)).X.sum() == len(values) - values.count(
             feature.levels[0]
         )
 
@@ -226,7 +226,7 @@ def test_columns_are_encoded_by_stretches(monkeypatch):
     monkeypatch.setattr("fastgd.sources.STRETCH_ROWS", 100)
     assert [len(part) for part in stretches(np.zeros(250))] == [100, 100, 50]
     for make in (TABLES["pandas"], TABLES["polars in chunks"], TABLES["pyarrow in chunks"], TABLES["dict"]):
-        np.testing.assert_array_equal(as_features(make(COLUMNS), "auto").tile(0, N), EXPLICIT)
+        np.testing.assert_array_equal(as_features(make(COLUMNS), "auto").place(0, N).X, EXPLICIT)
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -279,7 +279,7 @@ def test_features_of_a_table_with_numbers_for_names():
     matrix = as_features(pd.DataFrame(np.eye(3)))
     assert coef_names(matrix.features, 3) == ["0", "1", "2"]
     again = as_features(pd.DataFrame(np.eye(3)), features=matrix.features)
-    np.testing.assert_array_equal(again.tile(0, 3), np.eye(3))
+    np.testing.assert_array_equal(again.place(0, 3).X, np.eye(3))
 
 
 def test_a_table_for_a_model_of_an_array_is_taken_by_order():

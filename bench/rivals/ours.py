@@ -18,7 +18,7 @@ def fit(problem: Problem, tol: float, method: str) -> Solution:
 
 
 def evaluator(problem: Problem) -> Evaluator:
-    from fastgd.kernels import LOSSES
+    from fastgd.losses import LOSSES
     from fastgd.objective import Objective, moments
     from fastgd.sources import Array, InMemory
 

@@ -1,0 +1,172 @@
+"""Sparse matrices, as SciPy has them: read where they lie, by rows (CSR) or by columns (CSC). Nothing is made dense.
+
+SciPy itself is not imported: who gives a sparse matrix has it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.sources import (
+    COPY_BYTES,
+    VIEW_BYTES,
+    Floats,
+    Matrix,
+    Part,
+    SparseColumns,
+    SparseRows,
+    name_value,
+    tile_dtype,
+)
+
+GATHERED = 1 << 20  # entries looked at together where temporary arrays are made of them
+
+
+class _Sparse(Matrix):
+    """What both orders have in common."""
+
+    def __init__(self, X: Any, copied: str | None = None) -> None:
+        _check_indices(X)
+        self.copied = copied
+        self.X = X
+        self.shape = X.shape
+        self.dtype = tile_dtype(X.data.dtype)
+        self.row_bytes = max(1.0, X.nnz * (self.dtype.itemsize + X.indices.itemsize) / max(1, X.shape[0]))
+        self.tile_bytes = VIEW_BYTES if X.data.dtype == self.dtype else COPY_BYTES
+
+    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
+        finite = np.isfinite(self.X.data)
+        if not finite.all():
+            entries = self.X.tocoo()
+            k = int(np.argmin(finite))
+            row, column = int(entries.row[k]), int(entries.col[k])
+            raise ValueError(
+                f"X contains {name_value(entries.data[k])} in row {row}, column {column} (x{column}); "
+                "drop such rows or fill them in"
+            )
+        return np.asarray(self.X @ coef.T + intercept)
+
+
+class Rows(_Sparse):
+    """A CSR matrix or array: indices of any size and order; entries of the same place count together."""
+
+    def place(self, start: int, stop: int) -> Part:
+        """Give rows start to stop, of this dtype."""
+        X = self.X
+        begins, columns, values = X.indptr[start : stop + 1], X.indices, X.data
+        if self.tile_bytes == COPY_BYTES:
+            entries = slice(begins[0], begins[-1])
+            begins, columns, values = begins - begins[0], columns[entries], values[entries].astype(self.dtype)
+        arrays = (np.ascontiguousarray(array) for array in (begins, columns, values))
+        return Part(np.empty((stop - start, 0), self.dtype), entries=SparseRows(*arrays))
+
+    def take(self, rows: NDArray[np.intp]) -> Rows:
+        """Give some rows as a matrix in memory."""
+        return Rows(self.X[rows])
+
+
+class Columns(_Sparse):
+    """A CSC matrix or array, whose rows ascend in every column."""
+
+    def __init__(self, X: Any, copied: str | None = None) -> None:
+        super().__init__(X, copied)
+        self.begins = _block_begins(X, self.block_rows)
+
+    def place(self, start: int, stop: int) -> Part:
+        """Give rows start to stop, which are whole blocks, of this dtype."""
+        X, block_rows = self.X, self.block_rows
+        begins = self.begins[start // block_rows : -(-stop // block_rows) + 1]
+        entries = SparseColumns(begins, X.indices, X.data, block_rows, start)
+        return Part(np.empty((stop - start, 0), self.dtype), entries=entries)
+
+    def take(self, rows: NDArray[np.intp]) -> Rows:
+        """Give some rows as a matrix in memory."""
+        return Rows(self.X[rows].tocsr())
+
+    def some(self, rows: NDArray[np.intp]) -> Rows:
+        """Give them as a copy, once: looking for rows takes a reading of all columns."""
+        return self.take(rows)
+
+    def by_rows(self) -> _Turned:
+        """Give the same matrix so that its parts have rows."""
+        return _Turned(self)
+
+
+class _Turned(Matrix):
+    """A CSC matrix whose rows are looked up a sixteenth of it at a time: each takes a reading of all columns."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self.shape, self.dtype, self.row_bytes = columns.shape, columns.dtype, columns.row_bytes
+        self.tile_bytes = max(COPY_BYTES, int(columns.shape[0] * columns.row_bytes) // 16)
+
+    def place(self, start: int, stop: int) -> Part:
+        """Give rows start to stop, of this dtype."""
+        return Rows(self.columns.X[start:stop].tocsr()).place(0, stop - start)
+
+    def take(self, rows: NDArray[np.intp]) -> Rows:
+        """Give some rows as a matrix in memory."""
+        return self.columns.take(rows)
+
+    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
+        return self.columns.margins(coef, intercept)
+
+
+def as_sparse(X: Any) -> Rows | Columns:
+    """Look at a sparse matrix without a copy, or say in ``copied`` why there had to be one.
+
+    Raises
+    ------
+    ValueError
+        If it has other than two dimensions, or is not of real numbers.
+    """
+    if X.ndim != 2:
+        raise ValueError(f"X has {X.ndim} dimensions, shape {X.shape}; (rows, features) is needed")
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X has dtype {X.dtype}; real numbers are needed")
+    copied = None
+    if X.format not in ("csr", "csc"):
+        X, copied = X.tocsr(), f"X is sparse in {X.format.upper()} format and was copied to CSR"
+    if X.format == "csr":
+        return Rows(X, copied)
+    if X.data.dtype != tile_dtype(X.data.dtype):
+        copied = f"X is CSC with {X.dtype} entries, which were copied to {tile_dtype(X.data.dtype)}"
+        X = X.astype(tile_dtype(X.data.dtype))
+    if not X.has_sorted_indices:
+        X, copied = X.sorted_indices(), "X is CSC with rows out of order and was copied to sort them"
+    return Columns(X, copied)
+
+
+def _check_indices(X: Any) -> None:
+    """Find out whether all indices are within X: compiled code trusts them."""
+    ends, within = X.indptr, X.shape[1] if X.format == "csr" else X.shape[0]
+    entries = min(len(X.indices), len(X.data))
+    if ends[0] != 0 or ends[-1] > entries or (ends[1:] < ends[:-1]).any():
+        raise ValueError(f"X is a damaged {X.format.upper()} matrix: indptr does not ascend from 0 to {entries}")
+    used = X.indices[: ends[-1]]
+    if used.size and not (used.min() >= 0 and used.max() < within):
+        raise ValueError(
+            f"X is a damaged {X.format.upper()} matrix: indices are {used.min()} to {used.max()}; "
+            f"0 to {within - 1} are allowed"
+        )
+
+
+def _block_begins(X: Any, block_rows: int) -> NDArray[np.int64]:
+    """Say where in each column of a CSC matrix each block's rows begin, and the last one's end: (blocks + 1, d)."""
+    n, d = X.shape
+    blocks = -(-n // block_rows)
+    counts = np.zeros((blocks + 1, d), np.int64)
+    first = 0
+    while first < d:  # some columns at a time, at least one
+        last = max(first + 1, int(np.searchsorted(X.indptr, X.indptr[first] + GATHERED, side="right")) - 1)
+        columns = np.repeat(np.arange(last - first), np.diff(X.indptr[first : last + 1]))
+        of_block = X.indices[X.indptr[first] : X.indptr[last]] // block_rows
+        found = np.bincount(of_block * (last - first) + columns, minlength=blocks * (last - first))
+        counts[1:, first:last] = found.reshape(blocks, -1)
+        first = last
+    return np.asarray(X.indptr[:-1] + np.cumsum(counts, axis=0))

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd.descent import Floats, Result, Row
 from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
-from fastgd.sources import Matrix, as_array, check_vector, is_missing
+from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector
 
 
 def choose_loss(loss: str | Loss) -> Loss:
@@ -40,9 +40,7 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
     if labels.shape != (n,):
         raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
     if labels.dtype.kind in "OT":
-        missing = is_missing(labels)
-        if missing.any():
-            raise ValueError(f"y has no label in row {int(np.argmax(missing))}; fill it in or drop the row")
+        check_present("y", labels)
         labels = np.array(labels.tolist())
     if labels.dtype.kind in "biuf":
         check_vector("y", labels, n)
@@ -103,6 +101,16 @@ def check_flag(name: str, value: Any) -> None:
     """Check that an option is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r}; True or False is needed")
+
+
+def check_determined(features: tuple[Feature, ...] | None, l2: float, intercept: bool) -> None:
+    """Refuse coefficients that the data can't tell apart: of all levels, which add up to 1 as the intercept does."""
+    full = [feature.name for feature in features or () if feature.levels is not None and not feature.reference]
+    if l2 == 0.0 and full and len(full) + intercept > 1:
+        raise ValueError(
+            f"drop_first=False gives every level of {', '.join(full)} a coefficient, which without a penalty are not "
+            "determined; give l2 > 0, or drop_first=True"
+        )
 
 
 def check_descent(

@@ -58,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--target", required=True, help="the column to predict")
     fit.add_argument("--model", choices=("linear", "logistic"), default="linear", help="default: linear")
     fit.add_argument("--features", type=_names, help="columns to predict from, a,b,c; default: all others")
-    fit.add_argument("--categorical", type=_names, default=[], help="those to take as categories, a,b,c")
+    fit.add_argument(
+        "--categorical", type=_names_or_auto, default="auto", help="those to take as categories, a,b,c; default: text"
+    )
+    fit.add_argument("--all-levels", action="store_true", help="a coefficient for first levels, too; needs --l2")
     fit.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
     fit.add_argument("--l2", type=_at_least(0.0), default=0.0, help="penalty on squared coefficients; default: 0")
     fit.add_argument("--no-intercept", action="store_true", help="fit without an intercept")
@@ -75,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
     predict.add_argument("model", help="a model that fit --output wrote")
     predict.add_argument("data", help="a .csv or .parquet file with the model's columns")
+    predict.add_argument("--unseen", choices=("error", "zero"), default="error", help="levels that fit did not have")
     predict.add_argument("--output", required=True, help="write predictions here, .csv or .parquet")
 
     demo = commands.add_parser("demo", help="fit 327,346 real flights: which came 15 minutes late?")
@@ -92,6 +96,10 @@ def _names(text: str) -> list[str]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names a,b,c")
     return names
+
+
+def _names_or_auto(text: str) -> list[str] | str:
+    return text if text == "auto" else _names(text)
 
 
 def _rate(text: str) -> float | str:
@@ -131,12 +139,13 @@ def _fit(options: argparse.Namespace) -> int:
     files.check_complete(table)
     result = fit(
         table.drop_columns(options.target),
-        np.asarray(table[options.target]),
+        table[options.target],
         loss={"linear": "squared", "logistic": "logistic"}[options.model],
         l2=options.l2,
         intercept=not options.no_intercept,
         standardize=not options.no_standardize,
         categorical=options.categorical,
+        drop_first=not options.all_levels,
         solver=options.solver,
         learning_rate=options.learning_rate,
         tol=options.tol,
@@ -161,12 +170,10 @@ def _predict(options: argparse.Namespace) -> int:
     names = None if model.features is None else [feature.name for feature in model.features]
     table = files.read_table(options.data, names)
     files.check_complete(table)
-    if names is None:  # fitted on an array: the file's columns are the features, in their order
-        table = np.column_stack([np.asarray(column) for column in table])
+    margins = model.decision_function(table, unseen=options.unseen)
     if model.classes is None:
-        columns = {"prediction": model.predict(table)}
+        columns = {"prediction": margins}
     else:
-        margins = model.decision_function(table)
         columns = {"prediction": model.to_labels(margins), "probability": model.to_probabilities(margins)[:, 1]}
     files.write_table(options.output, columns)
     print(f"wrote {len(columns['prediction']):,} predictions to {options.output}")
@@ -187,14 +194,13 @@ def _demo(options: argparse.Namespace) -> int:
         f"Fitting four fifths of them, holding out {data.held_out.sum():,}.\n"
     )
     if options.export:
-        files.write_table(options.export, data.columns | {demo.TARGET: data.late})
+        files.write_table(options.export, {**data.table, demo.TARGET: data.late})
     seen = ~data.held_out
     result = fit(
         data.part(seen),
         data.late[seen],
         loss="logistic",
         l2=1e-6,
-        categorical=demo.CATEGORICAL,
         progress=sys.stderr.isatty(),
     )
     print(summary(result))
@@ -254,7 +260,7 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
     rows: list[tuple[str, Any]] = [
         ("fastgd", __version__),
         ("python", platform.python_version()),
-        *((name, _version(name)) for name in ("numpy", "numba", "scikit-learn", "pyarrow", "matplotlib")),
+        *((name, _version(name)) for name in ("numpy", "numba", "scikit-learn", "narwhals", "pyarrow", "matplotlib")),
         ("threads", f"{passes.max_threads()} of {os.cpu_count()} processors"),
         ("threading layer", passes.threading_layer()),
         ("kernel cache", _cache()),

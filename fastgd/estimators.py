@@ -19,10 +19,9 @@ from fastgd.fitting import fit
 from fastgd.models import FitResult
 from fastgd.passes import max_threads
 from fastgd.sources import Floats, check_vector
-from fastgd.tables import as_features
+from fastgd.tables import as_features, is_frame
 
 try:
-    import narwhals as nw
     from joblib import effective_n_jobs
     from scipy.sparse import issparse
     from scipy.sparse.linalg import LinearOperator, lsqr
@@ -113,7 +112,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             intercept=self.fit_intercept,
             standardize=self.standardize,
             sample_weight=weight,
-            categorical=self.categorical if nw.dependencies.is_into_dataframe(X) else (),
+            categorical=self.categorical if is_frame(X) else (),
             drop_first=self.drop_first,
             solver=self.solver,
             learning_rate=self.learning_rate,
@@ -147,7 +146,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
         NaN and infinity are found while X is read, and named by row and column.
         """
-        if nw.dependencies.is_into_dataframe(X):
+        if is_frame(X):
             return validate_data(self, X, reset=reset, skip_check_array=True)
         return validate_data(
             self, X, reset=reset, dtype="numeric", accept_sparse=True, order=None, ensure_all_finite=False
@@ -320,7 +319,7 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=3)
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,) with two labels or more, weighted by ``sample_weight``, (n,) or one number for all."""
+        """Fit to X (n, d) and labels y (n,), weighted by ``sample_weight``, (n,) or one number for all."""
         _refuse("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
         _refuse("dual", self.dual, False, "the minimum of the primal is the same")
         _refuse("intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none")
@@ -421,9 +420,7 @@ def _least_norm_of_sparse(result: FitResult, X: Any) -> FitResult:
     """Do so by LSQR, which finds the smallest solution and does not look at single entries."""
     n, d = X.shape
     origin = np.asarray(X.mean(axis=0)).ravel() if result.settings["intercept"] else np.zeros(d)
-    centered = LinearOperator(
-        (n, d), lambda v: X @ v.ravel() - origin @ v.ravel(), lambda u: X.T @ u.ravel() - origin * u.sum()
-    )
+    centered = LinearOperator((n, d), lambda v: X @ v - origin @ v, lambda u: X.T @ u - origin * u.sum())
     rows = [lsqr(centered, centered @ row, atol=1e-15, btol=1e-15)[0] for row in np.atleast_2d(result.coef)]
     return _moved(result, np.reshape(rows, result.coef.shape), origin)
 

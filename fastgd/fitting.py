@@ -15,6 +15,7 @@ from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model, begin, choose_solver
 from fastgd.checks import (
     as_point,
     check_descent,
+    check_determined,
     check_flag,
     check_number,
     check_whole,
@@ -30,7 +31,8 @@ from fastgd.models import FitResult
 from fastgd.objective import Moments
 from fastgd.passes import max_threads
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
-from fastgd.sources import InMemory, Matrix, as_matrix, check_finite, coef_names
+from fastgd.sources import InMemory, Matrix, check_finite, coef_names
+from fastgd.tables import as_features
 
 
 def fit(
@@ -42,7 +44,8 @@ def fit(
     intercept: bool = True,
     standardize: bool = True,
     sample_weight: ArrayLike | None = None,
-    categorical: Sequence[str] = (),
+    categorical: str | Sequence[str] = "auto",
+    drop_first: bool = True,
     solver: str = "auto",
     learning_rate: float | str = "auto",
     tol: float = 1e-6,
@@ -67,10 +70,12 @@ def fit(
     ----------
     X : array-like of shape (n, d), or a table
         The samples, without NaN and infinity. Float64 and float32 are read where they lie, in any order; any other real
-        dtype, and tables (pandas, polars, pyarrow, dict of arrays), are converted a few MB at a time.
+        dtype, and tables (pandas, polars, pyarrow, dict of arrays), are converted a few MB at a time; of a table, text
+        and categories are encoded once, in one to four bytes per value. DataFrames need the extra: tables.
     y : array-like of shape (n,) or (n, k)
         The targets: numbers, k of them at once if wanted; or for ``"logistic"`` labels of any kind, at least two
-        different ones. Of two, log-odds are of the one that sorts last.
+        different ones, sorted as NumPy sorts them, also those of an ordered Categorical. Of two, log-odds are of the
+        one that sorts last.
     loss : {"squared", "logistic", ...} or Loss
         ``L = (y − z)²``; or ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with ``h(z) = 1/(1 + e^(−z))``; or another
         name in `fastgd.losses.LOSSES`; or an instance of a `fastgd.Loss`.
@@ -85,8 +90,13 @@ def fit(
         units. False is the plain iteration in the coefficients themselves.
     sample_weight : array-like of shape (n,), optional
         Weights s, at least 0 and not all 0. Only their ratios matter. None is all ones.
-    categorical : sequence of str
-        Columns of a table to take as categories, by one coefficient per level but the first in sorted order.
+    categorical : "auto" or sequence of str
+        Columns of a table to take as categories, by a coefficient for each level. ``"auto"``: those of text or of a
+        categorical type. If they are named, any other column of text is refused. Levels are in sorted order, as
+        numbers if all are numbers; a pandas Categorical that is ordered, and a polars Enum, keep their own.
+    drop_first : bool
+        Whether the first level of each category is its reference, without a coefficient. False needs a penalty, as
+        otherwise the coefficients are not determined.
     solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
         ``"newton"``: descent in the metric of a sub-sample's Hessian, begun at the optimum of growing sub-samples.
         ``"lbfgs"``: quasi-Newton with a line search. ``"nesterov"``: accelerated, with adaptive restart. ``"gd"``:
@@ -133,7 +143,8 @@ def fit(
     """
     began = time.perf_counter()
     chosen = choose_loss(loss)
-    matrix = as_matrix(X, categorical)
+    check_flag("drop_first", drop_first)
+    matrix = as_features(X, categorical, drop_first=bool(drop_first))
     if 0 in matrix.shape:
         raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed")
     n, d = matrix.shape
@@ -142,6 +153,7 @@ def fit(
     weight = weights(sample_weight, n)
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
+    check_determined(matrix.features, l2, bool(intercept))
     check_flag("standardize", standardize)
     check_flag("progress", progress)
     check_descent(tol, max_iter, time_limit, callback)

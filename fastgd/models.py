@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd.descent import Floats, History, Result, Row, Status
-from fastgd.sources import Feature, as_matrix, coef_names
+from fastgd.sources import Feature, coef_names
+from fastgd.tables import as_features
 from fastgd.writing import replacing
 
 FORMAT = "fastgd-model"
@@ -69,12 +70,16 @@ class FitResult(Result):
         """The coefficients' names: columns, ``carrier[UA]`` for a level, x0, x1, ... for an array."""
         return coef_names(self.features, self.coef.shape[-1])
 
-    def decision_function(self, X: Any) -> Floats:
+    def decision_function(self, X: Any, *, unseen: str = "error") -> Floats:
         """Compute the margins ``z = X @ coef + intercept``.
 
         Parameters
         ----------
-        X : array-like of shape (n, d), or a table with the columns of the fit, in any order
+        X : array-like of shape (n, d), or a table
+            A table's columns are taken by the names they had in the fit, in any order; others are ignored.
+        unseen : {"error", "zero"}
+            What to do with levels of a category that the fit did not have: refuse them, or have them add nothing. A
+            level that adds nothing is predicted like the reference, where there is one.
 
         Returns
         -------
@@ -83,21 +88,21 @@ class FitResult(Result):
         Raises
         ------
         ValueError
-            If X has other columns, or contains NaN or infinity, or a level that the fit did not have.
+            If X lacks columns, or contains NaN or infinity, or a level that the fit did not have.
         """
-        matrix = as_matrix(X, features=self.features)
+        matrix = as_features(X, features=self.features, unseen=unseen)
         if matrix.shape[1] != self.coef.shape[-1]:
             raise ValueError(f"X has {matrix.shape[1]} features, but the model was fitted on {self.coef.shape[-1]}")
         z = matrix.margins(np.atleast_2d(self.coef), np.atleast_1d(self.intercept))
         return z if self.coef.ndim == 2 else z[:, 0]
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Predict y, or for classes the most probable label; X as for `decision_function`."""
-        z = self.decision_function(X)
+    def predict(self, X: Any, *, unseen: str = "error") -> NDArray[Any]:
+        """Predict y, or for classes the most probable label; arguments as for `decision_function`."""
+        z = self.decision_function(X, unseen=unseen)
         return z if self.classes is None else self.to_labels(z)
 
-    def predict_proba(self, X: Any) -> Floats:
-        """Predict the probabilities of all classes, (n, k); X as for `decision_function`.
+    def predict_proba(self, X: Any, *, unseen: str = "error") -> Floats:
+        """Predict the probabilities of all classes, (n, k); arguments as for `decision_function`.
 
         Raises
         ------
@@ -106,7 +111,7 @@ class FitResult(Result):
         """
         if self.classes is None:
             raise TypeError(f"a model with {self.settings['loss']['name']} loss has no probabilities; use predict")
-        return self.to_probabilities(self.decision_function(X))
+        return self.to_probabilities(self.decision_function(X, unseen=unseen))
 
     def to_labels(self, margins: Floats) -> NDArray[Any]:
         """Give the most probable label, (n,), for log-odds (n,) or margins (n, k)."""
@@ -235,10 +240,12 @@ def _to_json(number: float) -> float | str:
 
 
 def _feature(entry: dict[str, Any]) -> Feature:
-    name, levels = entry["name"], entry["levels"]
+    name, levels, reference = entry["name"], entry["levels"], entry["reference"]
     if not isinstance(name, str) or not (levels is None or all(isinstance(level, str) for level in levels)):
         raise ValueError("features must have a name and levels of text")
-    return Feature(name, None if levels is None else tuple(levels))
+    if not isinstance(reference, bool):
+        raise ValueError("features must say whether the first level is the reference")
+    return Feature(name, None if levels is None else tuple(levels), reference)
 
 
 def _numbers(values: ArrayLike | Sequence[float]) -> Floats:

@@ -8,7 +8,7 @@ and partial sums are added block by block, so the size of a tile changes no bit 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -23,6 +23,7 @@ PARTIAL_SHARE = 48  # and to one in so many bytes when they are sparse
 VIEW_BYTES = 1 << 29  # of X per tile that is only sliced: tens of milliseconds, so Ctrl-C is never far
 VIEW_ROWS = 1 << 22  # at most: labels and integers of y are converted tile by tile
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
+STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
 
 
 EVERY = np.empty(0, np.intp)
@@ -71,16 +72,18 @@ class Tile(NamedTuple):
 
 
 class Feature(NamedTuple):
-    """A column by its name; a categorical one with its levels, of which the first is the reference."""
+    """A column by its name; a categorical one with its levels, of which the first may be the reference."""
 
     name: str
     levels: tuple[str, ...] | None = None
+    reference: bool = True
+    """Whether the first level has no coefficient."""
 
     def coef_names(self) -> list[str]:
         """Name the coefficients this column has: ``distance``, or ``carrier[AA]``, ``carrier[UA]``, ..."""
         if self.levels is None:
             return [self.name]
-        return [f"{self.name}[{level}]" for level in self.levels[1:]]
+        return [f"{self.name}[{level}]" for level in self.levels[self.reference :]]
 
 
 class Matrix(Protocol):
@@ -224,55 +227,14 @@ class Subset(Matrix):
         return self.matrix.take(self.index).margins(coef, intercept)
 
 
-class Column(NamedTuple):
-    """One column of a table: numbers, or for a categorical feature the index of each row's level."""
+class Values(Protocol):
+    """What gives some rows of a column as an array: an array itself, or several."""
 
-    feature: Feature
-    values: NDArray[Any]
+    def __len__(self) -> int:
+        """Give the number of rows."""
 
-
-class Table(Matrix):
-    """Named columns; categories become 0/1 features inside the tile, never a matrix of them."""
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self.columns = list(columns)
-        self.features = tuple(column.feature for column in columns)
-        width = sum(len(column.feature.coef_names()) for column in columns)
-        self.shape = (len(columns[0].values) if columns else 0, width)
-        self.dtype = np.dtype(np.float64)
-        self.row_bytes = self.dtype.itemsize * max(1, width)
-        self.tile_bytes = COPY_BYTES
-
-    def place(self, start: int, stop: int) -> Part:
-        """Rows start to stop, float64."""
-        return Part(self._fill(slice(start, stop), stop - start))
-
-    def take(self, rows: NDArray[np.intp]) -> Array:
-        """Give some rows as an array in memory."""
-        return Array(self._fill(rows, len(rows)))
-
-    def margins(self, coef: Floats, intercept: Floats) -> Floats:
-        """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
-        z = np.empty((self.shape[0], len(coef)))
-        names = coef_names(self.features, self.shape[1])
-        for start, stop in spans(self):
-            tile = self.place(start, stop).X
-            check_finite_tile(tile, start, names)
-            z[start:stop] = tile @ coef.T + intercept
-        return z
-
-    def _fill(self, rows: slice | NDArray[np.intp], n: int) -> Floats:
-        tile = np.empty((n, self.shape[1]))
-        j = 0
-        for feature, values in self.columns:
-            if feature.levels is None:
-                tile[:, j] = values[rows]
-                j += 1
-            else:
-                width = len(feature.levels) - 1
-                tile[:, j : j + width] = values[rows, None] == np.arange(1, width + 1)
-                j += width
-        return tile
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Give the rows of a slice or of an array of row numbers."""
 
 
 class InMemory:
@@ -385,54 +347,18 @@ def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return exact if exact == np.float32 else np.dtype(np.float64)
 
 
-def as_matrix(X: Any, categorical: Sequence[str] = (), features: Sequence[Feature] | None = None) -> Matrix:
-    """Look at X, without a copy, as rows of numbers.
-
-    Parameters
-    ----------
-    X : array-like of shape (n, d), or a table
-        A table is anything with named columns: a pandas or polars DataFrame, a pyarrow Table, a dict of arrays.
-    categorical : sequence of str
-        The table's columns to take as categories.
-    features : sequence of Feature, optional
-        What the columns were when the model was fitted: they are taken by name, in that order, with those levels.
-
-    Raises
-    ------
-    ValueError
-        Naming the column or the shape that was found, and what is allowed.
-    """
-    if not isinstance(categorical, (list, tuple)) or not all(isinstance(name, str) for name in categorical):
-        raise TypeError(f"categorical={categorical!r}; a list of column names is needed")
-    if hasattr(X, "collect_schema") and hasattr(X, "collect"):
-        raise ValueError("X is a lazy table; give X.collect()")
-    names = _column_names(X)
-    if names is None:
-        if categorical:
-            raise ValueError("categorical: X has no named columns; give a table (DataFrame, pyarrow Table, dict)")
-        if features is not None and any(feature.levels is not None for feature in features):
-            raise ValueError("X: the model has categorical columns; give a table with the columns' names")
-        if hasattr(X, "tocsr"):
-            from fastgd.sparse import as_sparse
-
-            return as_sparse(X)
-        return _as_array(X)
-    lookup = {str(name): name for name in names}
-    if features is None:
-        _check_known("categorical", categorical, lookup)
-        features = [Feature(name, () if name in categorical else None) for name in lookup]
-    else:
-        _check_known("X: the model was fitted on", [feature.name for feature in features], lookup)
-    arrays = [np.asarray(X[lookup[feature.name]]) for feature in features]
-    _check_numeric(features, arrays)
-    columns = [
-        Column(feature, array) if feature.levels is None else _encode(feature, array)
-        for feature, array in zip(features, arrays, strict=True)
-    ]
-    lengths = {column.feature.name: len(column.values) for column in columns}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"X: columns have different lengths: {lengths}")
-    return Table(columns)
+def as_matrix(X: Any) -> Matrix:
+    """Look at an array, without a copy, as rows of numbers; a ValueError says what was found, and what is allowed."""
+    if isinstance(X, np.ma.MaskedArray):
+        raise ValueError("X is a masked array, whose mask would be lost; fill it in or drop the rows")
+    array = as_array("X", X)
+    if array.ndim != 2:
+        raise ValueError(f"X has {array.ndim} dimensions, shape {array.shape}; (rows, features) is needed")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"X has dtype {array.dtype}; real numbers are needed. Text is read from the columns of a table"
+        )
+    return Array(array)
 
 
 def check_finite(matrix: Matrix) -> None:
@@ -440,15 +366,33 @@ def check_finite(matrix: Matrix) -> None:
     matrix.margins(np.zeros((1, matrix.shape[1])), np.zeros(1))
 
 
-def check_finite_tile(tile: NDArray[Any], start: int, names: Sequence[str]) -> None:
-    """Do so for dense columns, whose first row is row ``start`` of X."""
+def check_finite_tile(tile: NDArray[Any], start: int, names: Sequence[str], first_column: int = 0) -> None:
+    """Do so for some columns, whose first row is row ``start`` of X."""
     if np.isfinite(tile).all():
         return
     row, column = (int(index) for index in np.argwhere(~np.isfinite(tile))[0])
     raise ValueError(
-        f"X contains {name_value(tile[row, column])} in row {start + row}, column {column} ({names[column]}); "
-        "drop such rows or fill them in"
+        f"X contains {name_value(tile[row, column])} in row {start + row}, column {first_column + column} "
+        f"({names[column]}); drop such rows or fill them in"
     )
+
+
+def refuse_missing(missing: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse columns that have missing values, given how many and the first one's row, all of them in one message."""
+    found = [f"{name} ({count}, the first in row {row})" for name, (count, row) in missing.items() if count]
+    if found:
+        raise ValueError(f"X has missing values: {', '.join(found)}; fill them in or drop the rows")
+
+
+def find_missing(values: Values) -> tuple[int, int]:
+    """Count None, NaN and NA, and give the first one's row."""
+    marks = np.concatenate([is_missing(part) for part in stretches(values)])
+    return int(marks.sum()), int(marks.argmax())
+
+
+def stretches(values: Values) -> Iterator[Any]:
+    """Cut a column into runs of rows, small enough that what is made of them does not matter."""
+    return (values[start : start + STRETCH_ROWS] for start in range(0, max(1, len(values)), STRETCH_ROWS))
 
 
 def as_array(name: str, values: Any) -> NDArray[Any]:
@@ -462,8 +406,20 @@ def as_array(name: str, values: Any) -> NDArray[Any]:
 def is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:
     """Mark None, NaN and NA, (n,)."""
     if array.dtype.kind == "O":
-        return np.fromiter((value is None or str(value) in ("nan", "<NA>", "NaT") for value in array), bool, len(array))
+        return np.fromiter(map(is_missing_value, array), bool, len(array))
     return np.asarray(array != array)
+
+
+def is_missing_value(value: Any) -> bool:
+    """Tell None, NaN, NaT and NA, of any library, from everything else."""
+    return value is None or (not isinstance(value, str) and str(value) in ("nan", "<NA>", "NaT"))
+
+
+def check_present(name: str, array: NDArray[Any]) -> None:
+    """Refuse None and NA in objects and text, naming the argument and the first row."""
+    missing = is_missing(array) if array.dtype.kind in "OT" else np.zeros(1, bool)
+    if missing.any():
+        raise ValueError(f"{name} has no value in row {int(np.argmax(missing))}; fill it in or drop the row")
 
 
 def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
@@ -477,6 +433,7 @@ def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     array = as_array(name, values)
     if array.shape != (n,):
         raise ValueError(f"{name} has shape {array.shape}; X has {n} rows, so ({n},) is needed")
+    check_present(name, array)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} has dtype {array.dtype}; numbers are needed")
     finite = np.isfinite(array)
@@ -491,86 +448,6 @@ def coef_names(features: Sequence[Feature] | None, d: int) -> list[str]:
     if features is None:
         return [f"x{j}" for j in range(d)]
     return [name for feature in features for name in feature.coef_names()]
-
-
-def _column_names(X: Any) -> list[str] | None:
-    """Give the column names of a table, None for anything else."""
-    if isinstance(X, dict):
-        names = list(X)
-    elif hasattr(X, "column_names"):  # pyarrow
-        names = list(X.column_names)
-    elif hasattr(X, "columns"):  # pandas, polars
-        names = list(X.columns)
-    else:
-        return None
-    texts = [str(name) for name in names]
-    if len(set(texts)) < len(texts):
-        twice = sorted({text for text in texts if texts.count(text) > 1})
-        raise ValueError(f"X has several columns of the same name: {', '.join(twice)}")
-    return names
-
-
-def _as_array(X: Any) -> Array:
-    if isinstance(X, np.ma.MaskedArray):
-        raise ValueError("X is a masked array, whose mask would be lost; fill it in or drop the rows")
-    array = as_array("X", X)
-    if array.ndim != 2:
-        raise ValueError(f"X has {array.ndim} dimensions, shape {array.shape}; (rows, features) is needed")
-    if array.dtype.kind not in "biuf":
-        raise ValueError(
-            f"X has dtype {array.dtype}; real numbers are needed. For text columns give a table and "
-            "name them as categorical"
-        )
-    return Array(array)
-
-
-def _check_numeric(features: Sequence[Feature], arrays: Sequence[NDArray[Any]]) -> None:
-    """Refuse columns that are not one number per row, all of them in one message."""
-    wrong = []
-    for feature, array in zip(features, arrays, strict=True):
-        if array.ndim != 1:
-            raise ValueError(f"X: column {feature.name} has shape {array.shape}; one value per row is needed")
-        if feature.levels is None and array.dtype.kind not in "biuf":
-            wrong.append(f"{feature.name} ({'text or missing values' if array.dtype.kind == 'O' else array.dtype})")
-    if wrong:
-        raise ValueError(
-            f"X has columns that are not numbers: {', '.join(wrong)}; name them as categorical, convert them, "
-            "or leave them out"
-        )
-
-
-def _encode(feature: Feature, array: NDArray[Any]) -> Column:
-    """Replace values by the numbers of their levels: the feature's, or if it has none yet, all that occur, sorted."""
-    name, levels = feature
-    missing = is_missing(array)
-    if missing.any():
-        raise ValueError(
-            f"X: column {name} has {int(missing.sum())} missing values, the first in row {int(np.argmax(missing))}; "
-            "fill them in or drop the rows"
-        )
-    texts = array.astype(object).astype(str) if array.dtype.kind in "OT" else array
-    values, codes = np.unique(texts, return_inverse=True)
-    found = tuple(map(str, values.tolist()))
-    if all(level.isdecimal() for level in found):  # the same order whether a file has them as text or as numbers
-        order = sorted(range(len(found)), key=lambda code: int(found[code]))
-        found, codes = tuple(found[code] for code in order), np.argsort(order)[codes]
-    if not levels:
-        return Column(Feature(name, found), codes)
-    unseen = [level for level in found if level not in levels]
-    if unseen:
-        raise ValueError(
-            f"X: column {name} has levels that the model was not fitted on: {', '.join(unseen[:5])}; "
-            f"known are {', '.join(levels[:20])}"
-        )
-    return Column(feature, np.array([levels.index(level) for level in found], np.intp)[codes])
-
-
-def _check_known(what: str, wanted: Sequence[str], names: Collection[str]) -> None:
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise ValueError(
-            f"{what} {', '.join(map(str, missing))}: no such column; there are {', '.join(map(str, names))}"
-        )
 
 
 def name_value(value: Any) -> str:

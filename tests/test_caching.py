@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from fastgd import kernels, lanes
+from fastgd import compiling, entries, kernels, lanes, losses
 
 FIT = """
 import numpy as np, fastgd
@@ -80,7 +80,8 @@ print("fitted")
     assert run_python(code) == "fitted"
 
 
-def test_an_edit_of_the_lanes_makes_cached_kernels_stale():
+def test_an_edit_of_what_kernels_are_made_of_makes_cached_ones_stale():
     """numba looks at the file of a kernel alone, so that file has to change, too."""
-    checksum = hashlib.sha256(Path(lanes.__file__).read_bytes()).hexdigest()[:16]
-    assert f"lanes.py: {checksum}" in Path(kernels.__file__).read_text(encoding="utf-8"), checksum
+    sources = (Path(room.__file__).read_bytes() for room in (compiling, lanes, losses, entries))
+    checksum = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
+    assert f"(compiling, lanes, losses, entries: {checksum})" in Path(kernels.__file__).read_text("utf-8"), checksum

@@ -13,15 +13,13 @@ from pyarrow import csv, parquet
 from fastgd import demo, load
 from fastgd.cli import main
 
-CATEGORICAL = ",".join(demo.CATEGORICAL)
-
 
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory):
     """A folder with the first 40,000 flights as CSV and Parquet."""
     folder = tmp_path_factory.mktemp("flights")
     data = demo.flights()
-    table = pa.table({name: column[:40_000] for name, column in data.columns.items()} | {"late": data.late[:40_000]})
+    table = pa.table({**data.table[:40_000], "late": data.late[:40_000]})
     csv.write_csv(table, folder / "flights.csv")
     parquet.write_table(table, folder / "flights.parquet")
     return folder
@@ -30,7 +28,7 @@ def flights(tmp_path_factory):
 def fit_arguments(folder, suffix, output):
     return [
         *("fit", str(folder / f"flights.{suffix}"), "--target", "late", "--model", "logistic"),
-        *("--categorical", CATEGORICAL, "--l2", "1e-6", "--output", str(output)),
+        *("--l2", "1e-6", "--output", str(output)),
     ]
 
 
@@ -130,7 +128,13 @@ def test_missing_values_are_named_and_can_be_dropped(tmp_path, capsys):
     [
         (["fit", "nowhere.csv", "--target", "y"], 1, "nowhere.csv: no such file"),
         (["fit", "{folder}/flights.csv", "--target", "nil"], 1, "--target nil"),
-        (["fit", "{folder}/flights.csv", "--target", "late"], 1, "weekday (text or missing values), carrier (text"),
+        (
+            ["fit", "{folder}/flights.csv", "--target", "late", "--categorical", "month,origin"],
+            1,
+            "X has columns that are not numbers: weekday (string), carrier (string); name those of text as categorical",
+        ),
+        (["fit", "{folder}/flights.csv", "--target", "late", "--all-levels"], 1, "origin a coefficient"),
+        (["fit", "{folder}/flights.csv", "--target", "late", "--categorical", "year"], 1, "categorical year: no such"),
         (["fit", "{folder}/flights.csv", "--target", "late", "--features", "hour,nil"], 1, "has no column nil"),
         (["fit", "{folder}/flights.csv", "--target", "late", "--features", "late"], 1, "late is the target"),
         (["fit", "{folder}/flights.csv", "--target", "origin", "--features", "hour"], 1, "y has dtype"),

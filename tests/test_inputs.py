@@ -40,12 +40,17 @@ BAD = [
     ({"X": but(X, (3, 1), np.nan).astype(np.float32)}, "X contains NaN in row 3, column 1 (x1)"),
     ({"X": X * [1, 1e200, 1]}, "column 1 (x1) are so large"),
     ({"X": but(X, (7, 2), np.nan), "sample_weight": but(np.ones(30), 7, 0.0)}, "X contains NaN in row 7"),
-    ({"X": TABLE}, "X has columns that are not numbers: k"),
-    ({"X": TABLE.assign(a=but(X[:, 0], 4, np.nan)), "categorical": ["k"]}, "X contains NaN in row 4, column 0 (a)"),
-    ({"X": TABLE.assign(k=["x", None, "y"] * 10), "categorical": ["k"]}, "column k has 10 missing"),
+    ({"X": TABLE, "categorical": ()}, "X has columns that are not numbers: k (str); name those of text as categorical"),
+    ({"X": TABLE.assign(a=but(X[:, 0], 4, np.nan))}, "X has missing values: a (1, the first in row 4)"),
+    ({"X": TABLE.assign(a=but(X[:, 0], 4, np.inf))}, "X contains infinity in row 4, column 0 (a)"),
+    ({"X": TABLE.assign(k=["x", None, "y"] * 10)}, "X has missing values: k (10, the first in row 1)"),
     ({"X": TABLE, "categorical": ["z"]}, "categorical z: no such column"),
     ({"X": TABLE, "categorical": "k"}, "categorical"),
-    ({"X": TABLE, "categorical": 3}, "categorical"),
+    ({"X": TABLE, "categorical": 3}, "categorical=3; 'auto' or a list of column names is needed"),
+    ({"X": TABLE, "categorical": ["auto"]}, "categorical auto: no such column"),
+    ({"X": TABLE, "drop_first": "no"}, "drop_first='no'; True or False"),
+    ({"X": TABLE, "drop_first": False}, "drop_first=False gives every level of k a coefficient"),
+    ({"X": TABLE.assign(j="v"), "drop_first": False, "intercept": False}, "every level of k, j a coefficient"),
     ({"categorical": ["a"]}, "categorical: X has no named columns"),
     # y
     ({"y": Y[:-1]}, "y has shape (29,); X has 30 rows"),
@@ -62,7 +67,7 @@ BAD = [
     ({"y": ["a"] * 30, **LOGISTIC}, "y has only one class: a"),
     ({"y": Y, **LOGISTIC}, "y has 30 different values that are not whole numbers"),
     ({"y": but(CLASSES, 2, np.nan), **LOGISTIC}, "y contains NaN in row 2"),
-    ({"y": ["a", None] * 15, **LOGISTIC}, "y has no label in row 1"),
+    ({"y": ["a", None] * 15, **LOGISTIC}, "y has no value in row 1"),
     ({"y": CLASSES[:-1], **LOGISTIC}, "y has shape (29,)"),
     # sample_weight
     ({"sample_weight": np.ones(29)}, "sample_weight has shape (29,)"),
@@ -152,14 +157,14 @@ TABLES = [
     (TABLE.drop(columns="a"), "fitted on a: no such column; there are k"),
     (TABLE.assign(k="new"), "column k has levels that the model was not fitted on: new; known are x, y, z"),
     (TABLE.assign(a="text"), "X has columns that are not numbers: a"),
-    (TABLE.assign(a=np.nan), "X contains NaN in row 0, column 0 (a)"),
+    (TABLE.assign(a=np.nan), "X has missing values: a (30, the first in row 0)"),
     (X, "the model has categorical columns"),
 ]
 
 
 @pytest.mark.parametrize(("samples", "fragment"), TABLES, ids=[fragment for _, fragment in TABLES])
 def test_bad_tables_are_refused_by_predict(samples, fragment):
-    result = fastgd.fit(TABLE, Y, categorical=["k"])
+    result = fastgd.fit(TABLE, Y)
     with pytest.raises(ValueError) as error:
         result.predict(samples)
     assert fragment in str(error.value)

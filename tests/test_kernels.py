@@ -6,7 +6,7 @@ import pytest
 from forms import FORMS
 from numba import njit
 
-from fastgd import kernels, losses, passes
+from fastgd import losses, passes
 from fastgd.sources import Array, Tile
 
 EPS = np.finfo(np.float64).eps

@@ -17,19 +17,29 @@ BELOW = {
     "surfaces": set(),
     "writing": set(),
     "rules": {"descent"},
+    "compiling": set(),
     "lanes": set(),
-    "kernels": {"lanes"},
-    "passes": {"kernels", "lanes", "sources"},
-    "models": {"sources", "descent", "writing"},
-    "objective": {"kernels", "passes", "sources", "descent"},
+    "losses": {"compiling", "lanes"},
+    "entries": {"compiling", "lanes"},
+    "kernels": {"compiling", "lanes", "losses", "entries", "sources"},
+    "passes": {"kernels", "lanes", "losses", "sources"},
+    "sparse": {"sources"},
+    "tables": {"sources", "sparse"},
+    "models": {"sources", "tables", "descent", "writing"},
+    "objective": {"losses", "passes", "sources", "descent"},
     "batches": {"passes", "sources", "objective", "descent"},
     "subsampling": {"sources", "objective", "rules", "descent"},
-    "checks": {"kernels", "sources", "descent", "models"},
-    "beginnings": {"kernels", "sources", "objective", "rules", "descent", "subsampling", "batches"},
-    "fitting": {"kernels", "passes", "sources", "objective", "rules", "descent", "models", "checks", "beginnings"},
+    "checks": {"losses", "sources", "descent", "models"},
+    "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches"},
+    "fitting": {
+        *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
+        *("models", "checks", "beginnings"),
+    },
 }
 OPTIONAL = {
     "sklearn": {"estimators"},
+    "narwhals": {"tables"},
+    "scipy": {"estimators"},
     "pyarrow": {"files"},
     "matplotlib": {"plots"},
     "tqdm": {"fitting"},
@@ -99,7 +109,13 @@ def test_numba_is_known_to_three_rooms():
     }
 
 
-ALSO = {"kernels": {"numba"}, "passes": {"numba"}, "lanes": {"numba", "llvmlite"}, "fitting": {"tqdm"}}
+ALSO = {
+    "kernels": {"numba"},
+    "passes": {"numba"},
+    "lanes": {"numba", "llvmlite"},
+    "fitting": {"tqdm"},
+    "tables": {"narwhals"},
+}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +124,7 @@ ALSO = {"kernels": {"numba"}, "passes": {"numba"}, "lanes": {"numba", "llvmlite"
         "rules",
         "descent",
         "sources",
+        "tables",
         "models",
         "writing",
         "objective",
@@ -126,15 +143,18 @@ def test_the_core_needs_numpy_and_numba_alone(room):
     assert packages <= {"numpy", "fastgd"} | ALSO.get(room, set())
 
 
+HEAVY = ["sklearn", "pandas", "pyarrow", "narwhals", "matplotlib", "scipy"]
+
+
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import fastgd", ["numpy", "numba", "sklearn", "pandas", "pyarrow", "matplotlib", "scipy"]),
+        ("import fastgd", ["numpy", "numba", *HEAVY]),
+        ("import fastgd; fastgd.load; fastgd.FitResult", ["numba", *HEAVY]),
         (
-            "import fastgd; fastgd.load; fastgd.FitResult",
-            ["numba", "sklearn", "pandas", "pyarrow", "matplotlib", "scipy"],
+            "import fastgd; fastgd.fit; fastgd.minimize",
+            sorted({*HEAVY, "tqdm"} - {"scipy"}),
         ),
-        ("import fastgd; fastgd.fit; fastgd.minimize", ["sklearn", "pandas", "pyarrow", "matplotlib", "tqdm"]),
     ],
 )
 def test_importing_loads_nothing_heavy(code, absent, run_python):

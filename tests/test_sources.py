@@ -1,22 +1,17 @@
-"""Every layout and kind of table folds to the bits of the plain array, without a copy of X."""
+"""Every layout folds to the bits of the plain array, without a copy of X."""
 
 import tracemalloc
 
 import numpy as np
-import pandas as pd
-import polars as pl
-import pyarrow as pa
 import pytest
 
 from fastgd import losses, passes
 from fastgd.sources import (
-    Feature,
     InMemory,
     Tile,
     as_matrix,
     check_finite,
     check_vector,
-    coef_names,
     spans,
     tile_dtype,
 )
@@ -96,30 +91,6 @@ def test_every_dtype_gives_the_bits_of_its_tile_dtype(dtype, tile, base):
     assert fold(matrix) == fold(as_matrix(X.astype(tile)))
 
 
-TABLES = {
-    "dict": lambda columns: columns,
-    "pandas": pd.DataFrame,
-    "polars": pl.DataFrame,
-    "pyarrow": pa.table,
-}
-
-
-@pytest.mark.parametrize("kind", TABLES)
-def test_every_table_gives_the_bits_of_the_array(kind, base):
-    columns = {f"c{j}": base[:, j] for j in range(D)}
-    matrix = as_matrix(TABLES[kind](columns))
-    assert coef_names(matrix.features, D) == list(columns)
-    assert fold(matrix) == fold(as_matrix(base))
-
-
-@pytest.mark.parametrize("kind", TABLES)
-def test_columns_of_mixed_types_are_converted_by_tile(kind, base):
-    dtypes = ["f8", "f4", "i1", "i8", "u1", "?"]
-    columns = {f"c{j}": base[:, j].astype(dtype) for j, dtype in enumerate(dtypes)}
-    expected = np.column_stack([column.astype(np.float64) for column in columns.values()])
-    assert fold(as_matrix(TABLES[kind](columns))) == fold(as_matrix(expected))
-
-
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("tile_bytes", [1, 1 << 20, 1 << 21, 3 << 20, 1 << 40])
 @pytest.mark.parametrize(("n", "d", "dtype"), [(N, D, "f8"), (300_000, 1, "f8"), (2000, 600, "f4"), (1500, 1000, "i8")])
@@ -158,46 +129,6 @@ def test_an_array_is_not_copied(base):
     assert InMemory(matrix, base[:, 0]).y is not None
 
 
-@pytest.mark.parametrize("kind", TABLES)
-def test_categories_are_explicit_indicator_columns(kind, rng):
-    n = 3000
-    a, carrier = rng.standard_normal(n), rng.choice(["UA", "AA", "ß", "DL"], n)
-    table = TABLES[kind]({"a": a, "carrier": carrier.tolist(), "b": a**2})
-    matrix = as_matrix(table, ["carrier"])
-    explicit = np.column_stack([a, *(carrier == level for level in ("DL", "UA", "ß")), a**2])
-    assert coef_names(matrix.features, 5) == ["a", "carrier[DL]", "carrier[UA]", "carrier[ß]", "b"]
-    assert matrix.shape == explicit.shape
-    assert fold(matrix) == fold(as_matrix(explicit))
-    rows = np.array([0, 5, 2999])
-    np.testing.assert_array_equal(matrix.take(rows).X, explicit[rows])
-
-
-@pytest.mark.parametrize(
-    "values",
-    [np.array([3, 1, 2, 3]), np.array([True, False, True, True]), pd.Categorical(["x", "y", "x", "z"])],
-    ids=["int", "bool", "Categorical"],
-)
-def test_categories_of_any_type(values):
-    levels = sorted({str(value) for value in values})
-    matrix = as_matrix(pd.DataFrame({"k": values}), ["k"])
-    assert matrix.features == (Feature("k", tuple(levels)),)
-    expected = [[float(str(value) == level) for level in levels[1:]] for value in values]
-    np.testing.assert_array_equal(matrix.place(0, 4).X, expected)
-
-
-def test_a_fitted_models_features_are_taken_by_name_with_its_levels():
-    features = (Feature("k", ("p", "q", "r")), Feature("a"))
-    matrix = as_matrix({"a": [1.0, 2.0], "extra": ["?", "!"], "k": ["r", "q"]}, features=features)
-    np.testing.assert_array_equal(matrix.place(0, 2).X, [[0, 1, 1], [1, 0, 2]])
-
-
-def test_features_of_a_table_with_numbers_for_names():
-    matrix = as_matrix(pd.DataFrame(np.eye(3)))
-    assert coef_names(matrix.features, 3) == ["0", "1", "2"]
-    again = as_matrix(pd.DataFrame(np.eye(3)), features=matrix.features)
-    np.testing.assert_array_equal(again.place(0, 3).X, np.eye(3))
-
-
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 def test_rows_take_samples_with_their_targets_and_weights(base, weighted, rng):
     y, weight = rng.standard_normal(N), rng.random(N) if weighted else None
@@ -220,7 +151,6 @@ def test_the_first_value_that_is_not_finite_is_named(base, bad, row):
         check_finite(as_matrix(X))
 
 
-NUMBERS = {"a": [1.0, 2.0], "k": ["p", "q"]}
 BAD = {
     "one dimension": (lambda: as_matrix([1.0, 2.0]), "X has 1 dimensions, shape (2,)"),
     "three dimensions": (lambda: as_matrix(np.ones((2, 2, 2))), "X has 3 dimensions"),
@@ -228,33 +158,6 @@ BAD = {
     "objects": (lambda: as_matrix([[None, 1]]), "X has dtype object"),
     "complex": (lambda: as_matrix([[1j]]), "X has dtype complex128"),
     "ragged": (lambda: as_matrix([[1.0, 2.0], [3.0]]), "X"),
-    "categories of an array": (lambda: as_matrix(np.ones((2, 2)), ["a"]), "categorical: X has no named columns"),
-    "unknown category": (lambda: as_matrix(NUMBERS, ["z"]), "categorical z: no such column; there are a, k"),
-    "text column": (lambda: as_matrix(NUMBERS), "X has columns that are not numbers: k (<U1)"),
-    "object column": (
-        lambda: as_matrix({"a": [1, None]}),
-        "X has columns that are not numbers: a (text or missing values)",
-    ),
-    "dates": (
-        lambda: as_matrix({"t": np.array(["2024-01-01"], "M8[D]")}),
-        "X has columns that are not numbers: t (datetime64",
-    ),
-    "matrix in a column": (lambda: as_matrix({"a": np.ones((2, 2))}), "column a has shape (2, 2)"),
-    "lengths": (lambda: as_matrix({"a": [1, 2], "b": [1]}), "columns have different lengths: {'a': 2, 'b': 1}"),
-    "twice": (lambda: as_matrix(pd.DataFrame([[1, 2]], columns=["a", "a"])), "several columns of the same name: a"),
-    "None level": (lambda: as_matrix({"k": ["p", None]}, ["k"]), "column k has 1 missing"),
-    "NaN level": (lambda: as_matrix({"k": [1.0, np.nan]}, ["k"]), "column k has 1 missing"),
-    "NaN in text": (lambda: as_matrix({"k": np.array(["p", np.nan], object)}, ["k"]), "column k has 1 missing"),
-    "pandas text": (lambda: as_matrix(pd.DataFrame({"k": ["p", None]}), ["k"]), "column k has 1 missing"),
-    "pandas NA": (lambda: as_matrix({"k": pd.array([1, None], "Int64")}, ["k"]), "column k has 1 missing"),
-    "polars null": (lambda: as_matrix(pl.DataFrame({"k": ["p", None]}), ["k"]), "column k has 1 missing"),
-    "pyarrow null": (lambda: as_matrix(pa.table({"k": ["p", None]}), ["k"]), "column k has 1 missing"),
-    "unseen level": (
-        lambda: as_matrix(NUMBERS, features=[Feature("k", ("p", "r"))]),
-        "column k has levels that the model was not fitted on: q; known are p, r",
-    ),
-    "missing column": (lambda: as_matrix({"b": [1]}, features=[Feature("a")]), "fitted on a: no such column"),
-    "array for table": (lambda: as_matrix([[1]], features=[Feature("k", ("p", "q"))]), "categorical columns"),
     "vector length": (lambda: check_vector("y", [1, 2], 3), "y has shape (2,); X has 3 rows"),
     "vector matrix": (lambda: check_vector("y", [[1], [2]], 2), "y has shape (2, 1)"),
     "vector text": (lambda: check_vector("y", ["a"], 1), "y has dtype <U1"),

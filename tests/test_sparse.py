@@ -229,4 +229,6 @@ def test_any_shape(n, d, density, seed, order):
     got, expected = (objective(m, y, "squared", standardize=False)(point) for m in (matrix, Array(X)))
     assert got.value == pytest.approx(expected.value, rel=1e-12)
     np.testing.assert_allclose(got.gradient, expected.gradient, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(matrix.margins(point[None, :-1], point[-1:])[:, 0], X @ point[:-1] + point[-1], atol=1e-12)
+    np.testing.assert_allclose(
+        matrix.margins(point[None, :-1], point[-1:])[:, 0], X @ point[:-1] + point[-1], atol=1e-12
+    )

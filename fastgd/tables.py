@@ -1,0 +1,433 @@
+"""What a caller gives as X, looked at as rows of features: tables by their columns, anything else as an array.
+
+A table's numbers stay where they lie and are read by slices, in their own dtypes. Text and other categories become one
+small integer per row, found by the table's own hashing; what is made of them is up to the tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from itertools import chain, pairwise
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.sources import (
+    COPY_BYTES,
+    STRETCH_ROWS,
+    Feature,
+    Floats,
+    Matrix,
+    Part,
+    SparseRows,
+    Values,
+    as_array,
+    as_matrix,
+    check_finite_tile,
+    find_missing,
+    is_missing_value,
+    refuse_missing,
+    stretches,
+)
+from fastgd.sparse import as_sparse
+
+if TYPE_CHECKING:
+    import narwhals as nw
+
+NUMBERS, TEXT, OTHER = "numbers", "text", "other"
+_KINDS = {  # narwhals' names of dtypes
+    **dict.fromkeys(("Boolean", "Float16", "Float32", "Float64"), NUMBERS),
+    **dict.fromkeys([f"{sign}{bits}" for sign in ("Int", "UInt") for bits in (8, 16, 32, 64)], NUMBERS),
+    **dict.fromkeys(("String", "Categorical", "Enum"), TEXT),
+}
+
+
+def as_features(
+    X: Any,
+    categorical: str | Sequence[str] = (),
+    *,
+    drop_first: bool = True,
+    features: Sequence[Feature] | None = None,
+    unseen: str = "error",
+) -> Matrix:
+    """Look at X, without a copy of its numbers, as rows of features.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d), or a table
+        A table is anything with named columns: a dict of arrays; a pandas, polars or other DataFrame that narwhals
+        knows, a pyarrow Table, or an object with the Arrow PyCapsule interface (extra: tables).
+    categorical : "auto" or sequence of str
+        The table's columns to take as categories; ``"auto"``: those of text and of a categorical type. Levels are the
+        values' texts, a whole number's without a point. They are sorted, as numbers if all are; a pandas Categorical
+        that is ordered, and a polars Enum, keep their own order. Levels that do not occur are left out.
+    drop_first : bool
+        Whether the first level of a category is the reference, without a coefficient.
+    features : sequence of Feature, optional
+        What the columns were when the model was fitted: they are taken by name, in that order, with those levels.
+        Other columns are ignored; ``categorical`` and ``drop_first``, too.
+    unseen : {"error", "zero"}
+        What to do with levels that ``features`` does not have: refuse them, or have them add nothing.
+
+    Returns
+    -------
+    Matrix
+
+    Raises
+    ------
+    ValueError
+        Naming the columns or the shape that was found, and what is allowed.
+    ImportError
+        If X is a DataFrame and narwhals is not installed.
+    """
+    if unseen not in ("error", "zero"):
+        raise ValueError(f"unseen={unseen!r}; choose 'error' or 'zero'")
+    auto = isinstance(categorical, str) and categorical == "auto"
+    named = () if auto else categorical
+    if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
+        raise TypeError(f"categorical={categorical!r}; 'auto' or a list of column names is needed")
+    table = _columns(X)
+    if table is None:
+        if named:
+            raise ValueError("categorical: X has no named columns; give a table (DataFrame, pyarrow Table, dict)")
+        if features is not None and any(feature.levels is not None for feature in features):
+            raise ValueError("X: the model has categorical columns; give a table with the columns' names")
+        return as_sparse(X) if hasattr(X, "tocsr") else as_matrix(X)
+    if features is None:
+        _check_known("categorical", named, table)
+        encoded = {name for name, column in table.items() if name in named or (auto and column.kind == TEXT)}
+        features = [Feature(name, (), drop_first) if name in encoded else Feature(name) for name in table]
+    else:
+        _check_known("X: the model was fitted on", [feature.name for feature in features], table)
+    chosen = [table[feature.name] for feature in features]
+    _check_kinds(features, chosen)
+    pairs = list(zip(features, chosen, strict=True))
+    refuse_missing({feature.name: column.missing(as_level=feature.levels is not None) for feature, column in pairs})
+    columns = [
+        Column(feature, column.values) if feature.levels is None else _encode(feature, column, unseen)
+        for feature, column in pairs
+    ]
+    lengths = {column.feature.name: len(column.values) for column in columns}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"X: columns have different lengths: {lengths}")
+    return Table(columns)
+
+
+UNSEEN = -1  # the code of a level that the model was not fitted on: it adds nothing
+
+
+class Column(NamedTuple):
+    """One column of a table: real numbers, or for a categorical feature the index of each row's level."""
+
+    feature: Feature
+    values: Values
+
+
+class Table(Matrix):
+    """Named columns: numbers are the dense columns of a part, categories its sparse ones, with an entry per row."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = list(columns)
+        self.features = tuple(column.feature for column in columns)
+        self.numbers = [values for feature, values in columns if feature.levels is None]
+        self.codes = [column for column in columns if column.feature.levels is not None]
+        widths = [len(feature.coef_names()) for feature in self.features]
+        self.shape = (len(columns[0].values) if columns else 0, sum(widths))
+        self.dtype = np.dtype(np.float64)
+        self.row_bytes = 8.0 * len(self.numbers) + 12.0 * len(self.codes)
+        self.tile_bytes = COPY_BYTES
+        of_numbers = np.repeat([feature.levels is None for feature in self.features], widths)
+        if self.codes:
+            self.order = np.argsort(np.argsort(~of_numbers, kind="stable"))
+
+    def place(self, start: int, stop: int) -> Part:
+        """Give rows start to stop, float64."""
+        rows = slice(start, stop)
+        X = np.empty((stop - start, len(self.numbers)))
+        for j, values in enumerate(self.numbers):
+            X[:, j] = values[rows]
+        if not self.codes:
+            return Part(X)
+        columns = np.empty((stop - start, len(self.codes)), np.int32)
+        has_column = np.empty(columns.shape, bool)
+        first = 0
+        for j, (feature, codes) in enumerate(self.codes):
+            np.subtract(codes[rows], feature.reference, out=columns[:, j], dtype=np.int32, casting="unsafe")
+            np.greater_equal(columns[:, j], 0, out=has_column[:, j])
+            columns[:, j] += first
+            first += len(feature.coef_names())
+        begins = np.zeros(stop - start + 1, np.int64)
+        np.cumsum(has_column.sum(axis=1), out=begins[1:])
+        entries = SparseRows(begins, columns[has_column], np.ones(begins[-1]))
+        return Part(X, entries=entries)
+
+    def take(self, rows: NDArray[np.intp]) -> Table:
+        """Give some rows as a table in memory."""
+        return Table([Column(feature, values[rows]) for feature, values in self.columns])
+
+    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``; a ValueError names what is missing or infinite."""
+        z = np.tile(intercept, (self.shape[0], 1))
+        first = 0
+        for number, (feature, values) in enumerate(self.columns):
+            width = len(feature.coef_names())
+            own = coef[:, first : first + width].T
+            if feature.levels is not None:  # a level without a column, and -1, get the zeros around
+                own = np.vstack((np.zeros((feature.reference, len(coef))), own, np.zeros((1, len(coef)))))
+            for start in range(0, self.shape[0], STRETCH_ROWS):
+                part = values[start : start + STRETCH_ROWS]
+                if feature.levels is not None:
+                    z[start : start + STRETCH_ROWS] += own[part]
+                    continue
+                if not np.isfinite(part).all():
+                    refuse_missing({feature.name: find_missing(values) for feature, values in self.columns})
+                    check_finite_tile(part[:, None], start, [feature.name], number)
+                z[start : start + STRETCH_ROWS] += part[:, None] * own
+            first += width
+        return z
+
+
+class Pieces:
+    """A column that lies in several arrays, one after the other, as Arrow's often do."""
+
+    def __init__(self, arrays: Sequence[NDArray[Any]]) -> None:
+        self.arrays = arrays
+        self.ends = np.cumsum([len(array) for array in arrays])
+        self.dtype = arrays[0].dtype
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return int(self.ends[-1])
+
+    def __getitem__(self, rows: slice | NDArray[np.intp]) -> NDArray[Any]:
+        """Give some rows: a view if a slice's lie in one array."""
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(len(self))
+            first, last = np.searchsorted(self.ends, [start, max(start, stop - 1)], side="right")
+            parts = []
+            for array, end in zip(self.arrays[first : last + 1], self.ends[first : last + 1], strict=True):
+                before = end - len(array)
+                parts.append(array[max(0, start - before) : stop - before])
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        which = np.searchsorted(self.ends, rows, side="right")
+        order = np.argsort(which, kind="stable")  # one gather per piece, however many there are
+        numbers, starts = np.unique(which[order], return_index=True)
+        taken = np.empty(len(rows), self.dtype)
+        for number, (start, stop) in zip(numbers, pairwise([*starts, len(rows)]), strict=True):
+            array, own = self.arrays[number], order[start:stop]
+            taken[own] = array[rows[own] - (self.ends[number] - len(array))]
+        return taken
+
+
+class _Plain:
+    """A column that NumPy can look at: numbers, NumPy's text, or Python objects."""
+
+    ordered = False
+    """Whether levels have an order of their own."""
+
+    def __init__(self, values: NDArray[Any] | Pieces) -> None:
+        self.values = values
+
+    @cached_property
+    def kind(self) -> str:
+        """What it can be taken as; objects are text if all of them are."""
+        if self.values.dtype.kind in "biuf":
+            return NUMBERS
+        if self.values.dtype.kind == "O":
+            try:
+                values = self.distinct
+            except TypeError:  # lists and the like
+                return OTHER
+            return TEXT if all(isinstance(value, str) or is_missing_value(value) for value in values) else OTHER
+        return TEXT if self.values.dtype.kind in "UT" else OTHER
+
+    def describe(self) -> str:
+        """Give the dtype, of objects their types."""
+        if self.values.dtype.kind != "O":
+            return str(self.values.dtype)
+        return "objects: " + ", ".join(sorted({type(value).__name__ for value in self.values[:]}))
+
+    def missing(self, *, as_level: bool) -> tuple[int, int]:
+        """Count what is missing, and give the first row. NaN among numbers costs nothing to find in the first pass."""
+        return find_missing(self.values) if as_level or self.kind != NUMBERS else (0, 0)
+
+    @cached_property
+    def distinct(self) -> Iterable[Any]:
+        """The values that occur, once each."""
+        return set(chain.from_iterable(part.tolist() for part in stretches(self.values)))
+
+    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
+        """Replace values by codes, a stretch of rows at a time."""
+        for part in stretches(self.values):
+            yield np.fromiter(map(codes.__getitem__, part.tolist()), np.int32, len(part))
+
+
+class _Series:
+    """A column of a frame, of which NumPy may see only a part at a time."""
+
+    def __init__(self, series: nw.Series[Any]) -> None:
+        self.series = series
+        self.dtype = type(series.dtype).__name__
+
+    @property
+    def kind(self) -> str:
+        """What it can be taken as."""
+        return _KINDS.get(self.dtype, OTHER)
+
+    def describe(self) -> str:
+        """Give the dtype in the frame's own words."""
+        native = self.series.to_native()
+        return str(getattr(native, "dtype", getattr(native, "type", self.dtype)))
+
+    @cached_property
+    def values(self) -> NDArray[Any] | Pieces:
+        """Look at numbers where they lie; only bits become bytes."""
+        native = self.series.to_native()
+        if hasattr(getattr(native, "dtype", None), "pyarrow_dtype"):  # pandas, backed by pyarrow
+            native = native.array.__arrow_array__()
+        if hasattr(native, "get_chunks"):  # polars
+            arrays = [chunk.to_numpy() for chunk in native.get_chunks()]
+        elif hasattr(native, "chunks"):  # pyarrow
+            arrays = [chunk.to_numpy(zero_copy_only=False) for chunk in native.chunks]
+        else:
+            arrays = [self.series.to_numpy()]
+        arrays = [array for array in arrays if len(array)] or [np.empty(0)]
+        return arrays[0] if len(arrays) == 1 else Pieces(arrays)
+
+    def missing(self, *, as_level: bool) -> tuple[int, int]:
+        """Count nulls, and give the first row. NaN among numbers costs nothing to find in the first pass."""
+        count = int(self.series.null_count())
+        if count:
+            return count, int(self.series.is_null().arg_true()[0])
+        return find_missing(self.values) if as_level and self.kind == NUMBERS else (0, 0)
+
+    @cached_property
+    def distinct(self) -> Iterable[Any]:
+        """The values that occur, once each, in their own order if they have one."""
+        found = self.series.unique().to_list()
+        order = {level: place for place, level in enumerate(getattr(self.series.dtype, "categories", ()))}
+        return sorted(found, key=order.__getitem__) if order else found
+
+    @property
+    def ordered(self) -> bool:
+        """Whether levels have an order of their own: polars' Enum has, and what narwhals reads as one."""
+        return self.dtype == "Enum"
+
+    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
+        """Replace values by codes, a stretch of rows at a time."""
+        for part in stretches(self.series):
+            if self.dtype == "String":
+                part = part.cast(part.dtype)  # pyarrow can't look up its string_view
+            yield part.replace_strict(codes).to_numpy()
+
+
+def is_frame(X: Any) -> bool:
+    """Tell a DataFrame of any library from an array: by its type, as a lazy one would start work if it were asked."""
+    return any(hasattr(type(X), name) for name in ("column_names", "columns"))
+
+
+def _columns(X: Any) -> dict[str, _Plain | _Series] | None:
+    """Give the columns of a table by their names, None for anything else."""
+    if isinstance(X, dict):
+        return dict(zip(_unique(X), (_Plain(_vector(name, values)) for name, values in X.items()), strict=True))
+    if not is_frame(X):
+        return None
+    try:
+        import narwhals as nw
+    except ImportError:
+        raise ImportError("reading DataFrames needs narwhals: pip install 'fastgd[tables]'") from None
+    try:
+        frame = nw.from_native(X, pass_through=True)
+    except nw.exceptions.DuplicateError:
+        _unique(X.column_names if hasattr(X, "column_names") else X.columns)  # says so in one line that begins with X
+        raise
+    if isinstance(frame, nw.LazyFrame):
+        raise ValueError("X is a lazy table; read it into memory first, by X.collect() or the like")
+    if not isinstance(frame, nw.DataFrame):
+        if not hasattr(X, "__arrow_c_stream__"):
+            return None
+        frame = nw.from_arrow(X, backend="pyarrow")
+    return dict(zip(_unique(frame.columns), map(_column, frame.iter_columns()), strict=True))
+
+
+def _unique(names: Iterable[Any]) -> list[str]:
+    """Give column names as text."""
+    texts = [str(name) for name in names]
+    if len(set(texts)) < len(texts):
+        twice = sorted({text for text in texts if texts.count(text) > 1})
+        raise ValueError(f"X has several columns of the same name: {', '.join(twice)}")
+    return texts
+
+
+def _vector(name: Any, values: Any) -> NDArray[Any]:
+    array = as_array(f"X: column {name}", values)
+    if array.ndim != 1:
+        raise ValueError(f"X: column {name} has shape {array.shape}; one value per row is needed")
+    return array
+
+
+def _column(series: nw.Series[Any]) -> _Plain | _Series:
+    """Look at a frame's column: as an array if it is one, as most of pandas' are."""
+    plain = isinstance(getattr(series.to_native(), "dtype", None), np.dtype)
+    return _Plain(series.to_numpy()) if plain else _Series(series)
+
+
+def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> None:
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise ValueError(f"{what} {', '.join(missing)}: no such column; there are {', '.join(names)}")
+
+
+def _check_kinds(features: Sequence[Feature], columns: Sequence[_Plain | _Series]) -> None:
+    """Refuse columns that can't be what the features say, all of them in one message."""
+    wrong = [
+        (feature.name, column)
+        for feature, column in zip(features, columns, strict=True)
+        if column.kind not in ((NUMBERS,) if feature.levels is None else (NUMBERS, TEXT))
+    ]
+    if not wrong:
+        return
+    text = any(column.kind == TEXT for _, column in wrong)
+    found = ", ".join(f"{name} ({column.describe()})" for name, column in wrong)
+    raise ValueError(
+        f"X has columns that are {'not numbers' if text else 'neither numbers nor text'}: {found}; "
+        f"{'name those of text as categorical, ' if text else ''}convert them, or leave them out"
+    )
+
+
+def _encode(feature: Feature, column: _Plain | _Series, unseen: str) -> Column:
+    """Replace values by the numbers of their levels: the feature's, or if it has none yet, all that occur."""
+    if isinstance(column, _Series) and column.kind == NUMBERS:
+        column = _Plain(column.values)
+    texts = {value: _level(value) for value in column.distinct}
+    found = dict.fromkeys(texts.values())  # in the order of the values, of which several may have one text
+    levels = feature.levels or tuple(found if column.ordered else _sort(found))
+    numbers = {level: number for number, level in enumerate(levels)}
+    unknown = _sort(found.keys() - numbers)
+    if unknown and unseen == "error":
+        raise ValueError(
+            f"X: column {feature.name} has levels that the model was not fitted on: {', '.join(unknown[:5])}; "
+            f"known are {', '.join(levels[:20])}; unseen='zero' has them add nothing"
+        )
+    codes = {value: numbers.get(text, UNSEEN) for value, text in texts.items()}
+    dtype = np.min_scalar_type(-len(levels) - 1)  # a byte for up to 127 levels
+    encoded = np.concatenate([part.astype(dtype) for part in column.encode(codes)])
+    return Column(feature._replace(levels=levels), encoded)
+
+
+def _level(value: Any) -> str:
+    """Name a level, the same whether a whole number was read as an integer or, beside a null, as a float."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _sort(levels: Collection[str]) -> list[str]:
+    """Sort levels: as numbers if all are, whether a file has them as text or as numbers."""
+    with suppress(ValueError):
+        numbers = {level: float(level) for level in levels}
+        if all(map(isfinite, numbers.values())):
+            return sorted(levels, key=lambda level: (numbers[level], level))
+    return sorted(levels)

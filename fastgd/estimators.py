@@ -179,6 +179,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         check_flag("copy_X", self.copy_X)
         _refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
         X = self._read(X, reset=True)
+        if np.ndim(y) not in (1, 2):
+            raise ValueError(f"y should be a 1d array, or 2d with several targets; got an array of shape {np.shape(y)}")
         targets = check_array(y, dtype="numeric", ensure_2d=False, ensure_all_finite=False, input_name="y")
         weight = _as_weight(sample_weight, X, targets)
         result = self._fit(X, targets, weight, "squared")

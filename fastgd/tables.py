@@ -177,7 +177,7 @@ class Table(Matrix):
             width = len(feature.coef_names())
             own = coef[:, first : first + width].T
             if feature.levels is not None:  # a level without a column, and -1, get the zeros around
-                own = np.vstack((np.zeros((feature.reference, len(coef))), own, np.zeros((1, len(coef)))))
+                own = np.vstack((np.zeros((int(feature.reference), len(coef))), own, np.zeros((1, len(coef)))))
             for start in range(0, self.shape[0], STRETCH_ROWS):
                 part = values[start : start + STRETCH_ROWS]
                 if feature.levels is not None:
@@ -332,7 +332,7 @@ def is_frame(X: Any) -> bool:
 
 def _columns(X: Any) -> dict[str, _Plain | _Series] | None:
     """Give the columns of a table by their names, None for anything else."""
-    if isinstance(X, dict):
+    if isinstance(X, dict) and not hasattr(X, "tocsr"):  # as a sparse matrix by keys has
         return dict(zip(_unique(X), (_Plain(_vector(name, values)) for name, values in X.items()), strict=True))
     if not is_frame(X):
         return None

@@ -14,8 +14,8 @@ from fastgd.objective import Objective, moments
 from fastgd.sources import Array, InMemory, Subset
 from fastgd.sparse import Columns, Rows, as_sparse
 
-FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
-DTYPES = ["f8", "f4", "f2", "i8", "i1", "u2", "?"]
+FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr"]
+DTYPES = ["f8", "f4", "i8", "i1", "u2", "?"]
 TARGETS = {
     "squared": lambda y: y,
     "huber": lambda y: y,
@@ -106,11 +106,8 @@ def test_passes_equal_those_of_the_dense_array(loss, order, kind, weighted, rng)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_every_format_and_dtype_fits_as_the_dense_array(fmt, dtype):
-    X, y = make(dtype="f8" if fmt == "dok" or dtype == "?" else dtype)
-    X = X.astype(dtype)
-    if dtype == "f2" and fmt not in ("csr", "csc"):
-        pytest.skip("SciPy has no float16 in this format")
-    sparse = (sp.csr_array(X.astype("f4")).astype("f2") if dtype == "f2" else sp.csr_array(X)).asformat(fmt)
+    X, y = make(dtype=dtype)
+    sparse = sp.csr_array(X).asformat(fmt)
     before = sparse.copy()
     got = fastgd.fit(sparse, y, l2=1e-3, tol=1e-9)
     expected = fastgd.fit(X, y, l2=1e-3, tol=1e-9)

@@ -162,7 +162,7 @@ class Table(Matrix):
             first += len(feature.coef_names())
         begins = np.zeros(stop - start + 1, np.int64)
         np.cumsum(has_column.sum(axis=1), out=begins[1:])
-        entries = SparseRows(begins, columns[has_column], np.ones(begins[-1]))
+        entries = SparseRows(begins, columns[has_column], np.ones(begins[-1]), distinct=True)
         return Part(X, entries=entries)
 
     def take(self, rows: NDArray[np.intp]) -> Table:

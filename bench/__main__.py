@@ -1,4 +1,4 @@
-"""``python -m bench`` takes the README's tables; ``python -m bench passes`` (fits, cold, sparse, memory, rivals) takes one.
+"""``python -m bench`` takes the README's tables; ``python -m bench passes`` (or another of `TABLES`) takes one.
 
 A table is a module of this folder with ``run() -> str``; it is printed, and kept in results/.
 """

@@ -219,7 +219,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 class LinearRegression(_Regressor):
     """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
-    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm.
+    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm; a
+    `ConvergenceWarning` says so where that is not found, and where columns are categories, it is one of many.
 
     Parameters
     ----------
@@ -458,7 +459,7 @@ def _least_norm_of_sparse(result: FitResult, X: Any) -> FitResult:
     centered = LinearOperator((n, d), lambda v: X @ v - origin @ v, lambda u: X.T @ u - origin * u.sum())
     smallest = []
     for margins in (centered @ row for row in np.atleast_2d(result.coef)):
-        row, *_, left = lsqr(centered, margins, atol=1e-15, btol=1e-15, conlim=0.0, iter_lim=10 * MAX_ITER)[:4]
+        row, *_, left = lsqr(centered, margins, atol=1e-15, btol=1e-15, conlim=0.0, iter_lim=MAX_ITER)[:4]
         if left > 1e-9 * np.linalg.norm(margins):
             message = (
                 "Of all coefficients that fit alike, or nearly so, the smallest were not found; a small penalty helps"

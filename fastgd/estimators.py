@@ -18,7 +18,7 @@ from fastgd.checks import check_flag, check_number
 from fastgd.fitting import fit
 from fastgd.models import FitResult
 from fastgd.passes import max_threads
-from fastgd.sources import Floats, check_vector
+from fastgd.sources import Feature, Floats, check_vector
 from fastgd.tables import as_features, is_frame
 
 try:
@@ -66,8 +66,17 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         -------
         estimator
             Its parameters are this estimator's, where it has them, but for the solver, which is its default.
+
+        Raises
+        ------
+        ValueError
+            If there are categories, whose columns scikit-learn's linear models don't make.
         """
         check_is_fitted(self)
+        if any(feature.levels is not None for feature in self._features() or ()):
+            raise ValueError(
+                "scikit-learn's estimator takes numbers only; to convert, encode categories before the fit"
+            )
         estimator = _counterpart(type(self))()
         _copy_fitted(self, estimator)
         return estimator
@@ -112,7 +121,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             intercept=self.fit_intercept,
             standardize=self.standardize,
             sample_weight=weight,
-            categorical=self.categorical if is_frame(X) else (),
+            categorical=self.categorical,
             drop_first=self.drop_first,
             solver=self.solver,
             learning_rate=self.learning_rate,
@@ -129,8 +138,9 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
-        if unpenalised and rows < 2 * result.coef.shape[-1] and result.features is None:
-            return _least_norm(result, X if weight is None else X[np.flatnonzero(weight > 0.0)])
+        numbers = all(feature.levels is None for feature in result.features or ())
+        if unpenalised and numbers and rows < 2 * result.coef.shape[-1]:
+            return _least_norm(result, X, weight)
         return result
 
     def _start(self) -> Floats | None:
@@ -140,6 +150,10 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         coef = np.atleast_2d(self.coef_)
         point = np.column_stack((coef, np.ravel(self.intercept_))) if self.fit_intercept else coef
         return point[0] if len(point) == 1 else point
+
+    def _features(self) -> tuple[Feature, ...] | None:
+        """Give the columns that the model was fitted on, None if it has no fit of fastgd's, or one to an array."""
+        return self.result_.features if hasattr(self, "result_") else None
 
     def _read(self, X: Any, *, reset: bool) -> Any:
         """Check X as scikit-learn does, but without a copy: of tables, columns' names only.
@@ -155,8 +169,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     def _margins(self, X: Any) -> Floats:
         """Compute X·coef + intercept, (n, outputs)."""
         check_is_fitted(self)
-        features = self.result_.features if hasattr(self, "result_") else None
-        matrix = as_features(self._read(X, reset=False), features=features, unseen=self.unseen)
+        matrix = as_features(self._read(X, reset=False), features=self._features(), unseen=self.unseen)
         coef = np.atleast_2d(self.coef_)
         return matrix.margins(coef, np.broadcast_to(np.ravel(self.intercept_), len(coef)))
 
@@ -206,7 +219,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 class LinearRegression(_Regressor):
     """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
-    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm.
+    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm; a
+    `ConvergenceWarning` says so where that is not found, and where columns are categories, it is one of many.
 
     Parameters
     ----------
@@ -266,7 +280,16 @@ class Ridge(_Regressor):
 
     _scikit_learns = "Ridge"
 
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all."""
+        super().fit(X, y, sample_weight)
+        if len(self.coef_) == 1 and self.coef_.ndim == 2:
+            self.coef_ = self.coef_[0]  # as in scikit-learn's Ridge, but not in its LinearRegression
+        return self
+
     def _l2(self, total_weight: float) -> float:
+        if np.ndim(self.alpha):
+            raise ValueError(f"alpha={self.alpha!r}; one number is needed: for a penalty each, fit targets one by one")
         check_number("alpha", self.alpha, 0.0)
         return 2.0 * self.alpha / total_weight if total_weight > 0.0 else 0.0
 
@@ -399,16 +422,27 @@ def _check_labels(labels: NDArray[Any]) -> None:
     check_classification_targets(labels)
 
 
-def _least_norm(result: FitResult, X: Any) -> FitResult:
+_DENSE = 1 << 20  # values of a sparse matrix that may be made dense: 8 MB
+
+
+def _least_norm(result: FitResult, X: Any, weight: Floats | None) -> FitResult:
     """Of all coefficients that give X the same margins take the smallest: their part in the span of X's rows.
 
     With an intercept that is the span of differences of rows. The rank is found in standard deviations, so that it
     depends on nobody's units.
     """
-    intercept = result.settings["intercept"]
     if issparse(X):
-        return _least_norm_of_sparse(result, X)
-    origin = X[0].astype(np.float64) if intercept else np.zeros(X.shape[1])
+        X = X.tocsr()
+    else:
+        table = as_features(X, features=result.features)
+        X = table.place(0, table.shape[0]).X
+    if weight is not None:
+        X = X[np.flatnonzero(weight)]
+    if issparse(X):
+        if X.shape[0] * X.shape[1] > _DENSE:
+            return _least_norm_of_sparse(result, X)
+        X = X.toarray()
+    origin = X[0].astype(np.float64) if result.settings["intercept"] else np.zeros(X.shape[1])
     spread = np.where(result.spread > 0.0, result.spread, 1.0)
     values, directions = np.linalg.svd((X - origin) / spread, full_matrices=False)[1:]
     rank = int(np.sum(values > values[0] * max(X.shape) * np.finfo(np.float64).eps))
@@ -419,12 +453,21 @@ def _least_norm(result: FitResult, X: Any) -> FitResult:
 
 
 def _least_norm_of_sparse(result: FitResult, X: Any) -> FitResult:
-    """Do so by LSQR, which finds the smallest solution and does not look at single entries."""
+    """Do so by LSQR, which does not look at single entries, unless it gets lost: then the margins would be others."""
     n, d = X.shape
     origin = np.asarray(X.mean(axis=0)).ravel() if result.settings["intercept"] else np.zeros(d)
     centered = LinearOperator((n, d), lambda v: X @ v - origin @ v, lambda u: X.T @ u - origin * u.sum())
-    rows = [lsqr(centered, centered @ row, atol=1e-15, btol=1e-15)[0] for row in np.atleast_2d(result.coef)]
-    return _moved(result, np.reshape(rows, result.coef.shape), origin)
+    smallest = []
+    for margins in (centered @ row for row in np.atleast_2d(result.coef)):
+        row, *_, left = lsqr(centered, margins, atol=1e-15, btol=1e-15, conlim=0.0, iter_lim=MAX_ITER)[:4]
+        if left > 1e-9 * np.linalg.norm(margins):
+            message = (
+                "Of all coefficients that fit alike, or nearly so, the smallest were not found; a small penalty helps"
+            )
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            return result
+        smallest.append(row)
+    return _moved(result, np.reshape(smallest, result.coef.shape), origin)
 
 
 def _moved(result: FitResult, coef: Floats, origin: Floats) -> FitResult:

@@ -1,4 +1,4 @@
-"""``python -m bench`` takes the README's tables; ``python -m bench passes`` (fits, cold, rivals) takes one.
+"""``python -m bench`` takes the README's tables; ``python -m bench passes`` (fits, cold, sparse, rivals) takes one.
 
 A table is a module of this folder with ``run() -> str``; it is printed, and kept in results/.
 """
@@ -10,7 +10,13 @@ from importlib import import_module
 
 from bench.report import save
 
-TABLES = {"passes": "passes", "fits": "fits", "cold": "cold", "rivals": "rivals_table"}  # and their modules
+TABLES = {
+    "passes": "passes",
+    "fits": "fits",
+    "cold": "cold",
+    "sparse": "sparse",
+    "rivals": "rivals_table",
+}  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores
 
 

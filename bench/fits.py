@@ -83,7 +83,7 @@ def races(
         for rival in rivals:
             if problem.loss in rival.losses:
                 fits, missed = sweep(make, rival, problem, reference, cap, hopeless)
-                yield Race(problem.name, problem.X.nbytes, rival, fits, missed)
+                yield Race(problem.name, problem.nbytes, rival, fits, missed)
 
 
 def sweep(

@@ -20,20 +20,31 @@ CHUNK_ROWS = 1 << 14
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """n samples, X (n, d) in C order and y (n,) float64, with the loss and penalty to fit them by."""
+    """n samples, X (n, d) in C order or SciPy's CSR, y (n,) float64, with the loss and penalty to fit them by."""
 
     name: str
-    X: NDArray[Any]
+    X: Any
     y: Floats
     loss: str
     l2: float
+
+    @property
+    def sparse(self) -> bool:
+        """Whether X is SciPy's."""
+        return not isinstance(self.X, np.ndarray)
+
+    @property
+    def nbytes(self) -> int:
+        """What X takes in memory: if it is sparse, values, columns and where rows begin."""
+        X = self.X
+        return X.data.nbytes + X.indices.nbytes + X.indptr.nbytes if self.sparse else X.nbytes
 
     def head(self, rows: int) -> Problem:
         """The same problem on its first rows."""
         return replace(self, X=self.X[:rows], y=self.y[:rows])
 
-    def chunks(self) -> Iterator[tuple[Floats, Floats]]:
-        """A few rows at a time, in float64."""
+    def chunks(self) -> Iterator[tuple[Any, Floats]]:
+        """A few rows at a time, in float64, dense or sparse as X is."""
         for start in range(0, len(self.y), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
             yield self.X[rows].astype(np.float64, copy=False), self.y[rows]
@@ -72,6 +83,45 @@ def correlated_least_squares(n: int, d: int) -> Problem:
     )
 
 
+def text_like(
+    n: int, d: int, per_row: int, dtype: DTypeLike = np.float64, loss: str = "logistic", values: str = "tf-idf"
+) -> Problem:
+    """Documents of ``per_row`` words, drawn by the law of Zipf and Mandelbrot from d words in no order; X is CSR.
+
+    A fifth of the words has an effect. Values are what scikit-learn's TfidfVectorizer(sublinear_tf=True) gives, rows of
+    length 1; or, what is harder because rows are longer, "binary" or "normal". Words that a row has twice are one entry
+    in any case, so that there are a few less than ``per_row``.
+    """
+    from scipy.sparse import csr_matrix
+
+    rng = np.random.default_rng(3)
+    likelihood = np.cumsum(1.0 / (np.arange(d) + 20.0))
+    likelihood /= likelihood[-1]
+    words = rng.permutation(d).astype(np.int32)
+    drawn = np.empty((n, per_row), np.int32)
+    for start in range(0, n, CHUNK_ROWS):
+        rows = drawn[start : start + CHUNK_ROWS]
+        rows[:] = words[np.searchsorted(likelihood, rng.random(rows.shape))]
+        rows.sort(axis=1)
+    new = np.ones(drawn.shape, bool)
+    new[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
+    indptr = np.concatenate(([0], np.cumsum(new.sum(axis=1)))).astype(np.int32)
+    first = np.flatnonzero(new)
+    indices = drawn.reshape(-1)[first]
+    if values == "tf-idf":
+        inverse_frequency = np.log((1.0 + n) / (1.0 + np.bincount(indices, minlength=d))) + 1.0
+        data = (1.0 + np.log(np.diff(first, append=drawn.size))) * inverse_frequency[indices]
+        data /= np.repeat(np.sqrt(np.add.reduceat(data**2, indptr[:-1])), np.diff(indptr))
+    else:
+        data = rng.standard_normal(len(indices)) if values == "normal" else np.ones(len(indices))
+    X = csr_matrix((data.astype(dtype), indices, indptr), shape=(n, d))
+    margins = X @ (rng.standard_normal(d) * (rng.random(d) < 0.2))
+    margins = 2.5 * (margins - margins.mean()) / margins.std() - 0.5
+    single = "" if X.dtype == np.float64 else f" {X.dtype}"
+    name = f"{values}, {_describe(loss, n, d)}, {per_row} words a row{single}"
+    return Problem(name, X, _draw_targets(margins, loss, rng), loss, 1.0 / n)
+
+
 class Minimum(NamedTuple):
     """The best coefficients, and the objective there in extended precision."""
 
@@ -96,14 +146,14 @@ def suboptimality(problem: Problem, coef: Floats, intercept: float, reference: M
 
 
 def minimum(problem: Problem) -> Minimum:
-    """Newton's method with a Cholesky factor and step halving, until it promises less than 1e-13 of the value."""
+    """Newton's method with step halving, until it promises less than 1e-13 of the value.
+
+    Its equations are solved by a Cholesky factor or, if X is sparse, by conjugate gradients.
+    """
     point = np.zeros(problem.X.shape[1] + 1)
     value = objective(problem, point[:-1], 0.0)
     for _ in range(100):
-        gradient, hessian = _derivatives(problem, point)
-        unit = 1.0 / np.sqrt(np.diag(hessian))  # the factor then sees correlations, not the columns' units
-        factor = np.linalg.cholesky(hessian * np.outer(unit, unit))
-        step = -unit * np.linalg.solve(factor.T, np.linalg.solve(factor, unit * gradient))
+        gradient, step = _sparse_step(problem, point) if problem.sparse else _dense_step(problem, point)
         promised = -0.5 * float(gradient @ step)
         for halvings in range(30):
             trial = point + 0.5**halvings * step
@@ -116,18 +166,60 @@ def minimum(problem: Problem) -> Minimum:
     raise ArithmeticError(f"{problem.name}: Newton's method did not converge")
 
 
+def _dense_step(problem: Problem, point: Floats) -> tuple[Floats, Floats]:
+    """Gradient and Newton's step."""
+    gradient, hessian = _derivatives(problem, point)
+    unit = 1.0 / np.sqrt(np.diag(hessian))  # the factor then sees correlations, not the columns' units
+    factor = np.linalg.cholesky(hessian * np.outer(unit, unit))
+    return gradient, -unit * np.linalg.solve(factor.T, np.linalg.solve(factor, unit * gradient))
+
+
+def _sparse_step(problem: Problem, point: Floats) -> tuple[Floats, Floats]:
+    """Gradient and Newton's step to four digits, by conjugate gradients in units of the Hessian's diagonal.
+
+    Features are centred without being touched: ``x − m`` has the same products as x, less m's. Without that, entries of
+    one sign make the Hessian nearly singular, and what the step promises would say little.
+    """
+    X, n = problem.X, len(problem.y)
+    slope, curvature = _slopes(problem.loss, problem.y, X @ point[:-1] + point[-1])
+    gradient = np.append(X.T @ slope / n + problem.l2 * point[:-1], slope.mean())
+    weight = curvature / n
+    total = weight.sum()
+    mean = X.T @ weight / total
+    diagonal = np.maximum(X.multiply(X).T @ weight - total * mean**2, 0.0) + problem.l2
+    diagonal[diagonal == 0.0] = 1.0
+    step, residual = np.zeros_like(mean), -(gradient[:-1] - gradient[-1] * mean)
+    direction = residual / diagonal
+    length = start = float(residual @ direction)
+    for _ in range(1000):
+        if length <= 1e-8 * start:
+            break
+        product = weight * (X @ direction - mean @ direction)
+        product = X.T @ product - product.sum() * mean + problem.l2 * direction
+        rate = length / float(direction @ product)
+        step += rate * direction
+        residual -= rate * product
+        scaled = residual / diagonal
+        previous, length = length, float(residual @ scaled)
+        direction = scaled + length / previous * direction
+    return gradient, np.append(step, -gradient[-1] / total - mean @ step)
+
+
+def _slopes(loss: str, y: Floats, z: Floats) -> tuple[Floats, Floats]:
+    """Slope and curvature of each sample's loss."""
+    if loss == "squared":
+        return 2.0 * (z - y), np.full(len(y), 2.0)
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0.0, 1.0, e) / (1.0 + e) - y, e / (1.0 + e) ** 2
+
+
 def _derivatives(problem: Problem, point: Floats) -> tuple[Floats, Floats]:
     """Gradient and Hessian in (β, b)."""
     d, n = len(point) - 1, len(problem.y)
     gradient, hessian = np.zeros(d + 1), np.zeros((d + 1, d + 1))
     for X, y in problem.chunks():
         with_ones = np.column_stack((X, np.ones(len(X))))
-        z = with_ones @ point
-        if problem.loss == "squared":
-            slope, curvature = 2.0 * (z - y), np.full(len(y), 2.0)
-        else:
-            e = np.exp(-np.abs(z))
-            slope, curvature = np.where(z >= 0.0, 1.0, e) / (1.0 + e) - y, e / (1.0 + e) ** 2
+        slope, curvature = _slopes(problem.loss, y, with_ones @ point)
         gradient += with_ones.T @ slope
         with_ones *= np.sqrt(curvature)[:, None]
         hessian += with_ones.T @ with_ones  # NumPy sees that this is symmetric
@@ -166,4 +258,4 @@ def _autoregressive(n: int, d: int, rng: np.random.Generator, mean: Floats, scal
 
 def _describe(loss: str, n: int, d: int) -> str:
     kind = {"squared": "least squares", "logistic": "logistic"}[loss]
-    return f"{kind} {n:,} × {d}"
+    return f"{kind} {n:,} × {d:,}"

@@ -28,13 +28,13 @@ HOPELESS = 10.0
 
 
 def run() -> str:
-    raced = list(_told(races(PROBLEMS, FIELD, TIME_CAP, HOPELESS)))
+    raced = list(told(races(PROBLEMS, FIELD, TIME_CAP, HOPELESS)))
     RESULTS.mkdir(exist_ok=True)
     draw(raced).savefig(RESULTS / "rivals.png", dpi=100)
     return render(raced, TIME_CAP, HOPELESS) + "\n\n![Seconds against suboptimality](rivals.png)"
 
 
-def _told(raced: Iterator[Race]) -> Iterator[Race]:
+def told(raced: Iterator[Race]) -> Iterator[Race]:
     """Say how far it is: all of it takes a quarter of an hour."""
     for race in raced:
         tried = ", ".join(f"{fit.seconds:.2f} s {fit.gap:.0e}" for fit in race.fits)

@@ -6,6 +6,8 @@ Coefficients and sums of a column stand together for all outputs. As numba looks
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastgd.compiling import inlined
 from fastgd.lanes import WIDTH, ahead, data, fma, load, splat, store
 
@@ -13,18 +15,29 @@ from fastgd.lanes import WIDTH, ahead, data, fma, load, splat, store
 
 
 @inlined
+def _row(begins, i):
+    """Say where a row's entries begin, and how many it has."""
+    first = np.int64(begins[i])
+    return first, np.int64(begins[i + 1]) - first
+
+
+@inlined
 def add_row_margins(entries, index, start, rows, coef, outputs, most, margins):
     """Add the entries' part of X·coef to the margins of some rows, (outputs, most)."""
-    begins, columns, values = data(entries.begins), data(entries.columns), data(entries.values)
+    begins, named = data(entries.begins), index.size > 0
     for k in range(rows):
-        i = index[start + k] if index.size else start + k
+        first, count = _row(begins, index[start + k] if named else start + k)
+        columns, values = ahead(data(entries.columns), first), ahead(data(entries.values), first)
         if outputs == 1:
-            total = 0.0
-            for e in range(begins[i], begins[i + 1]):
-                total += values[e] * coef[columns[e]]
-            margins[k] += total
+            a, b, whole = 0.0, 0.0, count // 2 * 2  # two sums, as one addition waits for the one before
+            for e in range(0, whole, 2):
+                a += values[e] * coef[columns[e]]
+                b += values[e + 1] * coef[columns[e + 1]]
+            if whole < count:
+                a += values[whole] * coef[columns[whole]]
+            margins[k] += a + b
         else:
-            for e in range(begins[i], begins[i + 1]):
+            for e in range(count):
                 at = ahead(coef, columns[e] * outputs)
                 for c in range(outputs):
                     margins[c * most + k] += values[e] * at[c]
@@ -33,49 +46,54 @@ def add_row_margins(entries, index, start, rows, coef, outputs, most, margins):
 @inlined
 def add_row_gradient(entries, index, start, rows, slopes, outputs, most, gradient):
     """Add the entries' part of slopes·X to the gradient, (columns, outputs)."""
-    begins, columns, values = data(entries.begins), data(entries.columns), data(entries.values)
+    begins, named = data(entries.begins), index.size > 0
     for k in range(rows):
-        i = index[start + k] if index.size else start + k
+        first, count = _row(begins, index[start + k] if named else start + k)
+        columns, values = ahead(data(entries.columns), first), ahead(data(entries.values), first)
         if outputs == 1:
             slope = slopes[k]
-            for e in range(begins[i], begins[i + 1]):
+            for e in range(count):
                 gradient[columns[e]] += values[e] * slope
         else:
-            for e in range(begins[i], begins[i + 1]):
+            for e in range(count):
                 at = ahead(gradient, columns[e] * outputs)
                 for c in range(outputs):
                     at[c] += values[e] * slopes[c * most + k]
 
 
 @inlined
-def add_row_moments(entries, index, start, rows, weight, weighted, firsts, size):
-    """Add Σ s x and, after these, Σ s x² of all columns. Entries of the same row and column are added up before."""
-    begins, columns, values = data(entries.begins), data(entries.columns), data(entries.values)
-    seconds, x = ahead(firsts, size), ahead(firsts, 2 * size)
+def add_row_moments(entries, index, start, rows, weight, weighted, moments, size):
+    """Add Σ s x and Σ s x² of all columns, (columns, 2). Entries of the same row and column are added up before."""
+    begins, named, distinct, x = data(entries.begins), index.size > 0, entries.distinct, ahead(moments, 2 * size)
     for k in range(rows):
-        i = index[start + k] if index.size else start + k
+        first, count = _row(begins, index[start + k] if named else start + k)
+        columns, values = ahead(data(entries.columns), first), ahead(data(entries.values), first)
         s = weight[k] if weighted else 1.0
-        for e in range(begins[i], begins[i + 1]):
+        for e in range(0 if distinct else count):
             x[columns[e]] += values[e]
-        for e in range(begins[i], begins[i + 1]):
-            j = columns[e]
-            firsts[j] += s * x[j]
-            seconds[j] += s * x[j] * x[j]
-            x[j] = 0.0
+        for e in range(count):
+            at = ahead(moments, columns[e] * 2)
+            value = np.float64(values[e])
+            if not distinct:
+                value = x[columns[e]]
+                x[columns[e]] = 0.0
+            at[0] += s * value
+            at[1] += s * value * value
 
 
 @inlined
 def add_row_products(entries, index, start, rows, factor, z, width, gram, row):
     """Add the products of entries with a row's other numbers z, and with each other, times its factors."""
-    begins, columns, values = data(entries.begins), data(entries.columns), data(entries.values)
+    begins, named = data(entries.begins), index.size > 0
     for k in range(rows):
-        i = index[start + k] if index.size else start + k
-        for e in range(begins[i], begins[i + 1]):
+        first, count = _row(begins, index[start + k] if named else start + k)
+        columns, values = ahead(data(entries.columns), first), ahead(data(entries.values), first)
+        for e in range(count):
             x = factor[k] * values[e]
             to = ahead(gram, (width + columns[e]) * row)
             for j in range(0, width, WIDTH):
                 store(to, j, fma(splat(x), load(z, k * width + j), load(to, j)))
-            for f in range(begins[i], begins[i + 1]):
+            for f in range(count):
                 to[width + WIDTH + columns[f]] += x * (factor[k] * values[f])
 
 
@@ -107,10 +125,10 @@ def add_column_gradient(entries, block, first, slopes, outputs, most, gradient):
 
 
 @inlined
-def add_column_moments(entries, block, weight, weighted, firsts, size):
-    """Add Σ s x and, after these, Σ s x² of all columns. Entries of the same row are neighbours, and added up first."""
-    begins, rows, values = data(entries.begins), data(entries.rows), data(entries.values)
-    seconds, weight = ahead(firsts, size), ahead(weight, -entries.first_row)
+def add_column_moments(entries, block, weight, weighted, moments):
+    """Add Σ s x and Σ s x² of all columns, (columns, 2). Entries of the same row, neighbours, are added up before."""
+    begins, rows, values, size = data(entries.begins), data(entries.rows), data(entries.values), entries.begins.shape[1]
+    weight = ahead(weight, -entries.first_row)
     for j in range(size):
         e, end = begins[block * size + j], begins[(block + 1) * size + j]
         while e < end:
@@ -119,5 +137,5 @@ def add_column_moments(entries, block, weight, weighted, firsts, size):
                 x += values[e]
                 e += 1
             s = weight[i] if weighted else 1.0
-            firsts[j] += s * x
-            seconds[j] += s * x * x
+            moments[2 * j] += s * x
+            moments[2 * j + 1] += s * x * x

@@ -45,7 +45,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     solver: str = "auto"
     learning_rate: float | str = "auto"
     standardize: bool = True
-    tol: float = 1e-6
+    tol: float = 1e-8
     max_iter: int | None = MAX_ITER
     time_limit: float | None = None
     random_state: Any = None
@@ -179,9 +179,9 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         check_flag("copy_X", self.copy_X)
         _refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
         X = self._read(X, reset=True)
-        if np.ndim(y) not in (1, 2):
-            raise ValueError(f"y should be a 1d array, or 2d with several targets; got an array of shape {np.shape(y)}")
-        targets = check_array(y, dtype="numeric", ensure_2d=False, ensure_all_finite=False, input_name="y")
+        targets = check_array(y, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name="y")
+        if targets.ndim not in (1, 2):
+            raise ValueError(f"y should be a 1d array, or 2d with several targets; got one of shape {targets.shape}")
         weight = _as_weight(sample_weight, X, targets)
         result = self._fit(X, targets, weight, "squared")
         self.result_ = result

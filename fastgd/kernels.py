@@ -2,7 +2,7 @@
 
 numba stamps a cached kernel with the file it stands in: an edit of what it calls elsewhere would go unnoticed. So
 kernels for a user's own loss are not cached, and an edit of the rooms that kernels are made of has to show here
-(compiling, lanes, losses, entries: b674c44db6eaf04b).
+(compiling, lanes, losses, entries: f07adfb09cb9d297).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
@@ -355,7 +355,7 @@ def _columns_block(samples, entries, points, center, loss, first, last, scratch,
             ahead(data(weight), first),
         )
         firsts = _add_target_moments(targets, stride, weights, weighted, center.y, rows, moments)
-        sparse.add_column_moments(entries, block, data(weight), weighted, firsts, columns)
+        sparse.add_column_moments(entries, block, data(weight), weighted, firsts)
 
 
 def _block(samples, entries, points, center, loss, first, last, scratch, partial):  # noqa: ARG001

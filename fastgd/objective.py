@@ -255,13 +255,13 @@ class Objective:
         """Give the coefficients (outputs, d) and intercepts (outputs,), in the user's units, at a point."""
         rows = point.reshape(self.outputs, -1)
         coef = rows[:, : self.source.shape[1]] / self.scale
-        return coef, rows[:, -1] - coef @ self.mean if self.intercept else np.zeros(self.outputs)
+        return coef, rows[:, -1] - _along(coef, self.mean) if self.intercept else np.zeros(self.outputs)
 
     def to_point(self, coef: Floats, intercept: Floats) -> Floats:
         """Give the point with these coefficients and intercepts. Features that cannot move get 0."""
         with np.errstate(over="ignore", invalid="ignore"):  # descent refuses a start that is not finite
             theta = np.where(np.isfinite(self.scale), coef * self.scale, 0.0)
-            return (np.column_stack((theta, intercept + coef @ self.mean)) if self.intercept else theta).ravel()
+            return (np.column_stack((theta, intercept + _along(coef, self.mean))) if self.intercept else theta).ravel()
 
     def __call__(self, point: Floats) -> Evaluation:
         """Evaluate value and gradient, of the point's shape, at a point: one pass."""
@@ -275,7 +275,7 @@ class Objective:
     def evaluation(self, coef: Floats, sums: Floats) -> Evaluation:
         """Turn the sums of loss, slope and gradient at some coefficients into value and gradient."""
         sums = sums / self.moments.total_weight
-        value = float(sums[0]) + 0.5 * self.l2 * float(np.vdot(coef, coef))
+        value = float(sums[0]) + 0.5 * self.l2 * _squared(coef)
         slopes, gradient = sums[1 : 1 + self.outputs], sums[1 + self.outputs :].reshape(coef.shape)
         gradient = (gradient - self.mean * slopes[:, None] + self.l2 * coef) / self.scale
         return Evaluation(value, (np.column_stack((gradient, slopes)) if self.intercept else gradient).ravel())
@@ -354,8 +354,18 @@ class Objective:
         noise = 2.0 * rounding * reach[:, None] * units
         if self.largest_slope(noise.ravel()) > tol or not value > 1e7 * rounding * float(np.sum(reach**2)):
             return None
-        return Evaluation(value + 0.5 * self.l2 * float(np.vdot(coef, coef)), gradient, 0.0)
+        return Evaluation(value + 0.5 * self.l2 * _squared(coef), gradient, 0.0)
 
     def over(self, source: Source) -> Objective:
         """Give the same objective, in the same coordinates and units, over a sample of its rows."""
         return replace(self, source=source, moments=self.moments._replace(total_weight=source.total_weight()))
+
+
+def _along(coef: Floats, x: Floats) -> Floats:
+    """Multiply each row of coefficients by x without BLAS, whose threads would slow down the passes that follow."""
+    return np.asarray(np.einsum("kj,j->k", coef, x))
+
+
+def _squared(coef: Floats) -> float:
+    """Give ``‖β‖²``, without BLAS, too."""
+    return float(np.einsum("kj,kj", coef, coef))

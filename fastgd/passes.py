@@ -249,9 +249,10 @@ class _Places(NamedTuple):
         parts = [sums[:, : 1 + outputs], gradient]
         if moments:
             parts.append(sums[:, self.moments : self.firsts])
+            sparse_moments = sums[:, self.sparse_firsts : self.stop - self.columns].reshape(rows, self.columns, 2)
             for k in range(2):
-                first, further = self.firsts + k * self.size, self.sparse_firsts + k * self.columns
-                parts += [sums[:, first : first + self.d], sums[:, further : further + self.columns]]
+                first = self.firsts + k * self.size
+                parts += [sums[:, first : first + self.d], sparse_moments[:, :, k]]
         return np.hstack(parts)
 
 

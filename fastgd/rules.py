@@ -51,7 +51,7 @@ class GradientDescent:
             following,
             _Trail(lipschitz, coef, gradient),
             length=1.0 / lipschitz,
-            predicted_decrease=float(gradient @ (coef - following)),
+            predicted_decrease=dot(gradient, coef - following),
             origin_value=value,
             accepted=True,
             stuck=bool((following == coef).all()),
@@ -91,14 +91,14 @@ class Nesterov:
         lipschitz = _raised(state.trail, coef, gradient) if self.adaptive else state.trail.lipschitz
         landing = coef - gradient / lipschitz
         advance = landing - state.landing
-        t = 1.0 if gradient @ advance > 0.0 else state.t
+        t = 1.0 if dot(gradient, advance) > 0.0 else state.t
         t_next = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * t * t))
         following = landing + (t - 1.0) / t_next * advance
         return Step(
             following,
             _Momentum(_Trail(lipschitz, coef, gradient), landing, t_next),
             length=1.0 / lipschitz,
-            predicted_decrease=float(gradient @ (coef - following)),
+            predicted_decrease=dot(gradient, coef - following),
             origin_value=value,
             accepted=True,
             stuck=bool((following == coef).all()),
@@ -113,10 +113,10 @@ def _raised(trail: _Trail, coef: Floats, gradient: Floats) -> float:
     if not trail.coef.size:
         return trail.lipschitz
     move = coef - trail.coef
-    squared = float(move @ move)
+    squared = dot(move, move)
     if squared == 0.0:
         return trail.lipschitz
-    curvature = float(move @ (gradient - trail.gradient)) / squared
+    curvature = dot(move, gradient - trail.gradient) / squared
     return curvature if curvature > trail.lipschitz else trail.lipschitz
 
 
@@ -190,7 +190,7 @@ class SGD:
             average,
             epoch,
             length=1.0 / lipschitz,
-            predicted_decrease=float(anchor.gradient @ (anchor.coef - average)),
+            predicted_decrease=dot(anchor.gradient, anchor.coef - average),
             origin_value=anchor.value,
             accepted=True,
         )
@@ -200,7 +200,7 @@ class SGD:
             following,
             epoch,
             length=1.0 / lipschitz,
-            predicted_decrease=float(gradient @ (coef - following)),
+            predicted_decrease=dot(gradient, coef - following),
             origin_value=value,
             accepted=True,
             stuck=bool((following == coef).all()),
@@ -218,16 +218,25 @@ def _failed(evaluation: Evaluation, anchor: Anchor) -> bool:
 
 def _curvature(move: Floats, change: Floats) -> float:
     """Bound the largest curvature of a convex function from below (Baillon and Haddad, 1977)."""
-    along = float(move @ change)
-    return float(change @ change) / along if along > 0.0 else 0.0
+    along = dot(move, change)
+    return dot(change, change) / along if along > 0.0 else 0.0
 
 
 # Relative noise that a value may have: far above the rounding unit where margins are differences of large terms.
 _ROUNDING = 1e-9
 
 
+class _Pair(NamedTuple):
+    """A step s, the change y of the gradient along it, and their products s·y and y·y."""
+
+    s: Floats
+    y: Floats
+    sy: float
+    yy: float
+
+
 class _Search(NamedTuple):
-    """A line search from ``coef`` along ``direction``, and what shaped it: a metric and pairs (s, y), oldest first."""
+    """A line search from ``coef`` along ``direction``, and what shaped it: a metric and pairs, oldest first."""
 
     coef: Floats
     value: float
@@ -236,8 +245,7 @@ class _Search(NamedTuple):
     length: float
     lower: float
     upper: float
-    s: Floats
-    y: Floats
+    pairs: tuple[_Pair, ...]
     metric: Floats
     age: int
     """Points accepted since the metric was made."""
@@ -277,10 +285,9 @@ class LBFGS:
         """Answer an evaluation with the next point."""
         value, gradient, *_ = evaluation
         if state is None:
-            none = np.empty((0, coef.size))
-            return self._search(coef, value, gradient, none, none, np.empty((0, 0)), _STALE)
-        slope = float(state.gradient @ state.direction)
-        new_slope = float(gradient @ state.direction)
+            return self._search(coef, value, gradient, (), np.empty((0, 0)), _STALE)
+        slope = dot(state.gradient, state.direction)
+        new_slope = dot(gradient, state.direction)
         if not self._decreased(state, value, slope, new_slope):
             state = state._replace(upper=state.length)
             return self._retry(state, _minimizer(state, value, slope))
@@ -289,11 +296,11 @@ class LBFGS:
             longer = 2.0 * state.length if np.isinf(state.upper) else 0.5 * (state.lower + state.upper)
             return self._retry(state, longer)
         s, y = coef - state.coef, gradient - state.gradient
-        all_s, all_y = state.s, state.y
-        if s @ y > np.finfo(np.float64).eps * float(y @ y):
-            all_s, all_y = np.vstack((all_s, s))[-self.memory :], np.vstack((all_y, y))[-self.memory :]
+        pair, pairs = _Pair(s, y, dot(s, y), dot(y, y)), state.pairs
+        if pair.sy > np.finfo(np.float64).eps * pair.yy:
+            pairs = (*pairs, pair)[-self.memory :]
         fell = _length(gradient, state.metric) <= 0.5 * _length(state.gradient, state.metric)
-        return self._search(coef, value, gradient, all_s, all_y, state.metric, 0 if fell else state.age + 1)
+        return self._search(coef, value, gradient, pairs, state.metric, 0 if fell else state.age + 1)
 
     def _decreased(self, state: _Search, value: float, slope: float, new_slope: float) -> bool:
         if value <= state.value + self.armijo * state.length * slope:
@@ -302,18 +309,18 @@ class LBFGS:
         return value <= state.value + rounding and abs(new_slope) <= self.wolfe * abs(slope)
 
     def _search(
-        self, coef: Floats, value: float, gradient: Floats, s: Floats, y: Floats, metric: Floats, age: int
+        self, coef: Floats, value: float, gradient: Floats, pairs: tuple[_Pair, ...], metric: Floats, age: int
     ) -> Step:
         """Begin a line search at a point just accepted."""
         passes = 0.0
         if self.metric is not None and age >= _STALE:
             metric, passes = self.metric(coef)
             age = 0
-        if len(s) or metric.size:
-            direction, length = -_inverse_hessian_times(gradient, s, y, metric), 1.0
+        if pairs or metric.size:
+            direction, length = -_inverse_hessian_times(gradient, pairs, metric), 1.0
         else:
-            direction, length = -gradient, self.first_length or 1.0 / max(float(np.linalg.norm(gradient)), 1.0)
-        state = _Search(coef, value, gradient, direction, length, 0.0, np.inf, s, y, metric, age)
+            direction, length = -gradient, self.first_length or 1.0 / max(dot(gradient, gradient) ** 0.5, 1.0)
+        state = _Search(coef, value, gradient, direction, length, 0.0, np.inf, pairs, metric, age)
         return self._propose(state, accepted=True)._replace(passes=passes)
 
     def _retry(self, state: _Search, length: float) -> Step:
@@ -321,9 +328,8 @@ class LBFGS:
         step = self._propose(state._replace(length=length), accepted=False)
         if not step.stuck and (np.isinf(state.upper) or state.upper - state.lower > 1e-12 * state.upper):
             return step
-        if len(state.s):  # begin again from where the search began, without the pairs that misled it
-            none = np.empty((0, state.coef.size))
-            again = self._search(state.coef, state.value, state.gradient, none, none, state.metric, _STALE)
+        if state.pairs:  # begin again from where the search began, without the pairs that misled it
+            again = self._search(state.coef, state.value, state.gradient, (), state.metric, _STALE)
             return again._replace(accepted=False)
         return step._replace(stuck=True)
 
@@ -333,7 +339,7 @@ class LBFGS:
             following,
             state,
             length=state.length,
-            predicted_decrease=-state.length * float(state.gradient @ state.direction),
+            predicted_decrease=-state.length * dot(state.gradient, state.direction),
             origin_value=state.value,
             accepted=accepted,
             stuck=bool((following == state.coef).all()),
@@ -345,7 +351,7 @@ _STALE = 3  # points in a row that halved no gradient: the metric is made anew
 
 def _length(gradient: Floats, metric: Floats) -> float:
     """Measure a gradient in the metric, in which Newton's method contracts it."""
-    return float(np.sqrt(max(float(gradient @ times(metric, gradient)), 0.0))) if metric.size else 0.0
+    return float(np.sqrt(max(dot(gradient, times(metric, gradient)), 0.0))) if metric.size else 0.0
 
 
 def _minimizer(state: _Search, value: float, slope: float) -> float:
@@ -357,28 +363,29 @@ def _minimizer(state: _Search, value: float, slope: float) -> float:
     return min(max(length, lower + margin), upper - margin)
 
 
-def _inverse_hessian_times(gradient: Floats, s: Floats, y: Floats, metric: Floats) -> Floats:
+def _inverse_hessian_times(gradient: Floats, pairs: tuple[_Pair, ...], metric: Floats) -> Floats:
     """Apply the L-BFGS approximation of the inverse Hessian: the two-loop recursion around the metric."""
     q = gradient.copy()
-    rho = 1.0 / np.einsum("kj,kj->k", s, y)
-    alpha = np.empty(len(s))
-    for k in reversed(range(len(s))):
-        alpha[k] = rho[k] * (s[k] @ q)
-        q -= alpha[k] * y[k]
-    q = times(metric, q) if metric.size else q * ((s[-1] @ y[-1]) / (y[-1] @ y[-1]))
-    for k in range(len(s)):
-        q += (alpha[k] - rho[k] * (y[k] @ q)) * s[k]
+    alphas = []
+    for pair in reversed(pairs):
+        alphas.append(dot(pair.s, q) / pair.sy)
+        q -= alphas[-1] * pair.y
+    q = times(metric, q) if metric.size else q * (pairs[-1].sy / pairs[-1].yy)
+    for pair, alpha in zip(pairs, reversed(alphas), strict=True):
+        q += (alpha - dot(pair.y, q) / pair.sy) * pair.s
     return q
+
+
+def dot(a: Floats, b: Floats) -> float:
+    """Multiply two vectors without BLAS, whose threads stay busy after a call and slow down the passes that follow."""
+    return float(np.einsum("i,i", a, b))
 
 
 _SMALL = 256
 
 
 def _invert_small(matrix: Floats) -> Floats | None:
-    """Invert by Gauss and Jordan's sweeps; None if a pivot is not positive.
-
-    LAPACK is faster by itself, but BLAS threads stay busy after a call and slow down the passes that follow.
-    """
+    """Invert by Gauss and Jordan's sweeps, without LAPACK (see `dot`); None if a pivot is not positive."""
     a = matrix.copy()
     for k in range(len(a)):
         pivot = float(a[k, k])
@@ -402,7 +409,7 @@ def _invert_large(matrix: Floats) -> Floats | None:
 
 
 def times(matrix: Floats, vector: Floats) -> Floats:
-    """Multiply by a vector, or by each of several that follow each other, without BLAS, for the same reason."""
+    """Multiply by a vector, or by each of several that follow each other, without BLAS, too."""
     return np.asarray(np.einsum("ij,kj->ki", matrix, vector.reshape(-1, len(matrix)))).ravel()
 
 

@@ -30,11 +30,15 @@ EVERY = np.empty(0, np.intp)
 
 
 class SparseRows(NamedTuple):
-    """Entries of sparse columns, row by row, in any order: those of row i are at ``begins[i]`` to ``begins[i + 1]``."""
+    """Entries of sparse columns, row by row, in any order: those of row i are at ``begins[i]`` to ``begins[i + 1]``.
+
+    ``distinct``: no two of a row are in the same column. Otherwise such entries count together.
+    """
 
     begins: NDArray[np.integer[Any]]
     columns: NDArray[np.integer[Any]]
     values: NDArray[Any]
+    distinct: bool
 
 
 class SparseColumns(NamedTuple):

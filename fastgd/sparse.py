@@ -54,6 +54,10 @@ class _Sparse(Matrix):
 class Rows(_Sparse):
     """A CSR matrix or array: indices of any size and order; entries of the same place count together."""
 
+    def __init__(self, X: Any, copied: str | None = None) -> None:
+        super().__init__(X, copied)
+        self.distinct = bool(X.has_canonical_format)
+
     def place(self, start: int, stop: int) -> Part:
         """Give rows start to stop, of this dtype."""
         X = self.X
@@ -61,8 +65,8 @@ class Rows(_Sparse):
         if self.tile_bytes == COPY_BYTES:
             entries = slice(begins[0], begins[-1])
             begins, columns, values = begins - begins[0], columns[entries], values[entries].astype(self.dtype)
-        arrays = (np.ascontiguousarray(array) for array in (begins, columns, values))
-        return Part(np.empty((stop - start, 0), self.dtype), entries=SparseRows(*arrays))
+        begins, columns, values = map(np.ascontiguousarray, (begins, columns, values))
+        return Part(np.empty((stop - start, 0), self.dtype), entries=SparseRows(begins, columns, values, self.distinct))
 
     def take(self, rows: NDArray[np.intp]) -> Rows:
         """Give some rows as a matrix in memory."""

@@ -165,7 +165,7 @@ class Table(Matrix):
             ones[:, j] = (codes >= least).astype(np.float64)
             first += feature.width
         begins = np.arange(0, columns.size + 1, columns.shape[1])
-        entries = SparseRows(begins, columns.ravel(), ones.ravel())
+        entries = SparseRows(begins, columns.ravel(), ones.ravel(), distinct=True)
         return Part(X, entries=entries)
 
     def take(self, rows: NDArray[np.intp]) -> Table:

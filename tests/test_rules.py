@@ -205,7 +205,7 @@ def test_lbfgs_keeps_at_most_its_memory(memory):
         value, gradient = objective(point)
         step = rule.step(point, Evaluation(value, gradient), state)
         point, state = step.coef, step.state
-        sizes.append(len(state.s))
+        sizes.append(len(state.pairs))
     assert max(sizes) == memory
 
 

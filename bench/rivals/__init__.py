@@ -21,6 +21,16 @@ Evaluator = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
 
 SWEEP = tuple(10.0**-k for k in range(2, 11))
 COARSE = SWEEP[1::2]  # whose iterations are long, and each gains digits or none does
+EPOCHS = (
+    8.0,
+    12.0,
+    16.0,
+    20.0,
+    30.0,
+    50.0,
+    100.0,
+    200.0,
+)  # where readings of the data are better told than a tolerance
 DIRECT = (0.0,)  # a direct solver has no tolerance to sweep
 
 
@@ -82,5 +92,15 @@ FIELD = [
     Rival("statsmodels_logit", "newton", ("logistic",), COARSE),
     Rival("liblinear_official", "-s 0", ("logistic",), COARSE),
     Rival("numpy_lstsq", "lstsq", ("squared",), DIRECT),
+]
+SPARSE = [  # contenders that take CSR
+    Rival("ours", "auto", BOTH),
+    Rival("snapml_dual", "dual", ("logistic",), EPOCHS),
+    Rival("scikit_learn", "liblinear", ("logistic",), COARSE),
+    Rival("scikit_learn", "newton-cg", ("logistic",), COARSE),
+    Rival("scikit_learn", "lbfgs", ("logistic",), COARSE),
+    Rival("liblinear_official", "-s 0", ("logistic",), COARSE),
+    Rival("glum_glm", "lbfgs", ("logistic",), COARSE),
+    Rival("scikit_learn", "Ridge sparse_cg", ("squared",), COARSE),
 ]
 EVALUATORS = ("ours", "numpy_products", "scikit_learn")  # files whose loss and gradient can be called

@@ -1,6 +1,6 @@
 """glum's generalised linear regressor, whose objective is fastgd's: a mean of losses and ½ alpha ‖β‖².
 
-It prefers Fortran order by more than the copy costs; the copy is part of the fit.
+It prefers columns to rows by more than the copy costs; the copy is part of the fit.
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ def fit(problem: Problem, tol: float, method: str) -> Solution:
         max_iter=100_000,
         copy_X=False,
     )
-    model.fit(np.asfortranarray(problem.X), problem.y)
+    model.fit(problem.X.tocsc() if problem.sparse else np.asfortranarray(problem.X), problem.y)
     return Solution(model.coef_, float(model.intercept_))

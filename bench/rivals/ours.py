@@ -20,9 +20,10 @@ def fit(problem: Problem, tol: float, method: str) -> Solution:
 def evaluator(problem: Problem) -> Evaluator:
     from fastgd.losses import LOSSES
     from fastgd.objective import Objective, moments
-    from fastgd.sources import Array, InMemory
+    from fastgd.sources import InMemory
+    from fastgd.tables import as_features
 
-    source = InMemory(Array(problem.X), problem.y)
+    source = InMemory(as_features(problem.X), problem.y)
     statistics = moments(source, LOSSES["squared"](), about_mean=True)
     objective = Objective(source, LOSSES[problem.loss](), problem.l2, statistics, intercept=True, standardize=False)
     return lambda point: objective(point)[:2]

@@ -18,8 +18,8 @@ from fastgd.checks import check_flag, check_number
 from fastgd.fitting import fit
 from fastgd.models import FitResult
 from fastgd.passes import max_threads
-from fastgd.sources import Floats, check_vector
-from fastgd.tables import as_features, is_frame
+from fastgd.sources import Feature, Floats, check_vector
+from fastgd.tables import as_features, check_unseen, is_frame
 
 try:
     from joblib import effective_n_jobs
@@ -66,8 +66,19 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         -------
         estimator
             Its parameters are this estimator's, where it has them, but for the solver, which is its default.
+
+        Raises
+        ------
+        ValueError
+            If the model has categories, whose text scikit-learn's estimator can't read.
         """
         check_is_fitted(self)
+        categories = [feature.name for feature in self._features() or () if feature.levels is not None]
+        if categories:
+            raise ValueError(
+                f"the model has coefficients for levels of {', '.join(categories)}, but scikit-learn's "
+                f"{self._scikit_learns} reads numbers alone; fit on columns that its OneHotEncoder encoded"
+            )
         estimator = _counterpart(type(self))()
         _copy_fitted(self, estimator)
         return estimator
@@ -102,6 +113,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
+        check_unseen(self.unseen)
         if not isinstance(self.verbose, (bool, int, np.integer)) or self.verbose < 0:
             raise ValueError(f"verbose={self.verbose!r}; 0 is needed, or 1 for a progress line")
         result = fit(
@@ -112,7 +124,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             intercept=self.fit_intercept,
             standardize=self.standardize,
             sample_weight=weight,
-            categorical=self.categorical if is_frame(X) else (),
+            categorical=self.categorical,
             drop_first=self.drop_first,
             solver=self.solver,
             learning_rate=self.learning_rate,
@@ -129,17 +141,29 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
-        if unpenalised and rows < 2 * result.coef.shape[-1] and result.features is None:
+        d = result.coef.shape[-1]
+        if unpenalised and rows < 2 * d:
+            if result.features is not None:
+                X = as_features(X, features=result.features).margins(np.eye(d), np.zeros(d))  # X itself, encoded
             return _least_norm(result, X if weight is None else X[np.flatnonzero(weight > 0.0)])
         return result
 
-    def _start(self) -> Floats | None:
-        """Give the point to go on from, if that is asked for and there is one."""
+    def _start(self) -> FitResult | Floats | None:
+        """Give what to go on from, if that is asked for and there is something; a result knows columns and levels."""
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
         coef = np.atleast_2d(self.coef_)
-        point = np.column_stack((coef, np.ravel(self.intercept_))) if self.fit_intercept else coef
+        intercept = np.broadcast_to(np.ravel(self.intercept_), len(coef))
+        if hasattr(self, "result_"):
+            earlier: FitResult = self.result_
+            return replace(earlier, coef=coef, intercept=intercept)
+        point = np.column_stack((coef, intercept)) if self.fit_intercept else coef
         return point[0] if len(point) == 1 else point
+
+    def _features(self) -> tuple[Feature, ...] | None:
+        """Give the table's columns that the model was fitted on, if it was one and fastgd did it."""
+        result: FitResult | None = getattr(self, "result_", None)
+        return None if result is None else result.features
 
     def _read(self, X: Any, *, reset: bool) -> Any:
         """Check X as scikit-learn does, but without a copy: of tables, columns' names only.
@@ -155,8 +179,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     def _margins(self, X: Any) -> Floats:
         """Compute X·coef + intercept, (n, outputs)."""
         check_is_fitted(self)
-        features = self.result_.features if hasattr(self, "result_") else None
-        matrix = as_features(self._read(X, reset=False), features=features, unseen=self.unseen)
+        matrix = as_features(self._read(X, reset=False), features=self._features(), unseen=self.unseen)
         coef = np.atleast_2d(self.coef_)
         return matrix.margins(coef, np.broadcast_to(np.ravel(self.intercept_), len(coef)))
 

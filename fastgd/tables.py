@@ -84,8 +84,7 @@ def as_features(
     ImportError
         If X is a DataFrame and narwhals is not installed.
     """
-    if unseen not in ("error", "zero"):
-        raise ValueError(f"unseen={unseen!r}; choose 'error' or 'zero'")
+    check_unseen(unseen)
     auto = isinstance(categorical, str) and categorical == "auto"
     named = () if auto else categorical
     if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
@@ -115,6 +114,12 @@ def as_features(
     if len(set(lengths.values())) > 1:
         raise ValueError(f"X: columns have different lengths: {lengths}")
     return Table(columns)
+
+
+def check_unseen(unseen: str) -> None:
+    """Check what is to be done with levels that a model was not fitted on."""
+    if unseen not in ("error", "zero"):
+        raise ValueError(f"unseen={unseen!r}; choose 'error' or 'zero'")
 
 
 UNSEEN = -1  # the code of a level that the model was not fitted on: it adds nothing

@@ -1,4 +1,4 @@
-"""``python -m bench`` takes the README's tables; ``python -m bench passes`` (fits, cold, sparse, rivals) takes one.
+"""``python -m bench`` takes the README's tables; ``python -m bench passes`` (or another of `TABLES`) takes one.
 
 A table is a module of this folder with ``run() -> str``; it is printed, and kept in results/.
 """
@@ -15,6 +15,7 @@ TABLES = {
     "fits": "fits",
     "cold": "cold",
     "sparse": "sparse",
+    "memory": "memory",
     "rivals": "rivals_table",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores

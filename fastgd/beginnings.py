@@ -20,6 +20,7 @@ LIPSCHITZ_EVALUATIONS = 20
 GRAM_SPEED = 30  # numbers of a Hessian that a thread adds up while a pass reads one number of X: measured, see bench
 GRAM_PASSES = 100  # that a metric may cost before plain L-BFGS is the better bet
 GRAM_BYTES = 1 << 28  # of a metric and its making, or 1/50 of X if that is more
+VECTORS = 2000  # of a point's length that X should take as much memory as; L-BFGS keeps 5 pairs if not, else 10
 ONE_READING = 128  # coefficients up to which all rows' Gram matrix costs less than sub-samples and their passes
 
 
@@ -120,7 +121,8 @@ def begin(
         metric = objective.over(source.sample(sizes[1], rng)) if sizes else objective
         return Beginning(objective, point, newton(metric, n), passes, evaluation)
     if solver == "lbfgs":
-        return Beginning(objective, point, LBFGS(1.0 / objective.largest_diagonal), passes, evaluation)
+        memory = 5 if VECTORS * 8 * objective.size > n * source.row_bytes else 10
+        return Beginning(objective, point, LBFGS(1.0 / objective.largest_diagonal, memory=memory), passes, evaluation)
     if solver == "sgd" and source.matrix.by_rows() is not source.matrix:
         raise ValueError("solver='sgd' reads rows, but X is CSC: give X.tocsr(), or choose solver='lbfgs'")
     batches = Batches(objective, source, rng) if solver == "sgd" else None

@@ -174,7 +174,12 @@ def _predict(options: argparse.Namespace) -> int:
     if model.classes is None:
         columns = {"prediction": margins}
     else:
-        columns = {"prediction": model.to_labels(margins), "probability": model.to_probabilities(margins)[:, 1]}
+        columns = {"prediction": model.to_labels(margins)}
+        probabilities = model.to_probabilities(margins)
+        if len(model.classes) == 2:
+            columns["probability"] = probabilities[:, 1]
+        else:
+            columns |= {f"probability[{label}]": probabilities[:, k] for k, label in enumerate(model.classes)}
     files.write_table(options.output, columns)
     print(f"wrote {len(columns['prediction']):,} predictions to {options.output}")
     return 0
@@ -220,22 +225,25 @@ def summary(result: FitResult) -> str:
     passes, seconds = result.history.passes[-1], result.history.seconds[-1]
     lines = [
         ("rows", f"{result.rows:,}"),
-        ("coefficients", f"{len(result.coef):,}"),
+        ("coefficients", f"{result.coef.size:,}"),
         ("loss", f"{result.loss:.8g} ({result.settings['loss']['name']})"),
         ("solver", result.settings["solver"]),
         ("status", result.status.value),
         ("passes", f"{passes:.4g}"),
         ("seconds", f"{seconds:.3g}"),
         ("rows/s", f"{result.rows * passes / seconds:.3g}"),
-        ("intercept", f"{result.intercept:.6g}"),
+        ("intercept", ", ".join(f"{b:.6g}" for b in np.ravel(result.intercept))),
     ]
+    coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
     names = result.coef_names
-    effects = result.coef * result.spread
+    if result.coef.ndim == 2:
+        outputs = range(len(result.coef)) if result.classes is None else result.classes
+        names = [f"{output}: {name}" for output in outputs for name in names]
     order = np.argsort(-np.abs(effects), kind="stable")[:LARGEST]
     width = max(len("largest coefficients"), *(len(names[j]) for j in order))
     text = [f"{label:<{width}}  {value}" for label, value in lines]
     text.append(f"\n{'largest coefficients':<{width}}  {'coefficient':>12}  {'per std. dev.':>13}")
-    text += [f"{names[j]:<{width}}  {result.coef[j]:>12.6g}  {effects[j]:>13.4g}" for j in order]
+    text += [f"{names[j]:<{width}}  {coef[j]:>12.6g}  {effects[j]:>13.4g}" for j in order]
     return "\n".join(text)
 
 

@@ -44,6 +44,7 @@ from fastgd.losses import at_rows, curvatures
 from fastgd.sources import SparseColumns
 
 GRAM_ROWS = 64  # that a Hessian is added up over in registers
+SPARSE_ROWS = 64  # of a sub-block with sparse columns
 
 
 class Samples(NamedTuple):
@@ -323,9 +324,8 @@ def _columns_block(samples, entries, points, center, loss, first, last, scratch,
     """
     y, weight, stride, weighted = samples.y, samples.weight, samples.y.shape[1], samples.weight.size > 0
     _, columns, outputs = points.sparse.shape
-    runs, block, rows, most = 1 + outputs, first // entries.block_rows, last - first, scratch.shape[1]
-    slopes = data(scratch)
-    few = (scratch.shape[0] - outputs) * most // (runs + 2) // WIDTH * WIDTH
+    runs, block, rows, few = 1 + outputs, first // entries.block_rows, last - first, SPARSE_ROWS
+    slopes, most = data(scratch), (scratch.size - few * (runs + 2)) // outputs
     value = ahead(slopes, outputs * most)
     room = ahead(value, runs * few)
     sums = data(partial)

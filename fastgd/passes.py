@@ -17,14 +17,13 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import kernels, losses
-from fastgd.kernels import GRAM_ROWS, Center, Points, Samples
+from fastgd.kernels import GRAM_ROWS, SPARSE_ROWS, Center, Points, Samples
 from fastgd.lanes import WIDTH
 from fastgd.losses import Loss
 from fastgd.sources import Floats, SparseColumns, SparseRows, Tile
 
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
 SECOND_CACHE = 1 << 16  # and where its rows have to be copied in order
-SPARSE_ROWS = 64  # of a sub-block with sparse columns
 CHANGE_PARTS = 8  # of the sums over a batch, enough for threads to share
 SERIAL_GRAM = 1 << 24  # products below which starting threads costs more than they save
 
@@ -290,7 +289,7 @@ def _scratch_shape(tile: Tile, points: int, outputs: int, run_rows: int) -> tupl
     """
     d = tile.X.shape[1]
     if isinstance(tile.entries, SparseColumns):
-        return outputs + 1, -(-max(run_rows, SPARSE_ROWS * (outputs + 3)) // WIDTH) * WIDTH
+        return 1, outputs * run_rows + (outputs + 3) * SPARSE_ROWS
     places, row_bytes, most = points * (1 + outputs) + WIDTH, d * tile.X.itemsize, FIRST_CACHE
     if tile.rows.size or not tile.X.flags.c_contiguous:
         places, row_bytes, most = places + d, d * 8, SECOND_CACHE

@@ -19,7 +19,8 @@ Floats = NDArray[np.float64]
 
 BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks for many threads
 LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long,
-PARTIAL_SHARE = 48  # and to one in so many bytes when they are sparse
+PARTIAL_SHARE = 150  # and to one in so many bytes when they are sparse, but for
+LEAST_BLOCKS = 8  # for threads to share
 VIEW_BYTES = 1 << 29  # of X per tile that is only sliced: tens of milliseconds, so Ctrl-C is never far
 VIEW_ROWS = 1 << 22  # at most: labels and integers of y are converted tile by tile
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
@@ -123,7 +124,7 @@ class Matrix(Protocol):
     @property
     def block_rows(self) -> int:
         """Rows of a block: the same wherever the samples live."""
-        return rows_per_block(self.shape[1], self.row_bytes)
+        return rows_per_block(self.shape, self.row_bytes)
 
     def place(self, start: int, stop: int) -> Part:
         """Give rows start to stop, of this dtype."""
@@ -333,9 +334,12 @@ def stratified_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.i
     return ((np.arange(size) + rng.random(size)) * (n / size)).astype(np.intp)
 
 
-def rows_per_block(d: int, row_bytes: float) -> int:
-    """Rows of a block: about `BLOCK_BYTES` of X, more where its sums would be `PARTIAL_SHARE` of that, by 64."""
-    rows = max(BLOCK_BYTES, PARTIAL_SHARE * 8 * d) // max(1.0, row_bytes)
+def rows_per_block(shape: tuple[int, int], row_bytes: float) -> int:
+    """Rows of a block: about `BLOCK_BYTES` of X, more where sums would take more than their share; a multiple of 64."""
+    n, d = shape
+    rows = BLOCK_BYTES // max(1.0, row_bytes)
+    if row_bytes < 8 * d:
+        rows = max(rows, min(PARTIAL_SHARE * 8 * d // max(1.0, row_bytes), -(-n // LEAST_BLOCKS)))
     return max(LEAST_BLOCK_ROWS, int(rows) & ~63)
 
 

@@ -18,7 +18,8 @@ from fastgd.subsampling import newton, sample_sizes, warm_start
 
 LIPSCHITZ_EVALUATIONS = 20
 GRAM_SPEED = 30  # numbers of a Hessian that a thread adds up while a pass reads one number of X: measured, see bench
-GRAM_PASSES = 100  # that a metric may cost before plain L-BFGS is the better bet
+GRAM_PASSES = 100  # that a metric may cost before plain L-BFGS is the better bet,
+SMALL_GRAM = 1e9  # unless its products are fewer than so many: a tenth of a second
 GRAM_BYTES = 1 << 28  # of a metric and its making, or 1/50 of X if that is more
 VECTORS = 2000  # of a point's length that X should take as much memory as; L-BFGS keeps 5 pairs if not, else 10
 ONE_READING = 128  # coefficients up to which all rows' Gram matrix costs less than sub-samples and their passes
@@ -87,7 +88,7 @@ def choose_solver(model: Model, source: Source) -> tuple[str, str]:
     room = max(GRAM_BYTES, int(n * source.row_bytes) // 50)
     if 24 * size * size > room:
         return "lbfgs", f"auto: a Hessian of {size} coefficients takes more than {room >> 20} MB"
-    if passes > GRAM_PASSES:
+    if passes > GRAM_PASSES and products > SMALL_GRAM:
         return "lbfgs", f"auto: a Hessian would cost as much as {passes:.0f} passes"
     if _in_one_reading(model, size, sizes):
         return "newton", f"auto: squared loss with {size} coefficients, solved from one reading"

@@ -172,7 +172,9 @@ def start_coefs(
         wanted = (d + intercept,) if outputs == 1 else (outputs, d + intercept)
         if point.shape != wanted and point.shape != (outputs, d + intercept):
             what = "the coefficients, then the intercept" if intercept else "the coefficients"
-            raise ValueError(f"start has shape {point.shape}; {wanted} is needed: {what}")
+            raise ValueError(
+                f"start has shape {point.shape}; {wanted} is needed: {what}; a warm start has those of the last fit"
+            )
         rows = point.reshape(outputs, -1)
         coef, b = rows[:, :d], rows[:, -1]
     if matrix.order is not None:

@@ -70,14 +70,12 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the model has categories, whose text scikit-learn's estimator can't read.
+            If there are categories, whose columns scikit-learn's linear models don't make.
         """
         check_is_fitted(self)
-        categories = [feature.name for feature in self._features() or () if feature.levels is not None]
-        if categories:
+        if any(feature.levels is not None for feature in self._features() or ()):
             raise ValueError(
-                f"the model has coefficients for levels of {', '.join(categories)}, but scikit-learn's "
-                f"{self._scikit_learns} reads numbers alone; fit on columns that its OneHotEncoder encoded"
+                "scikit-learn's estimator takes numbers only; to convert, encode categories before the fit"
             )
         estimator = _counterpart(type(self))()
         _copy_fitted(self, estimator)
@@ -141,29 +139,24 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
-        d = result.coef.shape[-1]
-        if unpenalised and rows < 2 * d:
-            if result.features is not None:
-                X = as_features(X, features=result.features).margins(np.eye(d), np.zeros(d))  # X itself, encoded
-            return _least_norm(result, X if weight is None else X[np.flatnonzero(weight > 0.0)])
+        if unpenalised and rows < 2 * result.coef.shape[-1]:
+            return _least_norm(result, X, weight)
         return result
 
     def _start(self) -> FitResult | Floats | None:
-        """Give what to go on from, if that is asked for and there is something; a result knows columns and levels."""
+        """Give what to go on from, if that is asked for and there is something: of a table, with columns and levels."""
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
         coef = np.atleast_2d(self.coef_)
         intercept = np.broadcast_to(np.ravel(self.intercept_), len(coef))
-        if hasattr(self, "result_"):
-            earlier: FitResult = self.result_
-            return replace(earlier, coef=coef, intercept=intercept)
+        if self._features() is not None:
+            return replace(self.result_, coef=coef, intercept=intercept)  # type: ignore[no-any-return]
         point = np.column_stack((coef, intercept)) if self.fit_intercept else coef
         return point[0] if len(point) == 1 else point
 
     def _features(self) -> tuple[Feature, ...] | None:
-        """Give the table's columns that the model was fitted on, if it was one and fastgd did it."""
-        result: FitResult | None = getattr(self, "result_", None)
-        return None if result is None else result.features
+        """Give the columns that the model was fitted on, None if it has no fit of fastgd's, or one to an array."""
+        return self.result_.features if hasattr(self, "result_") else None
 
     def _read(self, X: Any, *, reset: bool) -> Any:
         """Check X as scikit-learn does, but without a copy: of tables, columns' names only.
@@ -229,7 +222,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 class LinearRegression(_Regressor):
     """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
-    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm.
+    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm; a
+    `ConvergenceWarning` says so where that is not found, and where columns are categories, it is one of many.
 
     Parameters
     ----------
@@ -289,7 +283,16 @@ class Ridge(_Regressor):
 
     _scikit_learns = "Ridge"
 
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all."""
+        super().fit(X, y, sample_weight)
+        if len(self.coef_) == 1 and self.coef_.ndim == 2:
+            self.coef_ = self.coef_[0]  # as in scikit-learn's Ridge, but not in its LinearRegression
+        return self
+
     def _l2(self, total_weight: float) -> float:
+        if np.ndim(self.alpha):
+            raise ValueError(f"alpha={self.alpha!r}; one number is needed: for a penalty each, fit targets one by one")
         check_number("alpha", self.alpha, 0.0)
         return 2.0 * self.alpha / total_weight if total_weight > 0.0 else 0.0
 
@@ -422,16 +425,28 @@ def _check_labels(labels: NDArray[Any]) -> None:
     check_classification_targets(labels)
 
 
-def _least_norm(result: FitResult, X: Any) -> FitResult:
+_DENSE = 1 << 20  # values of a sparse matrix that may be made dense: 8 MB
+
+
+def _least_norm(result: FitResult, X: Any, weight: Floats | None) -> FitResult:
     """Of all coefficients that give X the same margins take the smallest: their part in the span of X's rows.
 
     With an intercept that is the span of differences of rows. The rank is found in standard deviations, so that it
     depends on nobody's units.
     """
-    intercept = result.settings["intercept"]
     if issparse(X):
-        return _least_norm_of_sparse(result, X)
-    origin = X[0].astype(np.float64) if intercept else np.zeros(X.shape[1])
+        X = X.tocsr()
+    else:
+        table = as_features(X, features=result.features)
+        d = table.shape[1]
+        X = table.place(0, table.shape[0]).X if table.order is None else table.margins(np.eye(d), np.zeros(d))
+    if weight is not None:
+        X = X[np.flatnonzero(weight)]
+    if issparse(X):
+        if X.shape[0] * X.shape[1] > _DENSE:
+            return _least_norm_of_sparse(result, X)
+        X = X.toarray()
+    origin = X[0].astype(np.float64) if result.settings["intercept"] else np.zeros(X.shape[1])
     spread = np.where(result.spread > 0.0, result.spread, 1.0)
     values, directions = np.linalg.svd((X - origin) / spread, full_matrices=False)[1:]
     rank = int(np.sum(values > values[0] * max(X.shape) * np.finfo(np.float64).eps))
@@ -442,12 +457,21 @@ def _least_norm(result: FitResult, X: Any) -> FitResult:
 
 
 def _least_norm_of_sparse(result: FitResult, X: Any) -> FitResult:
-    """Do so by LSQR, which finds the smallest solution and does not look at single entries."""
+    """Do so by LSQR, which does not look at single entries, unless it gets lost: then the margins would be others."""
     n, d = X.shape
     origin = np.asarray(X.mean(axis=0)).ravel() if result.settings["intercept"] else np.zeros(d)
     centered = LinearOperator((n, d), lambda v: X @ v - origin @ v, lambda u: X.T @ u - origin * u.sum())
-    rows = [lsqr(centered, centered @ row, atol=1e-15, btol=1e-15)[0] for row in np.atleast_2d(result.coef)]
-    return _moved(result, np.reshape(rows, result.coef.shape), origin)
+    smallest = []
+    for margins in (centered @ row for row in np.atleast_2d(result.coef)):
+        row, *_, left = lsqr(centered, margins, atol=1e-15, btol=1e-15, conlim=0.0, iter_lim=MAX_ITER)[:4]
+        if left > 1e-9 * np.linalg.norm(margins):
+            message = (
+                "Of all coefficients that fit alike, or nearly so, the smallest were not found; a small penalty helps"
+            )
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            return result
+        smallest.append(row)
+    return _moved(result, np.reshape(smallest, result.coef.shape), origin)
 
 
 def _moved(result: FitResult, coef: Floats, origin: Floats) -> FitResult:

@@ -119,7 +119,8 @@ CHOICES = [
     ("squared", 60_000, 150, "newton", "Hessian costs"),
     ("squared", 40, 100, "newton", "one reading"),
     ("logistic", 10_000, 5, "newton", "Hessian costs"),
-    ("logistic", 20, 300, "lbfgs", "as much as"),
+    ("logistic", 20, 300, "newton", "Hessian costs"),
+    ("logistic", 20, 1500, "lbfgs", "as much as"),
     ("squared", 30, 2500, "lbfgs", "as much as"),
     ("huber", 100, 4000, "lbfgs", "256 MB"),
 ]

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn import datasets, linear_model
@@ -153,8 +154,9 @@ def test_every_parameter_of_scikit_learns_is_taken(ours, theirs):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 1: 0.5}, {1: 2.0}])
-def test_class_weights_are_scikit_learns(class_weight, weighted):
-    X, y = breast_cancer()
+@pytest.mark.parametrize("load", [breast_cancer, iris])
+def test_class_weights_are_scikit_learns(load, class_weight, weighted):
+    X, y = load()
     weight = np.random.default_rng(0).integers(0, 4, len(y)) if weighted else None
     ours = LogisticRegression(class_weight=class_weight, tol=1e-11).fit(X, y, weight)
     theirs = exact(1.0).set_params(class_weight=class_weight).fit(X, y, weight)
@@ -163,7 +165,15 @@ def test_class_weights_are_scikit_learns(class_weight, weighted):
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize(("model", "load"), [(Ridge(), diabetes), (LogisticRegression(), breast_cancer)])
+@pytest.mark.parametrize(
+    ("model", "load"),
+    [
+        (Ridge(), diabetes),
+        (LinearRegression(), linnerud),
+        (LogisticRegression(), breast_cancer),
+        (LogisticRegression(), iris),
+    ],
+)
 def test_a_warm_start_goes_on_from_the_last_fit(model, load, fit_intercept):
     X, y = load()
     model = clone(model).set_params(warm_start=True, fit_intercept=fit_intercept, solver="lbfgs", tol=1e-3).fit(X, y)
@@ -196,6 +206,31 @@ def test_of_all_coefficients_that_fit_alike_the_least_are_found(n, d, weighted, 
     np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7, atol=1e-9 * np.abs(theirs.coef_).max(initial=1e-3))
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7, atol=1e-8)
     assert (ours.result_.coef == ours.coef_).all()
+    frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(d)])
+    for other in (frame, *(getattr(sparse, f"{name}_array")(X) for name in ("csr", "csc", "coo", "dia", "bsr"))):
+        same = LinearRegression(fit_intercept=fit_intercept, tol=1e-10).fit(other, y, weight)
+        np.testing.assert_allclose(
+            same.coef_, ours.coef_, rtol=1e-7, atol=1e-9 * np.abs(theirs.coef_).max(initial=1e-3)
+        )
+
+
+def test_the_smallest_coefficients_of_many_sparse_columns():
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((300, 4000), density=0.01, format="csr", rng=rng)
+    Y = rng.standard_normal((300, 2))
+    ours, theirs = (model(fit_intercept=False).fit(X, Y) for model in (LinearRegression, linear_model.LinearRegression))
+    np.testing.assert_allclose(ours.coef_, np.linalg.lstsq(X.toarray(), Y)[0].T, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+
+
+def test_coefficients_stay_where_the_smallest_are_not_found(monkeypatch):
+    monkeypatch.setattr(fastgd.estimators, "_DENSE", 0)
+    rng = np.random.default_rng(0)
+    X = sparse.csr_array(rng.standard_normal((200, 150)) * np.logspace(-4, 4, 150))
+    y = rng.standard_normal(200)
+    with pytest.warns(ConvergenceWarning, match="the smallest were not found"):
+        ours = LinearRegression().fit(X, y)
+    np.testing.assert_allclose(ours.score(X, y), LinearRegression().fit(X.toarray(), y).score(X, y), rtol=1e-9)
 
 
 def test_verbose_shows_progress_and_threads_change_no_bit(capsys):
@@ -257,7 +292,18 @@ def test_scikit_learns_estimator_goes_on_here():
     assert ours.set_params(warm_start=True, tol=1e-6).fit(frame, y).n_iter_ <= 1  # it began at the minimum
 
 
+def test_a_warm_start_needs_as_many_outputs_and_features_as_the_last_fit():
+    X, y = iris()
+    for fewer in ({"X": X[:100], "y": y[:100]}, {"X": X[:, :3], "y": y}):
+        model = LogisticRegression(warm_start=True).fit(X, y)
+        with pytest.raises(ValueError, match=r"start has shape \(3, 5\); .* a warm start has those of the last fit"):
+            model.fit(**fewer)
+
+
 def test_what_cannot_be_taken_over_is_named():
+    categories = pd.DataFrame({"a": ["u", "v", "u", "v"], "b": range(4)})
+    with pytest.raises(ValueError, match="numbers only"):
+        Ridge().fit(categories, [1.0, 2.0, 3.0, 5.0]).to_sklearn()
     with pytest.raises(TypeError, match=r"sklearn\.linear_model\.Ridge is needed"):
         Ridge.from_sklearn(linear_model.LinearRegression())
     for convert in (Ridge().to_sklearn, lambda: Ridge.from_sklearn(linear_model.Ridge())):
@@ -265,10 +311,11 @@ def test_what_cannot_be_taken_over_is_named():
             convert()
 
 
-def test_onnx_gives_the_same_predictions():
+@pytest.mark.parametrize("load", [breast_cancer, iris])
+def test_onnx_gives_the_same_predictions(load):
     skl2onnx = pytest.importorskip("skl2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
-    X, y = breast_cancer()
+    X, y = load()
     model = LogisticRegression().fit(X, y)
     document = skl2onnx.to_onnx(model.to_sklearn(), X[:1], options={"zipmap": False})
     session = onnxruntime.InferenceSession(document.SerializeToString())
@@ -290,6 +337,11 @@ BAD = [
     (LogisticRegression(fit_intercept=1), {}, "fit_intercept=1; True or False"),
     (LogisticRegression(warm_start="yes"), {}, "warm_start='yes'; True or False"),
     (LogisticRegression(verbose=-1), {}, "verbose=-1"),
+    (Ridge(alpha=[1.0, 2.0]), {"y": np.eye(10)[:, :2]}, "alpha=[1.0, 2.0]; one number is needed: for a penalty each"),
+    (LogisticRegression(categorical=["x0"]), {}, "categorical: X has no named columns"),
+    (LogisticRegression(), {"y": np.eye(10)[:, :2]}, "y should be a 1d array, got an array of shape (10, 2)"),
+    (LogisticRegression(), {"y": sparse.eye_array(10)}, "Sparse data was passed for y"),
+    (Ridge(), {"y": sparse.eye_array(10)}, "Sparse data was passed for y"),
     (Ridge(positive=True), {}, "positive=True; positive=False is supported"),
     (LinearRegression(copy_X=None), {}, "copy_X=None; True or False"),
     (LinearRegression(), {"y": np.zeros(9)}, "inconsistent numbers of samples: [10, 9]"),

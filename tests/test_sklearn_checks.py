@@ -8,9 +8,10 @@ ESTIMATORS = [
     LinearRegression(),
     LinearRegression(fit_intercept=False, solver="lbfgs", tol=1e-9, warm_start=True, n_jobs=1),
     Ridge(),
-    Ridge(alpha=0.1, solver="nesterov", max_iter=5000, random_state=0),
+    Ridge(alpha=0.1, solver="nesterov", max_iter=5000, random_state=0, drop_first=False, unseen="zero"),
     LogisticRegression(),
     LogisticRegression(C=10.0, class_weight="balanced", solver="lbfgs", standardize=False),
+    LogisticRegression(solver="newton", warm_start=True),
 ]
 
 

@@ -14,8 +14,6 @@ from bench.rivals_table import told
 PROBLEMS: list[Callable[[], Problem]] = [
     partial(problems.text_like, 500_000, 100_000, 52),
     partial(problems.text_like, 500_000, 100_000, 52, values="binary"),
-    partial(problems.text_like, 200_000, 20_000, 104),
-    partial(problems.text_like, 500_000, 100_000, 52, loss="squared"),
 ]
 TIME_CAP = 40.0
 HOPELESS = 20.0

@@ -105,6 +105,8 @@ def begin(
     rng: np.random.Generator,
 ) -> Beginning:
     """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
+    if solver == "sgd" and source.matrix.by_rows() is not source.matrix:
+        raise ValueError("solver='sgd' reads rows, but X is CSC: give X.tocsr(), or choose solver='lbfgs'")
     n, d = source.shape
     size = model.coupled(d)
     sizes = sample_sizes(n, size) if solver == "newton" else None
@@ -124,8 +126,6 @@ def begin(
     if solver == "lbfgs":
         memory = 5 if VECTORS * 8 * objective.size > n * source.row_bytes else 10
         return Beginning(objective, point, LBFGS(1.0 / objective.largest_diagonal, memory=memory), passes, evaluation)
-    if solver == "sgd" and source.matrix.by_rows() is not source.matrix:
-        raise ValueError("solver='sgd' reads rows, but X is CSC: give X.tocsr(), or choose solver='lbfgs'")
     batches = Batches(objective, source, rng) if solver == "sgd" else None
 
     def lipschitz() -> float:

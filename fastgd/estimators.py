@@ -45,7 +45,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     solver: str = "auto"
     learning_rate: float | str = "auto"
     standardize: bool = True
-    tol: float = 1e-8
+    tol: float = 1e-10
     max_iter: int | None = MAX_ITER
     time_limit: float | None = None
     random_state: Any = None

@@ -160,7 +160,7 @@ def test_class_weights_are_scikit_learns(load, class_weight, weighted):
     weight = np.random.default_rng(0).integers(0, 4, len(y)) if weighted else None
     ours = LogisticRegression(class_weight=class_weight, tol=1e-11).fit(X, y, weight)
     theirs = exact(1.0).set_params(class_weight=class_weight).fit(X, y, weight)
-    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-6)
 
 
@@ -204,7 +204,7 @@ def test_of_all_coefficients_that_fit_alike_the_least_are_found(n, d, weighted, 
     ours = LinearRegression(fit_intercept=fit_intercept, tol=1e-10).fit(X, y, weight)
     theirs = linear_model.LinearRegression(fit_intercept=fit_intercept).fit(X, y, weight)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7, atol=1e-9 * np.abs(theirs.coef_).max(initial=1e-3))
-    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7, atol=1e-9)
     assert (ours.result_.coef == ours.coef_).all()
     frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(d)])
     for other in (frame, *(getattr(sparse, f"{name}_array")(X) for name in ("csr", "csc", "coo", "dia", "bsr"))):
@@ -219,7 +219,7 @@ def test_the_smallest_coefficients_of_many_sparse_columns():
     X = sparse.random_array((300, 4000), density=0.01, format="csr", rng=rng)
     Y = rng.standard_normal((300, 2))
     ours, theirs = (model(fit_intercept=False).fit(X, Y) for model in (LinearRegression, linear_model.LinearRegression))
-    np.testing.assert_allclose(ours.coef_, np.linalg.lstsq(X.toarray(), Y)[0].T, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(ours.coef_, np.linalg.lstsq(X.toarray(), Y)[0].T, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
 
 
@@ -368,6 +368,6 @@ def test_bad_input_is_named(model, bad, fragment):
 def test_estimators_are_the_function():
     X, y = breast_cancer()
     model = LogisticRegression(C=2.0).fit(X, y)
-    result = fastgd.fit(X, y, loss="logistic", l2=1.0 / (2.0 * len(y)), tol=1e-8)
+    result = fastgd.fit(X, y, loss="logistic", l2=1.0 / (2.0 * len(y)), tol=1e-10)
     assert (model.coef_[0] == result.coef).all()
     assert (model.history_.loss == result.history.loss).all()

@@ -19,7 +19,7 @@ from fastgd.fitting import fit
 from fastgd.models import FitResult
 from fastgd.passes import max_threads
 from fastgd.sources import Feature, Floats, check_vector
-from fastgd.tables import as_features, is_frame
+from fastgd.tables import as_features, check_unseen, is_frame
 
 try:
     from joblib import effective_n_jobs
@@ -111,6 +111,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
+        check_unseen(self.unseen)
         if not isinstance(self.verbose, (bool, int, np.integer)) or self.verbose < 0:
             raise ValueError(f"verbose={self.verbose!r}; 0 is needed, or 1 for a progress line")
         result = fit(
@@ -138,17 +139,19 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
-        numbers = all(feature.levels is None for feature in result.features or ())
-        if unpenalised and numbers and rows < 2 * result.coef.shape[-1]:
+        if unpenalised and rows < 2 * result.coef.shape[-1]:
             return _least_norm(result, X, weight)
         return result
 
-    def _start(self) -> Floats | None:
-        """Give the point to go on from, if that is asked for and there is one."""
+    def _start(self) -> FitResult | Floats | None:
+        """Give what to go on from, if that is asked for and there is something: of a table, with columns and levels."""
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
         coef = np.atleast_2d(self.coef_)
-        point = np.column_stack((coef, np.ravel(self.intercept_))) if self.fit_intercept else coef
+        intercept = np.broadcast_to(np.ravel(self.intercept_), len(coef))
+        if self._features() is not None:
+            return replace(self.result_, coef=coef, intercept=intercept)  # type: ignore[no-any-return]
+        point = np.column_stack((coef, intercept)) if self.fit_intercept else coef
         return point[0] if len(point) == 1 else point
 
     def _features(self) -> tuple[Feature, ...] | None:
@@ -435,7 +438,8 @@ def _least_norm(result: FitResult, X: Any, weight: Floats | None) -> FitResult:
         X = X.tocsr()
     else:
         table = as_features(X, features=result.features)
-        X = table.place(0, table.shape[0]).X
+        d = table.shape[1]
+        X = table.place(0, table.shape[0]).X if table.order is None else table.margins(np.eye(d), np.zeros(d))
     if weight is not None:
         X = X[np.flatnonzero(weight)]
     if issparse(X):

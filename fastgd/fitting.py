@@ -342,6 +342,8 @@ def _check_moments(statistics: Moments, matrix: Matrix) -> None:
         if matrix.order is not None:
             column = int(np.flatnonzero(matrix.order == column)[0])
         name = coef_names(matrix.features, matrix.shape[1])[column]
+        if matrix.features is not None:  # of which a category is one column
+            column = int(np.repeat(np.arange(len(matrix.features)), [each.width for each in matrix.features])[column])
         raise ValueError(
             f"X: the values of column {column} ({name}) are so large or so close "
             "that squares overflow or underflow; rescale it"

@@ -84,6 +84,11 @@ class Feature(NamedTuple):
     reference: bool = True
     """Whether the first level has no coefficient."""
 
+    @property
+    def width(self) -> int:
+        """How many coefficients this column has."""
+        return 1 if self.levels is None else len(self.levels) - self.reference
+
     def coef_names(self) -> list[str]:
         """Name the coefficients this column has: ``distance``, or ``carrier[AA]``, ``carrier[UA]``, ..."""
         if self.levels is None:

@@ -84,8 +84,7 @@ def as_features(
     ImportError
         If X is a DataFrame and narwhals is not installed.
     """
-    if unseen not in ("error", "zero"):
-        raise ValueError(f"unseen={unseen!r}; choose 'error' or 'zero'")
+    check_unseen(unseen)
     auto = isinstance(categorical, str) and categorical == "auto"
     named = () if auto else categorical
     if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
@@ -117,6 +116,12 @@ def as_features(
     return Table(columns)
 
 
+def check_unseen(unseen: str) -> None:
+    """Check what is to be done with levels that a model was not fitted on."""
+    if unseen not in ("error", "zero"):
+        raise ValueError(f"unseen={unseen!r}; choose 'error' or 'zero'")
+
+
 UNSEEN = -1  # the code of a level that the model was not fitted on: it adds nothing
 
 
@@ -128,14 +133,17 @@ class Column(NamedTuple):
 
 
 class Table(Matrix):
-    """Named columns: numbers are the dense columns of a part, categories its sparse ones, with an entry per row."""
+    """Named columns: numbers are the dense columns of a part, categories its sparse ones, with an entry per row.
+
+    Its value is 0 where a level has no coefficient: finding out whether entries are needed takes longer than adding 0.
+    """
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = list(columns)
         self.features = tuple(column.feature for column in columns)
         self.numbers = [values for feature, values in columns if feature.levels is None]
-        self.codes = [column for column in columns if column.feature.levels is not None]
-        widths = [len(feature.coef_names()) for feature in self.features]
+        self.codes = [column for column in columns if column.feature.levels is not None and column.feature.width]
+        widths = [feature.width for feature in self.features]
         self.shape = (len(columns[0].values) if columns else 0, sum(widths))
         self.dtype = np.dtype(np.float64)
         self.row_bytes = 8.0 * len(self.numbers) + 12.0 * len(self.codes)
@@ -152,17 +160,17 @@ class Table(Matrix):
             X[:, j] = values[rows]
         if not self.codes:
             return Part(X)
-        columns = np.empty((stop - start, len(self.codes)), np.int32)
-        has_column = np.empty(columns.shape, bool)
+        columns, ones = np.empty((stop - start, len(self.codes)), np.int32), np.empty((stop - start, len(self.codes)))
         first = 0
-        for j, (feature, codes) in enumerate(self.codes):
-            np.subtract(codes[rows], feature.reference, out=columns[:, j], dtype=np.int32, casting="unsafe")
-            np.greater_equal(columns[:, j], 0, out=has_column[:, j])
-            columns[:, j] += first
-            first += len(feature.coef_names())
-        begins = np.zeros(stop - start + 1, np.int64)
-        np.cumsum(has_column.sum(axis=1), out=begins[1:])
-        entries = SparseRows(begins, columns[has_column], np.ones(begins[-1]), distinct=True)
+        for j, (feature, values) in enumerate(self.codes):
+            codes, least = values[rows], int(feature.reference)
+            column = np.maximum(codes, least).astype(np.int32)  # a cast of its own is faster than one on the way
+            column += first - least
+            columns[:, j] = column
+            ones[:, j] = (codes >= least).astype(np.float64)
+            first += feature.width
+        begins = np.arange(0, columns.size + 1, columns.shape[1])
+        entries = SparseRows(begins, columns.ravel(), ones.ravel(), distinct=True)
         return Part(X, entries=entries)
 
     def take(self, rows: NDArray[np.intp]) -> Table:
@@ -174,8 +182,7 @@ class Table(Matrix):
         z = np.tile(intercept, (self.shape[0], 1))
         first = 0
         for number, (feature, values) in enumerate(self.columns):
-            width = len(feature.coef_names())
-            own = coef[:, first : first + width].T
+            own = coef[:, first : first + feature.width].T
             if feature.levels is not None:  # a level without a column, and -1, get the zeros around
                 own = np.vstack((np.zeros((int(feature.reference), len(coef))), own, np.zeros((1, len(coef)))))
             for start in range(0, self.shape[0], STRETCH_ROWS):
@@ -187,7 +194,7 @@ class Table(Matrix):
                     refuse_missing({feature.name: find_missing(values) for feature, values in self.columns})
                     check_finite_tile(part[:, None], start, [feature.name], number)
                 z[start : start + STRETCH_ROWS] += part[:, None] * own
-            first += width
+            first += feature.width
         return z
 
 

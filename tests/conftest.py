@@ -34,6 +34,22 @@ def make_data():
 
 
 @pytest.fixture(scope="session")
+def as_dense():
+    """Put a matrix together from its parts: a dense array, columns in the order of coefficients."""
+
+    def dense(matrix):
+        (n, d), (X, rows, entries) = matrix.shape, matrix.place(0, matrix.shape[0])
+        whole = np.zeros((n, d))
+        whole[:, : X.shape[1]] = X[rows] if rows.size else X
+        if entries is not None:
+            of_row = np.repeat(np.arange(n), np.diff(entries.begins))
+            np.add.at(whole, (of_row, X.shape[1] + entries.columns), entries.values)
+        return whole if matrix.order is None else whole[:, matrix.order]
+
+    return dense
+
+
+@pytest.fixture(scope="session")
 def run_python():
     """Run code in a fresh process, warnings as errors, and give what it printed."""
 

@@ -1,4 +1,6 @@
-"""Every kind of table gives the bits of the array it stands for, with the same names, levels and errors."""
+"""Every kind of table gives the bits of any other, with the same names, levels and errors; those of an array, if it has
+numbers alone. How categories compare with an array of zeros and ones is in test_mixed.
+"""
 
 import decimal
 import tracemalloc
@@ -74,6 +76,8 @@ EXPLICIT = np.column_stack(
 NAMES = ["float", "int", "bool", "text[UA]", "text[ß]", "last"]
 Y = EXPLICIT @ [1.0, -0.2, 0.5, 2.0, -1.0, 0.3] + RNG.standard_normal(N)
 PLAIN = fastgd.fit(EXPLICIT, Y)
+MIXED = fastgd.fit(COLUMNS, Y)
+NUMBERS_ALONE = {name: values for name, values in COLUMNS.items() if name != "text"}
 
 CATEGORIES = {  # of the column "text", in their own types
     "Categorical": lambda values: pd.DataFrame({"k": pd.Categorical(values, categories=LEVELS[::-1])}),
@@ -98,15 +102,27 @@ CATEGORIES = {  # of the column "text", in their own types
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_every_table_gives_the_bits_of_the_array(kind):
+def test_every_table_gives_the_same_bits(kind, as_dense):
     table = TABLES[kind](COLUMNS)
     model = fastgd.fit(table, Y)
     assert model.coef_names == NAMES
-    assert model.coef.tobytes() == PLAIN.coef.tobytes() and model.intercept == PLAIN.intercept
-    assert model.predict(table).tobytes() == PLAIN.predict(EXPLICIT).tobytes()
+    assert model.coef.tobytes() == MIXED.coef.tobytes() and model.intercept == MIXED.intercept
+    assert model.predict(table).tobytes() == MIXED.predict(COLUMNS).tobytes()
+    np.testing.assert_allclose(model.coef, PLAIN.coef, rtol=1e-12)
+    np.testing.assert_allclose(model.predict(table), PLAIN.predict(EXPLICIT), rtol=1e-12, atol=1e-13)
     matrix, rows = as_features(table, "auto"), np.array([5, 0, 1002, 777, 776, 5])
-    np.testing.assert_array_equal(matrix.take(rows).X, EXPLICIT[rows])
-    np.testing.assert_array_equal(InMemory(matrix, Y).rows(rows).pivot()[0], EXPLICIT[5])
+    np.testing.assert_array_equal(as_dense(matrix), EXPLICIT)
+    np.testing.assert_array_equal(as_dense(matrix.take(rows)), EXPLICIT[rows])
+    np.testing.assert_array_equal(InMemory(matrix, Y).rows(rows).pivot()[0], EXPLICIT[5, [0, 1, 2, 5]])
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_of_numbers_gives_the_bits_of_the_array(kind):
+    table, explicit = TABLES[kind](NUMBERS_ALONE), EXPLICIT[:, [0, 1, 2, 5]]
+    for loss, solver in (("squared", "newton"), ("huber", "lbfgs"), ("squared", "sgd")):
+        model, plain = (fastgd.fit(X, Y, loss=loss, solver=solver) for X in (table, explicit))
+        assert model.coef.tobytes() == plain.coef.tobytes() and model.intercept == plain.intercept
+    np.testing.assert_allclose(model.predict(table), plain.predict(explicit), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", CATEGORIES)
@@ -197,7 +213,7 @@ def test_pieces_are_one_array(data, lengths):
 
 
 @given(st.lists(st.text(max_size=3), min_size=1), st.integers(0, 9))
-def test_encoding_can_be_undone(values, cut):
+def test_encoding_can_be_undone(as_dense, values, cut):
     tables = [
         {"k": np.array(values, object)},
         pd.DataFrame({"k": values}),
@@ -210,9 +226,8 @@ def test_encoding_can_be_undone(values, cut):
         (feature,), (column,) = matrix.features, matrix.columns
         assert [feature.levels[code] for code in column.values] == values
         assert feature == as_features(tables[0], "auto").features[0] and set(feature.levels) == set(values)
-        assert not feature.coef_names() or matrix.place(0, len(values)).X.sum() == len(values) - values.count(
-            feature.levels[0]
-        )
+        expected = np.array(values, object)[:, None] == np.array(feature.levels[1:], object)
+        np.testing.assert_array_equal(as_dense(matrix), expected)
 
 
 def test_many_levels_take_more_bytes():
@@ -222,11 +237,11 @@ def test_many_levels_take_more_bytes():
         assert column.values.dtype == dtype and len(set(column.values.tolist())) == levels
 
 
-def test_columns_are_encoded_by_stretches(monkeypatch):
+def test_columns_are_encoded_by_stretches(as_dense, monkeypatch):
     monkeypatch.setattr("fastgd.sources.STRETCH_ROWS", 100)
     assert [len(part) for part in stretches(np.zeros(250))] == [100, 100, 50]
     for make in (TABLES["pandas"], TABLES["polars in chunks"], TABLES["pyarrow in chunks"], TABLES["dict"]):
-        np.testing.assert_array_equal(as_features(make(COLUMNS), "auto").place(0, N).X, EXPLICIT)
+        np.testing.assert_array_equal(as_dense(as_features(make(COLUMNS), "auto")), EXPLICIT)
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -235,7 +250,9 @@ def test_a_model_takes_columns_by_name_with_its_levels(kind):
     other = {"extra": ["?"] * N, **dict(reversed(COLUMNS.items())), "text": ["ß"] * N}
     again = EXPLICIT.copy()
     again[:, 3:5] = [0, 1]
-    np.testing.assert_array_equal(model.predict(TABLES[kind](other)), PLAIN.predict(again))
+    predicted = model.predict(TABLES[kind](other))
+    assert predicted.tobytes() == model.predict({**COLUMNS, "text": other["text"]}).tobytes()
+    np.testing.assert_allclose(predicted, PLAIN.predict(again), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", ["dict", "pandas", "polars", "pyarrow"])
@@ -263,7 +280,7 @@ def test_every_level_has_a_coefficient_under_a_penalty():
     explicit = np.insert(EXPLICIT, 3, np.array(COLUMNS["text"]) == "AA", axis=1)
     full, plain = fastgd.fit(table, Y, drop_first=False, l2=0.1), fastgd.fit(explicit, Y, l2=0.1)
     assert full.coef_names == [*NAMES[:3], "text[AA]", *NAMES[3:]]
-    assert full.coef.tobytes() == plain.coef.tobytes()
+    np.testing.assert_allclose(full.coef, plain.coef, rtol=1e-12)
     assert full.features == (*map(Feature, NAMES[:3]), Feature("text", ("AA", "UA", "ß"), False), Feature("last"))
     with pytest.raises(
         ValueError, match=r"drop_first=False gives every level of text .* give l2 > 0, or drop_first=True"
@@ -283,7 +300,7 @@ def test_features_of_a_table_with_numbers_for_names():
 
 
 def test_a_table_for_a_model_of_an_array_is_taken_by_order():
-    assert (PLAIN.predict(pl.DataFrame(EXPLICIT)) == PLAIN.predict(EXPLICIT)).all()
+    np.testing.assert_allclose(PLAIN.predict(pl.DataFrame(EXPLICIT)), PLAIN.predict(EXPLICIT), rtol=1e-12, atol=1e-13)
 
 
 NULLS = {"int": [1, None, None], "float": [1.5, 2.5, None], "bool": [None, True, False], "text": ["a", None, "b"]}

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd.descent import Floats, Result, Row
 from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
-from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector
+from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector, refuse_mixed
 
 
 def choose_loss(loss: str | Loss) -> Loss:
@@ -31,8 +31,10 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
     """Give the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for."""
     if not loss.classifies:
         array = as_array("y", y)
-        if array.ndim != 2 or not array.shape[1]:
+        if array.ndim == 1:
             return loss, check_vector("y", array, n), None
+        if array.ndim != 2 or not array.shape[1]:
+            raise ValueError(f"y has shape {array.shape}; X has {n} rows, so ({n},) or ({n}, targets) is needed")
         for k, column in enumerate(array.T):
             check_vector(f"y: column {k}", column, n)
         return loss, array, None
@@ -41,7 +43,9 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
         raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
     if labels.dtype.kind in "OT":
         check_present("y", labels)
-        labels = np.array(labels.tolist())
+        values = labels.tolist()
+        refuse_mixed("y", values)
+        labels = np.array(values)
     if labels.dtype.kind in "biuf":
         check_vector("y", labels, n)
         low, high = labels.min(), labels.max()

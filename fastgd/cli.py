@@ -123,6 +123,8 @@ def _fit(options: argparse.Namespace) -> int:
     from fastgd import files
     from fastgd.fitting import fit
 
+    if options.all_levels and not options.l2:
+        raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
     if options.output:
         check_writable(options.output)
     columns = options.features and [*dict.fromkeys([*options.features, options.target])]
@@ -137,9 +139,12 @@ def _fit(options: argparse.Namespace) -> int:
         table = files.drop_missing(table)
         print(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
     files.check_complete(table)
+    target = table[options.target].to_numpy()
+    if options.model == "linear" and target.dtype.kind not in "biuf":
+        raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
     result = fit(
         table.drop_columns(options.target),
-        table[options.target],
+        target,
         loss={"linear": "squared", "logistic": "logistic"}[options.model],
         l2=options.l2,
         intercept=not options.no_intercept,
@@ -169,7 +174,6 @@ def _predict(options: argparse.Namespace) -> int:
     model = load(options.model)
     names = None if model.features is None else [feature.name for feature in model.features]
     table = files.read_table(options.data, names)
-    files.check_complete(table)
     margins = model.decision_function(table, unseen=options.unseen)
     if model.classes is None:
         columns = {"prediction": margins}

@@ -18,7 +18,7 @@ from fastgd.checks import check_flag, check_number
 from fastgd.fitting import fit
 from fastgd.models import FitResult
 from fastgd.passes import max_threads
-from fastgd.sources import Feature, Floats, check_vector
+from fastgd.sources import Feature, Floats, check_vector, refuse_masked
 from fastgd.tables import as_features, check_unseen, is_frame
 
 try:
@@ -163,6 +163,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
         NaN and infinity are found while X is read, and named by row and column.
         """
+        refuse_masked("X", X)
         if is_frame(X):
             return validate_data(self, X, reset=reset, skip_check_array=True)
         return validate_data(
@@ -195,6 +196,7 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         check_flag("copy_X", self.copy_X)
         _refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
         X = self._read(X, reset=True)
+        refuse_masked("y", y)
         targets = check_array(y, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name="y")
         if targets.ndim not in (1, 2):
             raise ValueError(f"y should be a 1d array, or 2d with several targets; got one of shape {targets.shape}")
@@ -354,6 +356,7 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         if self.penalty != "deprecated":
             self._say_what_replaces_penalty()
         X = self._read(X, reset=True)
+        refuse_masked("y", y)
         labels = column_or_1d(y, warn=True)
         weight = _as_weight(sample_weight, X, labels)
         _check_labels(labels)

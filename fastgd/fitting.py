@@ -146,7 +146,8 @@ def fit(
     check_flag("drop_first", drop_first)
     matrix = as_features(X, categorical, drop_first=bool(drop_first))
     if 0 in matrix.shape:
-        raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed")
+        alone = "; all its columns are categories of one level, the reference" if matrix.features else ""
+        raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed{alone}")
     n, d = matrix.shape
     chosen, labels, classes = targets(y, n, chosen)
     outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1

@@ -8,7 +8,7 @@ and partial sums are added block by block, so the size of a tile changes no bit 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -362,8 +362,6 @@ def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def as_matrix(X: Any) -> Matrix:
     """Look at an array, without a copy, as rows of numbers; a ValueError says what was found, and what is allowed."""
-    if isinstance(X, np.ma.MaskedArray):
-        raise ValueError("X is a masked array, whose mask would be lost; fill it in or drop the rows")
     array = as_array("X", X)
     if array.ndim != 2:
         raise ValueError(f"X has {array.ndim} dimensions, shape {array.shape}; (rows, features) is needed")
@@ -399,21 +397,40 @@ def refuse_missing(missing: Mapping[str, tuple[int, int]]) -> None:
 
 def find_missing(values: Values) -> tuple[int, int]:
     """Count None, NaN and NA, and give the first one's row."""
-    marks = np.concatenate([is_missing(part) for part in stretches(values)])
-    return int(marks.sum()), int(marks.argmax())
+    marks = np.concatenate([np.zeros(0, bool), *map(is_missing, stretches(values))])
+    count = int(marks.sum())
+    return count, int(marks.argmax()) if count else 0
 
 
 def stretches(values: Values) -> Iterator[Any]:
     """Cut a column into runs of rows, small enough that what is made of them does not matter."""
-    return (values[start : start + STRETCH_ROWS] for start in range(0, max(1, len(values)), STRETCH_ROWS))
+    return (values[start : start + STRETCH_ROWS] for start in range(0, len(values), STRETCH_ROWS))
 
 
 def as_array(name: str, values: Any) -> NDArray[Any]:
-    """Convert to an array; a ValueError names the argument if rows differ in length."""
+    """Convert to an array; a ValueError names the argument if something would be lost, or rows differ in length."""
+    refuse_masked(name, values)
+    if hasattr(values, "tocsr"):
+        raise ValueError(f"{name} is a sparse matrix; an array is needed, as {name}.toarray() gives one")
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
+        refuse_mixed(name, values)
+    return array
+
+
+def refuse_masked(name: str, values: Any) -> None:
+    """Refuse NumPy's masked arrays, which most functions take for plain ones."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array, whose mask would be lost; fill it in or drop the rows")
+
+
+def refuse_mixed(name: str, values: Iterable[Any]) -> None:
+    """Refuse text beside numbers, which would become text, too."""
+    if len({isinstance(value, str) for value in values}) > 1:
+        raise ValueError(f"{name} has text beside other values, as in ['1', 1]; convert them to one type")
 
 
 def is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:
@@ -448,7 +465,8 @@ def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
         raise ValueError(f"{name} has shape {array.shape}; X has {n} rows, so ({n},) is needed")
     check_present(name, array)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {array.dtype}; numbers are needed")
+        hint = f": {name}.astype(float) makes them of objects" if array.dtype.kind == "O" else ""
+        raise ValueError(f"{name} has dtype {array.dtype}; numbers are needed{hint}")
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.argmin(finite))

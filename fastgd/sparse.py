@@ -29,7 +29,6 @@ class _Sparse(Matrix):
     """What both orders have in common."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
-        _check_indices(X)
         self.copied = copied
         self.X = X
         self.shape = X.shape
@@ -65,7 +64,6 @@ class Rows(_Sparse):
         if self.tile_bytes == COPY_BYTES:
             entries = slice(begins[0], begins[-1])
             begins, columns, values = begins - begins[0], columns[entries], values[entries].astype(self.dtype)
-        begins, columns, values = map(np.ascontiguousarray, (begins, columns, values))
         return Part(np.empty((stop - start, 0), self.dtype), entries=SparseRows(begins, columns, values, self.distinct))
 
     def take(self, rows: NDArray[np.intp]) -> Rows:
@@ -136,6 +134,12 @@ def as_sparse(X: Any) -> Rows | Columns:
     copied = None
     if X.format not in ("csr", "csc"):
         X, copied = X.tocsr(), f"X is sparse in {X.format.upper()} format and was copied to CSR"
+    _check_indices(X)
+    arrays = (X.data, X.indices, X.indptr)
+    if not all(a.flags.c_contiguous and a.flags.aligned and a.dtype == _native(a.dtype) for a in arrays):
+        plain = tuple(np.require(array, _native(array.dtype), ["C", "ALIGNED"]) for array in arrays)
+        copied = "X's arrays are strided, unaligned, unsigned or big-endian and were copied"
+        X = type(X)(plain, shape=X.shape)
     if X.format == "csr":
         return Rows(X, copied)
     if X.data.dtype != tile_dtype(X.data.dtype):
@@ -146,10 +150,26 @@ def as_sparse(X: Any) -> Rows | Columns:
     return Columns(X, copied)
 
 
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give what compiled code reads: this machine's order of bytes, signed indices."""
+    return np.dtype(np.int64) if dtype == np.uint64 else dtype.newbyteorder("=")
+
+
 def _check_indices(X: Any) -> None:
-    """Find out whether all indices are within X: compiled code trusts them."""
-    ends, within = X.indptr, X.shape[1] if X.format == "csr" else X.shape[0]
+    """Find out whether all indices are within X: compiled code, SciPy's too, trusts them."""
+    ends = X.indptr
+    lines, within = X.shape if X.format == "csr" else X.shape[::-1]
     entries = min(len(X.indices), len(X.data))
+    for name in ("indptr", "indices"):
+        if getattr(X, name).dtype.kind not in "iu":
+            raise ValueError(
+                f"X is a damaged {X.format.upper()} matrix: {name} has dtype {getattr(X, name).dtype}; int32 or int64 "
+                "is needed"
+            )
+    if len(ends) != lines + 1:
+        raise ValueError(
+            f"X is a damaged {X.format.upper()} matrix: indptr has length {len(ends)}; {lines + 1} is needed"
+        )
     if ends[0] != 0 or ends[-1] > entries or (ends[1:] < ends[:-1]).any():
         raise ValueError(f"X is a damaged {X.format.upper()} matrix: indptr does not ascend from 0 to {entries}")
     used = X.indices[: ends[-1]]

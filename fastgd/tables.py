@@ -31,6 +31,7 @@ from fastgd.sources import (
     find_missing,
     is_missing_value,
     refuse_missing,
+    refuse_mixed,
     stretches,
 )
 from fastgd.sparse import as_sparse
@@ -100,19 +101,22 @@ def as_features(
         _check_known("categorical", named, table)
         encoded = {name for name, column in table.items() if name in named or (auto and column.kind == TEXT)}
         features = [Feature(name, (), drop_first) if name in encoded else Feature(name) for name in table]
+        if table and not any(map(len, table.values())):
+            raise ValueError(f"X has no rows; its columns are {', '.join(table)}")
     else:
         _check_known("X: the model was fitted on", [feature.name for feature in features], table)
     chosen = [table[feature.name] for feature in features]
+    lengths = {feature.name: len(column) for feature, column in zip(features, chosen, strict=True)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"X: columns have different lengths: {lengths}")
     _check_kinds(features, chosen)
     pairs = list(zip(features, chosen, strict=True))
-    refuse_missing({feature.name: column.missing(as_level=feature.levels is not None) for feature, column in pairs})
+    if any(column.missing(nan=feature.levels is not None)[0] for feature, column in pairs):
+        refuse_missing({feature.name: column.missing(nan=True) for feature, column in pairs})
     columns = [
         Column(feature, column.values) if feature.levels is None else _encode(feature, column, unseen)
         for feature, column in pairs
     ]
-    lengths = {column.feature.name: len(column.values) for column in columns}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"X: columns have different lengths: {lengths}")
     return Table(columns)
 
 
@@ -239,6 +243,10 @@ class _Plain:
     def __init__(self, values: NDArray[Any] | Pieces) -> None:
         self.values = values
 
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self.values)
+
     @cached_property
     def kind(self) -> str:
         """What it can be taken as; objects are text if all of them are."""
@@ -258,9 +266,9 @@ class _Plain:
             return str(self.values.dtype)
         return "objects: " + ", ".join(sorted({type(value).__name__ for value in self.values[:]}))
 
-    def missing(self, *, as_level: bool) -> tuple[int, int]:
+    def missing(self, *, nan: bool) -> tuple[int, int]:
         """Count what is missing, and give the first row. NaN among numbers costs nothing to find in the first pass."""
-        return find_missing(self.values) if as_level or self.kind != NUMBERS else (0, 0)
+        return find_missing(self.values) if nan or self.kind != NUMBERS else (0, 0)
 
     @cached_property
     def distinct(self) -> Iterable[Any]:
@@ -279,6 +287,10 @@ class _Series:
     def __init__(self, series: nw.Series[Any]) -> None:
         self.series = series
         self.dtype = type(series.dtype).__name__
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self.series)
 
     @property
     def kind(self) -> str:
@@ -305,12 +317,12 @@ class _Series:
         arrays = [array for array in arrays if len(array)] or [np.empty(0)]
         return arrays[0] if len(arrays) == 1 else Pieces(arrays)
 
-    def missing(self, *, as_level: bool) -> tuple[int, int]:
+    def missing(self, *, nan: bool) -> tuple[int, int]:
         """Count nulls, and give the first row. NaN among numbers costs nothing to find in the first pass."""
+        if nan and self.kind == NUMBERS:
+            return find_missing(self.values)
         count = int(self.series.null_count())
-        if count:
-            return count, int(self.series.is_null().arg_true()[0])
-        return find_missing(self.values) if as_level and self.kind == NUMBERS else (0, 0)
+        return count, int(self.series.is_null().arg_true()[0]) if count else 0
 
     @cached_property
     def distinct(self) -> Iterable[Any]:
@@ -411,6 +423,7 @@ def _encode(feature: Feature, column: _Plain | _Series, unseen: str) -> Column:
     if isinstance(column, _Series) and column.kind == NUMBERS:
         column = _Plain(column.values)
     texts = {value: _level(value) for value in column.distinct}
+    refuse_mixed(f"X: column {feature.name}", texts)
     found = dict.fromkeys(texts.values())  # in the order of the values, of which several may have one text
     levels = feature.levels or tuple(found if column.ordered else _sort(found))
     numbers = {level: number for number, level in enumerate(levels)}
@@ -422,7 +435,7 @@ def _encode(feature: Feature, column: _Plain | _Series, unseen: str) -> Column:
         )
     codes = {value: numbers.get(text, UNSEEN) for value, text in texts.items()}
     dtype = np.min_scalar_type(-len(levels) - 1)  # a byte for up to 127 levels
-    encoded = np.concatenate([part.astype(dtype) for part in column.encode(codes)])
+    encoded = np.concatenate([np.zeros(0, dtype), *(part.astype(dtype) for part in column.encode(codes))])
     return Column(feature._replace(levels=levels), encoded)
 
 

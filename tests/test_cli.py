@@ -116,11 +116,15 @@ def test_linear_model_options_and_array_free_prediction(tmp_path, capsys):
 
 def test_missing_values_are_named_and_can_be_dropped(tmp_path, capsys):
     (tmp_path / "data.csv").write_text("a,b,y\n1,2,3\n4,,6\n7,8,9.5\n2,1,0\n")
-    arguments = ["fit", str(tmp_path / "data.csv"), "--target", "y", "--l2", "0.1"]
+    data, model, output = (tmp_path / name for name in ("data.csv", "model.json", "predictions.csv"))
+    arguments = ["fit", str(data), "--target", "y", "--l2", "0.1", "--output", str(model)]
     assert main(arguments) == 1
     assert "b (1)" in capsys.readouterr().err
     assert main([*arguments, "--drop-missing"]) == 0
     assert "left out 1 of 4 rows" in capsys.readouterr().out
+    assert main(["predict", str(model), str(data), "--output", str(output)]) == 1
+    assert "b (1, the first in row 1); fill them in or drop the rows" in capsys.readouterr().err
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(
@@ -133,11 +137,11 @@ def test_missing_values_are_named_and_can_be_dropped(tmp_path, capsys):
             1,
             "X has columns that are not numbers: weekday (string), carrier (string); name those of text as categorical",
         ),
-        (["fit", "{folder}/flights.csv", "--target", "late", "--all-levels"], 1, "origin a coefficient"),
+        (["fit", "{folder}/flights.csv", "--target", "late", "--all-levels"], 1, "--all-levels: without a penalty"),
         (["fit", "{folder}/flights.csv", "--target", "late", "--categorical", "year"], 1, "categorical year: no such"),
         (["fit", "{folder}/flights.csv", "--target", "late", "--features", "hour,nil"], 1, "has no column nil"),
         (["fit", "{folder}/flights.csv", "--target", "late", "--features", "late"], 1, "late is the target"),
-        (["fit", "{folder}/flights.csv", "--target", "origin", "--features", "hour"], 1, "y has dtype"),
+        (["fit", "{folder}/flights.csv", "--target", "origin", "--features", "hour"], 1, "--target origin: not"),
         (["fit", "{folder}/flights.csv", "--target", "late", "--output", "/nowhere/m.json"], 1, "no folder /nowhere"),
         (
             [

@@ -352,6 +352,11 @@ BAD = [
     (LogisticRegression(), {"sample_weight": np.full(10, -1.0)}, "sample_weight is -1.0 in row 0"),
     (LogisticRegression(), {"sample_weight": np.zeros(10)}, "sample_weight is zero in every row"),
     (LogisticRegression(), {"y": np.zeros(10)}, "only one class"),
+    *(
+        (model, {name: np.ma.array(values, mask=values > 0)}, f"{name} is a masked array")
+        for model in (LogisticRegression(), Ridge())
+        for name, values in (("X", np.eye(10)), ("y", np.arange(10) % 2), ("sample_weight", np.arange(10)))
+    ),
     (LinearRegression(), {"y": np.full(10, np.nan)}, "y contains NaN in row 0"),
     (LinearRegression(), {"X": np.full((10, 2), np.inf)}, "infinity in row 0, column 0"),
 ]

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import fastgd
 from fastgd.losses import LOSSES
@@ -52,6 +53,10 @@ BAD = [
     ({"X": TABLE, "drop_first": False}, "drop_first=False gives every level of k a coefficient"),
     ({"X": TABLE.assign(j="v"), "drop_first": False, "intercept": False}, "every level of k, j a coefficient"),
     ({"categorical": ["a"]}, "categorical: X has no named columns"),
+    ({"X": np.ma.array(X, mask=X > 0)}, "X is a masked array, whose mask would be lost"),
+    ({"X": {"a": np.ma.array(Y, mask=Y > 0)}}, "X: column a is a masked array"),
+    ({"X": {"a": [1, "1"] * 15}}, "X: column a has text beside other values"),
+    ({"X": {"a": ["v"] * 30}}, "X has shape (30, 0); at least one row and one feature are needed; all its columns are"),
     # y
     ({"y": Y[:-1]}, "y has shape (29,); X has 30 rows"),
     ({"y": Y[:, None], **LOGISTIC}, "y has shape (30, 1)"),
@@ -69,7 +74,15 @@ BAD = [
     ({"y": but(CLASSES, 2, np.nan), **LOGISTIC}, "y contains NaN in row 2"),
     ({"y": ["a", None] * 15, **LOGISTIC}, "y has no value in row 1"),
     ({"y": CLASSES[:-1], **LOGISTIC}, "y has shape (29,)"),
+    ({"y": np.ma.array(Y, mask=Y > 0)}, "y is a masked array"),
+    ({"y": Y[:, None][:, :0]}, "y has shape (30, 0); X has 30 rows, so (30,) or (30, targets) is needed"),
+    ({"y": Y.astype(object)}, "y has dtype object; numbers are needed: y.astype(float)"),
+    ({"y": sparse.csr_array(Y[:, None])}, "y is a sparse matrix; an array is needed"),
+    ({"y": [1, "1"] * 15, **LOGISTIC}, "y has text beside other values"),
+    ({"y": np.array([1, "1"] * 15, object), **LOGISTIC}, "y has text beside other values"),
     # sample_weight
+    ({"sample_weight": np.ma.array(np.ones(30), mask=Y > 0)}, "sample_weight is a masked array"),
+    ({"sample_weight": sparse.csr_array(np.ones((30, 1)))}, "sample_weight is a sparse matrix"),
     ({"sample_weight": np.ones(29)}, "sample_weight has shape (29,)"),
     ({"sample_weight": 1.0}, "sample_weight has shape ()"),
     ({"sample_weight": ["1"] * 30}, "sample_weight has dtype <U1"),

@@ -10,7 +10,7 @@ ESTIMATORS = [
     Ridge(),
     Ridge(alpha=0.1, solver="nesterov", max_iter=5000, random_state=0, drop_first=False, unseen="zero"),
     LogisticRegression(),
-    LogisticRegression(C=10.0, class_weight="balanced", solver="lbfgs", standardize=False, max_iter=20_000),
+    LogisticRegression(C=10.0, class_weight="balanced", solver="lbfgs", tol=1e-9),
     LogisticRegression(solver="newton", warm_start=True),
 ]
 

@@ -68,6 +68,29 @@ def read_only(X):
     return X
 
 
+def rearranged(view):
+    """The same arrays with another layout in memory, which SciPy takes as they are."""
+
+    def change(X):
+        X = X.copy()
+        X.data, X.indices, X.indptr = (view(array) for array in (X.data, X.indices, X.indptr))
+        return X
+
+    return change
+
+
+def unaligned(array):
+    room = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype)
+    room[:] = array
+    return room
+
+
+LAYOUTS = {
+    "strided": lambda array: np.repeat(array, 2)[::2],
+    "unaligned": unaligned,
+    "big-endian": lambda array: array.astype(array.dtype.newbyteorder(">")),
+    "unsigned": lambda array: array.astype(np.uint64) if array.dtype.kind == "i" else array,
+}
 KINDS = [shuffled, doubled, wide_indices, matrix_class, read_only]
 LOSSES_OR_KINDS = [*((loss, lambda X: X) for loss in TARGETS), *(("squared", kind) for kind in KINDS)]
 
@@ -101,6 +124,18 @@ def test_passes_equal_those_of_the_dense_array(loss, order, kind, weighted, rng)
     assert got.value == pytest.approx(expected.value, rel=1e-12)
     np.testing.assert_allclose(got.gradient, expected.gradient, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(sparse.hessian(point[0]), dense.hessian(point[1]), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("order", ["csr", "csc"])
+def test_arrays_of_any_layout_give_the_same_bits(order, layout):
+    X, y = make()
+    plain = sp.csr_array(X).asformat(order)
+    odd = rearranged(LAYOUTS[layout])(plain)
+    got, expected = fastgd.fit(odd, y), fastgd.fit(wide_indices(plain), y)
+    assert got.coef.tobytes() == expected.coef.tobytes()
+    assert "copied" in got.settings["copied"]
+    assert got.predict(odd).tobytes() == expected.predict(plain).tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -177,15 +212,19 @@ def test_nothing_is_made_dense(order):
 
 
 def but(X, **arrays):
-    """A damaged copy, which SciPy would not make."""
+    """A damaged copy, which SciPy would not make: with other numbers in some places, or with other arrays."""
     X = X.copy()
-    for name, (place, value) in arrays.items():
-        getattr(X, name)[place] = value
+    for name, change in arrays.items():
+        if callable(change):
+            setattr(X, name, change(getattr(X, name)))
+        else:
+            place, value = change
+            getattr(X, name)[place] = value
     return X
 
 
 CSR, Y = sp.csr_array(make(30, 8)[0]), make(30, 8)[1]
-CSC = CSR.tocsc()
+CSC, FITTED = CSR.tocsc(), fastgd.fit(CSR, Y)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +236,10 @@ CSC = CSR.tocsc()
         (but(CSC, indices=(4, -1)), "damaged CSC matrix: indices are -1 to 29; 0 to 29 are allowed"),
         (but(CSR, indptr=(4, 10**6)), "damaged CSR matrix: indptr does not ascend"),
         (but(CSR, indptr=(0, 1)), "damaged CSR matrix: indptr does not ascend"),
+        (but(CSR, indptr=lambda a: a[:-1]), "damaged CSR matrix: indptr has length 30; 31 is needed"),
+        (but(CSC, indptr=lambda a: np.append(a, a[-1])), "damaged CSC matrix: indptr has length 10; 9 is needed"),
+        (but(CSR, indices=lambda a: a[:-1]), "damaged CSR matrix: indptr does not ascend"),
+        (but(CSC, indices=lambda a: a.astype(float)), "damaged CSC matrix: indices has dtype float64; int32 or int64"),
         (CSR * 1j, "X has dtype complex128"),
         (sp.csr_array((0, 3)), r"X has shape \(0, 3\)"),
         (sp.coo_array(np.ones(30)), "X has 1 dimensions"),
@@ -205,12 +248,14 @@ CSC = CSR.tocsc()
 def test_bad_matrices_are_refused(X, message):
     with pytest.raises(ValueError, match=message):
         fastgd.fit(X, Y)
+    if X.shape == CSR.shape:
+        with pytest.raises(ValueError, match=message):
+            FITTED.predict(X)
 
 
 def test_prediction_refuses_another_width():
-    result = fastgd.fit(CSR, Y)
     with pytest.raises(ValueError, match="X has 7 features, but the model was fitted on 8"):
-        result.predict(CSR[:, :7])
+        FITTED.predict(CSR[:, :7])
 
 
 @given(

@@ -255,6 +255,13 @@ def test_a_model_takes_columns_by_name_with_its_levels(kind):
     np.testing.assert_allclose(predicted, PLAIN.predict(again), rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("make", [dict, pd.DataFrame, pl.DataFrame, pa.table])
+def test_no_rows_have_no_predictions(make):
+    columns = {"a": np.array([1.0, 2.0, 4.0]), "k": np.array(["p", "q", "p"])}
+    result = fastgd.fit(make(columns), [1, 2, 3], l2=0.1)
+    assert result.predict(make({name: values[:0] for name, values in columns.items()})).shape == (0,)
+
+
 @pytest.mark.parametrize("kind", ["dict", "pandas", "polars", "pyarrow"])
 @pytest.mark.parametrize("drop_first", [True, False])
 def test_unseen_levels_are_refused_or_add_nothing(kind, drop_first):
@@ -354,6 +361,15 @@ BAD = {
     "more text": (lambda: as_features({**NUMBERS, "l": ["x", "y"]}, ["k"]), "are not numbers: l (<U1); name those"),
     "objects": (lambda: as_features({"a": [1, None]}, "auto"), "neither numbers nor text: a (objects: NoneType, int)"),
     "mixed": (lambda: as_features({"a": np.array([1, "x"], object)}, ["a"]), "a (objects: int, str); convert them"),
+    "a number and its text": (
+        lambda: as_features(pd.DataFrame({"a": pd.Categorical([1, "1"])}), "auto"),
+        "X: column a has text beside other values",
+    ),
+    "no rows": (lambda: as_features(pa.table({"k": pa.array([], pa.string())}), "auto"), "X has no rows; its columns"),
+    "all that is missing": (
+        lambda: as_features(pd.DataFrame({"a": [1, np.nan, np.nan], "k": ["p", None, "q"]}), "auto"),
+        "X has missing values: a (2, the first in row 1), k (1, the first in row 1)",
+    ),
     "lists": (lambda: as_features({"a": np.array([[1], [1, 2]], object)}, "auto"), "a (objects: list)"),
     "bytes": (lambda: as_features({"a": [b"x", b"y"]}, "auto"), "neither numbers nor text: a (|S1)"),
     "dates": (lambda: as_features({"t": DATES}, "auto"), "neither numbers nor text: t (datetime64[s]); convert them"),

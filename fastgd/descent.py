@@ -6,6 +6,7 @@ import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -55,6 +56,8 @@ class Step(NamedTuple):
     """If given, an estimate corrected by it will do at the next point."""
     closing: Step | None = None
     """With an anchor: the step to take instead if the descent has to end, to a point to evaluate on all samples."""
+    exploring: bool = False
+    """The rule climbs or lingers on purpose: neither convergence nor its absence is concluded from this point."""
 
 
 class Rule(Protocol):
@@ -76,6 +79,9 @@ class Status(enum.Enum):
     STOPPED = "Stopped by the callback."
     INTERRUPTED = "Interrupted: the best point so far is returned; continue with start=result."
     DIVERGED = "Diverged: the loss grew step after step; choose a smaller learning rate, or solver='lbfgs'."
+    UNBOUNDED = "The loss falls without bound, so there is no minimum to find: add a penalty, or look at the objective."
+    SADDLE = "Stopped at a saddle point: the slope is 0, but the loss falls to both sides; use escape_saddles=True."
+    MAXIMUM = "Stopped at a maximum: the slope is 0, but the loss falls to all sides; begin elsewhere."
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
 
@@ -144,6 +150,10 @@ class History:
     def __len__(self) -> int:
         """Give the number of evaluations."""
         return len(self.loss)
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw it, see `fastgd.plots.history` (extra: plot)."""
+        return import_module("fastgd.plots").history(self, ax=ax)  # by name: this room knows no other
 
     def __repr__(self) -> str:
         """Say how far it went."""
@@ -320,15 +330,16 @@ def _verdict(
     stopped: bool,
 ) -> Status | None:
     """Say whether to stop after a row, and why; estimates show neither convergence nor lack of progress."""
-    if row.accepted and row.gradient_norm <= tol and not row.partial:
+    conclusive = not row.partial and not step.exploring
+    if conclusive and row.accepted and row.gradient_norm <= tol:
         return Status.CONVERGED
     if row.accepted and not finite:
-        return Status.DIVERGED
-    if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
+        return Status.UNBOUNDED if row.loss == -np.inf else Status.DIVERGED
+    if conclusive and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
     if stopped:
         return Status.STOPPED
-    if not row.partial and (step.stuck or _exhausted(whole)):
+    if conclusive and (step.stuck or _exhausted(whole)):
         return Status.PRECISION_LIMIT
     if not row.partial and row.iteration >= max_iter:
         return Status.MAX_ITER

@@ -1,19 +1,17 @@
-"""`fit` and `minimize`: put a source, an objective and a rule together."""
+"""`fit`: puts a source, an objective and a rule together."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fastgd import __version__
-from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model, begin, choose_solver
+from fastgd.beginnings import Model, begin, choose_solver
 from fastgd.checks import (
-    as_point,
     check_descent,
     check_determined,
     check_flag,
@@ -25,12 +23,13 @@ from fastgd.checks import (
     targets,
     weights,
 )
-from fastgd.descent import Evaluation, Floats, Result, Row, descend
+from fastgd.descent import Row, descend
 from fastgd.losses import Loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments
 from fastgd.passes import max_threads
-from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
+from fastgd.progress import watching
+from fastgd.rules import check_solver
 from fastgd.sources import InMemory, Matrix, check_finite, coef_names
 from fastgd.tables import as_features
 
@@ -174,7 +173,7 @@ def fit(
     chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
     ready = begin(model, source, chosen_solver, learning_rate, origin, tol, generator(rng))
     objective = ready.objective
-    with _watching(progress, callback, tol) as watch:
+    with watching(progress, callback, tol) as watch:
         result = descend(
             objective,
             ready.point,
@@ -218,92 +217,6 @@ def fit(
         },
         version=__version__,
     )
-
-
-def minimize(
-    objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
-    start: ArrayLike,
-    *,
-    solver: str = "auto",
-    learning_rate: float | str = "auto",
-    tol: float = 1e-6,
-    max_iter: int = 1000,
-    time_limit: float | None = None,
-    rng: int | np.random.Generator | None = None,
-    callback: Callable[[Row], object] | None = None,
-    progress: bool = False,
-) -> Result:
-    """Minimise any smooth function by the rules that fit regressions.
-
-    Parameters
-    ----------
-    objective : callable
-        Maps a point, ndarray of shape (d,), to ``(value, gradient)``; the gradient has shape (d,).
-    start : array-like of shape (d,)
-        Where to begin.
-    solver, learning_rate
-        As for `fit`, without ``"newton"`` and ``"sgd"``; ``"auto"`` is ``"lbfgs"``. A rate of ``"auto"``
-        spends 20 evaluations near ``start`` to estimate the largest curvature.
-    tol : float
-        Converged when the largest absolute component of the gradient is at most ``tol``.
-    max_iter, time_limit, callback, progress
-        As for `fit`. The history's passes count evaluations of ``objective``.
-    rng : int, Generator or None
-        Draws the first direction in which curvature is estimated. None is seed 0.
-
-    Returns
-    -------
-    Result
-        ``coef`` is the point, ``loss`` the value there.
-
-    Raises
-    ------
-    ValueError, TypeError
-        On bad input, or if value or gradient are not finite at the start.
-
-    Examples
-    --------
-    >>> import numpy as np, fastgd
-    >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), np.array([3.0, 4.0]), solver="gd", learning_rate=0.1)
-    >>> result.converged, np.abs(result.coef).max() < 1e-6
-    (True, True)
-    """
-    began = time.perf_counter()
-    point = as_point(start)
-    if point.ndim != 1 or not point.size:
-        raise ValueError(f"start has shape {point.shape}; (d,) is needed")
-    check_descent(tol, max_iter, time_limit, callback)
-    check_solver(solver, learning_rate)
-    if solver in ("newton", "sgd"):
-        raise ValueError(f"solver={solver!r} needs a sum over samples, as fit has; choose 'lbfgs'")
-    draws = generator(rng)
-    passes = 0.0
-
-    def checked(x: Floats) -> Evaluation:
-        value, gradient, *rest = objective(x)
-        gradient = np.array(gradient, dtype=np.float64)  # a copy: the caller may reuse it
-        if gradient.shape != point.shape:
-            raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {point.shape}")
-        return Evaluation(float(value), gradient, rest[0] if rest else 1.0)
-
-    def lipschitz() -> float:
-        nonlocal passes
-        passes += LIPSCHITZ_EVALUATIONS
-        return estimate_lipschitz(checked, point, draws, LIPSCHITZ_EVALUATIONS)
-
-    rule = LBFGS() if solver in ("auto", "lbfgs") else fixed_rate_rule(solver, learning_rate, lipschitz)
-    with _watching(progress, callback, tol) as watch:
-        return descend(
-            checked,
-            point,
-            rule,
-            tol=tol,
-            max_iter=max_iter,
-            time_limit=time_limit,
-            callback=watch,
-            passes=passes,
-            began=began,
-        )
 
 
 _WARMUPS = (
@@ -351,25 +264,3 @@ def _check_moments(statistics: Moments, matrix: Matrix) -> None:
         )
     if not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
-
-
-@contextmanager
-def _watching(
-    progress: bool, callback: Callable[[Row], object] | None, tol: float
-) -> Iterator[Callable[[Row], object] | None]:
-    """Put the progress line in front of the callback."""
-    if not progress:
-        yield callback
-        return
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        raise ImportError("progress=True needs tqdm: pip install 'fastgd[cli]'") from None
-    with tqdm(unit=" iterations", leave=False) as bar:
-
-        def watch(row: Row) -> object:
-            bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e} (tol {tol:.0e})", refresh=False)
-            bar.update()
-            return callback(row) if callback is not None else False
-
-        yield watch

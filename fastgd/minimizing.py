@@ -275,6 +275,8 @@ class _Descent:
             kind = classified(evaluate, result.coef, at_end)
             status = {"saddle": Status.SADDLE, "maximum": Status.MAXIMUM}.get(kind.kind, status)
             message = status.value + message.removeprefix(result.status.value)
+            if kind.kind == "degenerate":
+                message += f" {kind.message}"
         if evaluate.differences:
             message += " Gradients are differences of values."
         kept = {field.name: getattr(result, field.name) for field in fields(result)}

@@ -6,6 +6,7 @@ import pytest
 
 import fastgd
 from fastgd import surfaces
+from fastgd.descent import Evaluation
 from fastgd.noise import Annealed
 
 SOLVERS = ("gd", "nesterov", "lbfgs", "annealed")
@@ -126,8 +127,9 @@ def test_a_degenerate_saddle_is_left_too():
         square = x * x + y * y
         return value + square**2, gradient + 4 * square * p
 
-    assert fastgd.stationary(bounded, [0.0, 0.0]).kind == "degenerate"
-    result = fastgd.minimize(bounded, [0.0, 0.0], solver="gd", learning_rate=0.05, escape_saddles=True, max_iter=3000)
+    resting = fastgd.minimize(bounded, [0.0, 0.0])
+    assert resting.stationary.kind == "degenerate" and "higher derivatives decide" in resting.message
+    result = fastgd.minimize(bounded, [0.0, 0.0], escape_saddles=True)
     assert result.converged and result.loss < -0.1
 
 
@@ -156,11 +158,7 @@ def test_annealing_leaves_a_local_minimum(schedule):
     assert sum(end.converged and np.allclose(end.coef, best, atol=1e-5) for end in ends) >= 4
     again = fastgd.minimize(surfaces.double_well, [1.5, 0.9], solver="annealed", schedule=schedule, rng=2)
     np.testing.assert_array_equal(again.history.loss, ends[2].history.loss)
-    assert (
-        (ends[0].history.loss != ends[1].history.loss[: len(ends[0].history)]).any()
-        if len(ends[0].history) <= len(ends[1].history)
-        else True
-    )
+    assert ends[0].history.loss[1] != ends[1].history.loss[1]
 
 
 def test_annealing_beats_a_single_descent_on_rastrigin():
@@ -177,8 +175,6 @@ def test_at_a_constant_temperature_points_are_boltzmann_distributed(temperature)
     curvatures = np.array([1.0, 4.0])
     rule = Annealed(temperature, 20_000, 0.3, seed=0, schedule="geometric", adaptive=False, coldest=1.0)
     point, state, kept = np.zeros(2), rule.start(np.zeros(2)), []
-    from fastgd.descent import Evaluation
-
     for _ in range(20_000):
         step = rule.step(point, Evaluation(0.5 * point @ (curvatures * point), curvatures * point), state)
         point, state = step.coef, step.state

@@ -19,7 +19,7 @@ from fastgd.rules import estimate_lipschitz
 SHARES = (0.02, 0.3, 1.0, 1.85, 2.2)  # of 1/L: too small, good, good, oscillating, diverging on a bowl
 _OVERSHOOT = 0.5  # actual/predicted decrease below which a step on a quadratic went past the minimum along its line
 _OFTEN, _MANY = 0.5, 10  # the share, or the number, of such steps that makes a descent oscillating
-_SMALL = 0.25  # of the limit: a descent that has not converged would do better with a larger rate
+_SMALL = 0.2  # of the limit: a descent that has not converged would do better with a larger rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +32,21 @@ class LearningRates:
         Ascending.
     verdicts : tuple of str
         For each rate ``"diverging"``; ``"oscillating"``: half of the steps, or ten, went past the minimum along their
-        line, see `overshoots`; ``"too small"``: not converged by max_iter, and below a quarter of the limit; or
+        line, see `overshoots`; ``"too small"``: not converged by max_iter, and below a fifth of the limit; or
         ``"good"``, as good as one rate can be if the descent has still not converged.
     results : tuple of Result
     limit : float
         2 / L, the largest rate that is stable, L being the largest curvature where the lowest descent ended (of a
         regression: where curvatures are largest).
+    objective : callable or None
+        What was descended on, None for a regression. In two dimensions the results have their paths.
     """
 
     rates: Floats
     verdicts: tuple[str, ...]
     results: tuple[Result, ...]
     limit: float
+    objective: Any
 
     def __str__(self) -> str:
         """Lay it out as a table."""
@@ -120,7 +123,10 @@ def learning_rates(
                 objective, y, solver="gd", learning_rate=rate, start=start, max_iter=steps, **{"tol": 1e-6, **options}
             )
         assert start is not None  # noqa: S101  looked at above
-        return minimize(objective, start, solver="gd", learning_rate=rate, max_iter=steps, **options)
+        plane = np.shape(start) == (2,)
+        return minimize(
+            objective, start, solver="gd", learning_rate=rate, max_iter=steps, **{"record_path": plane, **options}
+        )
 
     if y is not None:
         limit = 2.0 * float(descend("auto", 1).history.step[1])
@@ -130,9 +136,8 @@ def learning_rates(
     results = tuple(descend(float(rate)) for rate in swept)
     if y is None:
         limit = _limit(objective, min(results, key=lambda result: result.loss))
-    return LearningRates(
-        swept, tuple(_verdict(r, rate / limit) for r, rate in zip(results, swept, strict=True)), results, limit
-    )
+    verdicts = tuple(_verdict(result, rate / limit) for result, rate in zip(results, swept, strict=True))
+    return LearningRates(swept, verdicts, results, limit, objective if y is None else None)
 
 
 def _limit(objective: Any, result: Result) -> float:

@@ -42,8 +42,9 @@ class Perturbed:
     """Another rule that does not rest on saddle points: perturbed gradient descent (Jin et al., 2017).
 
     Where the gradient vanishes, the point is moved at random within a small ball and the rule goes on from there. At
-    a saddle with a falling curvature that is unstable, and soon the loss is lower than the tangent plane of a convex function would allow: then
-    the descent goes on. If in ``patience`` steps it is not, the flat point was a minimum, and the descent ends there.
+    a saddle with a falling curvature that is unstable, and soon the loss is lower than the tangent plane of a convex
+    function would allow: then the descent goes on. If in ``patience`` steps it is not, the flat point was a minimum,
+    and the descent ends there.
 
     Parameters
     ----------

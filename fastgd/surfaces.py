@@ -32,8 +32,6 @@ class Surface:
         What the coordinates are.
     smooth : bool
         Whether the gradient is continuous everywhere.
-    heights : str
-        "log" where the levels of contours are better taken of the logarithm above the minimum.
     """
 
     name: str
@@ -45,7 +43,6 @@ class Surface:
     saddles: Floats = field(default_factory=lambda: _NONE, repr=False)
     axes: tuple[str, str] = ("x", "y")
     smooth: bool = True
-    heights: str = "linear"
     elementwise: bool = field(default=True, repr=False)
     """Whether the function takes arrays of points (2, ...), too."""
 
@@ -200,7 +197,6 @@ himmelblau = Surface(
             [-0.12796134673068008, -1.9537149802445763],
         ]
     ),
-    heights="log",
 )
 rosenbrock = Surface(
     "Rosenbrock",
@@ -209,7 +205,6 @@ rosenbrock = Surface(
     np.array([[-2.0, 2.0], [-1.0, 3.0]]),
     start=np.array([-1.2, 1.0]),
     minima=np.array([[1.0, 1.0]]),
-    heights="log",
 )
 beale = Surface(
     "Beale",
@@ -219,7 +214,6 @@ beale = Surface(
     start=np.array([1.0, 2.0]),
     minima=np.array([[3.0, 0.5]]),
     saddles=np.array([[0.0, 1.0]]),
-    heights="log",
 )
 rastrigin = Surface(
     "Rastrigin",

@@ -46,7 +46,7 @@ OPTIONAL = {
     "narwhals": {"tables"},
     "scipy": {"estimators"},
     "pyarrow": {"files"},
-    "matplotlib": {"plots"},
+    "matplotlib": {"plots", "landscapes"},
     "tqdm": {"progress"},
     "dask": {"cluster"},
     "pandas": {"demo"},

@@ -17,6 +17,8 @@ TABLES = {
     "sparse": "sparse",
     "memory": "memory",
     "rivals": "rivals_table",
+    "figures": "figures",
+    "annealing": "annealing",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores
 

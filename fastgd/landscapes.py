@@ -33,8 +33,8 @@ _OUTLINE: list[AbstractPathEffect] = [
     Stroke(linewidth=1.6, foreground="black"),
 ]
 _SHAPES = "o^sDvP<>hX"  # of minima
-_TEXT = {
-    "fontsize": 9,
+_TEXT: dict[str, Any] = {
+    "fontsize": 8,
     "bbox": {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
 }
 _FRAMES, _DPI = 50, 72  # of an animation at most, and its resolution
@@ -62,6 +62,7 @@ def contours(surface: Surface, ax: Axes, land: Ground | None = None) -> None:
     shades = colormaps["Blues_r"](np.linspace(0.25, 1.0, len(land.levels) - 1))
     ax.contourf(land.x, land.y, land.values, levels=land.levels, colors=shades)
     ax.contour(land.x, land.y, land.values, levels=land.levels[1:-1], colors="0.55", linewidths=0.5)
+    ax.text(0.015, 0.015, "the darker, the lower", transform=ax.transAxes, zorder=6, **_TEXT)
     ax.set(xlim=surface.window[0], ylim=surface.window[1], xlabel=surface.axes[0], ylabel=surface.axes[1])
 
 
@@ -367,13 +368,13 @@ def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[
 
 _BUTTONS = {
     "minus": "−",
-    "fast-backward": "⏮",
+    "fast-backward": "|◀",
     "step-backward": "◂",
     "play fa-flip-horizontal": "◀",
-    "pause": "⏸",
+    "pause": "‖",
     "play": "▶",
     "step-forward": "▸",
-    "fast-forward": "⏭",
+    "fast-forward": "▶|",
     "plus": "+",
 }
 

@@ -16,9 +16,8 @@ from fastgd.curvature import Evaluator, Stationary, classified, evaluator
 from fastgd.descent import Evaluation, Floats, Result, Row, Rule, Status, descend
 from fastgd.noise import SCHEDULES, Annealed, Perturbed
 from fastgd.progress import watching
-from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
+from fastgd.rules import LBFGS, MINIMIZERS, check_solver, estimate_lipschitz, fixed_rate_rule
 
-SOLVERS = ("auto", "lbfgs", "nesterov", "gd", "annealed")
 LIPSCHITZ_EVALUATIONS = 20
 TEMPERATURE_EVALUATIONS = 20
 CLASSIFIED = 100  # dimensions up to which the end of a descent is classified: a Hessian costs 4 d evaluations
@@ -198,8 +197,8 @@ def _check_rule(solver: str, learning_rate: float | str, escape: bool, temperatu
     """Check what says how to step."""
     if solver in ("newton", "sgd"):
         raise ValueError(f"solver={solver!r} needs a sum over samples, as fit has; choose 'lbfgs'")
-    if solver not in SOLVERS:
-        raise ValueError(f"solver={solver!r}; choose one of {', '.join(SOLVERS)}")
+    if solver not in MINIMIZERS:
+        raise ValueError(f"solver={solver!r}; choose one of {', '.join(MINIMIZERS)}")
     check_solver("gd" if solver == "annealed" else solver, learning_rate)
     check_flag("escape_saddles", escape)
     if schedule not in SCHEDULES:

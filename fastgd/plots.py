@@ -36,6 +36,7 @@ __all__ = [
     "learning_rates",
     "minima",
     "path",
+    "residuals",
     "saddle",
     "save",
     "way",
@@ -161,13 +162,31 @@ def fit(result: FitResult, X: Any, y: ArrayLike, *, ax: Any = None) -> Any:
         target, predicted, what = target.astype(np.float64), result.predict(X), "target"
     else:
         target = (target == result.classes[1]).astype(np.float64)
-        predicted, what = result.predict_proba(X)[:, 1], f"share of {result.classes[1]}"
+        predicted, what = result.predict_proba(X)[:, 1], f"share with label {result.classes[1]}"
     feature = _only_feature(result, X)
     if feature is not None:
         _draw_over_feature(ax, result, feature, target, predicted, what)
     else:
         _draw_calibration(ax, target, predicted, what)
     ax.grid(visible=True, alpha=0.3)
+    return ax
+
+
+def residuals(result: FitResult, X: Any, y: ArrayLike, *, ax: Any = None) -> Any:
+    """Draw what a regression left unexplained, ``y − prediction``, against the prediction; arguments as for `fit`."""
+    if result.classes is not None or np.ndim(result.intercept):
+        raise ValueError("residuals are drawn of regressions with one target")
+    ax = ax or Figure(figsize=(6.5, 5), layout="constrained").subplots()
+    predicted = result.predict(X)
+    left = np.asarray(y, dtype=np.float64) - predicted
+    some = slice(None, None, -(-len(left) // _DOTS))
+    ax.plot(predicted[some], left[some], ".", color="0.5", markersize=4, label="samples")
+    ax.axhline(0.0, color="black", linewidth=1.5)
+    x, mean, _ = _binned(predicted, predicted, left)
+    ax.plot(x, mean, "s-", color="black", markerfacecolor="white", markersize=8, label="means of tenths")
+    ax.set(xlabel="predicted", ylabel="actual − predicted", title=f"Residuals: standard deviation {left.std():.4g}")
+    ax.grid(visible=True, alpha=0.3)
+    ax.legend(fontsize=9)
     return ax
 
 
@@ -199,6 +218,7 @@ def _draw_over_feature(
         x, share, _ = _binned(feature, feature, target)
         ax.plot(x, share, "s", color="white", markeredgecolor="black", markersize=8, label="share in tenths", zorder=3)
     order = np.argsort(feature, kind="stable")
+    order = order[np.linspace(0, len(order) - 1, min(len(order), _DOTS)).round().astype(int)]
     curve = "the fitted line" if result.classes is None else "the fitted probability"
     ax.plot(feature[order], predicted[order], color="black", linewidth=2.5, label=curve, zorder=2)
     ax.set(xlabel=name, ylabel=what, title=f"{what} against {name}")

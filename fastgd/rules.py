@@ -468,6 +468,7 @@ def estimate_lipschitz(
 
 
 SOLVERS = ("auto", "newton", "lbfgs", "nesterov", "gd", "sgd")
+MINIMIZERS = ("auto", "lbfgs", "nesterov", "gd", "annealed")  # those for functions that are no sums over samples
 RATED = ("gd", "nesterov", "sgd")  # those that take a learning rate
 
 

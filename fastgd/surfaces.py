@@ -45,6 +45,8 @@ class Surface:
     smooth: bool = True
     elementwise: bool = field(default=True, repr=False)
     """Whether the function takes arrays of points (2, ...), too."""
+    heights: Callable[[Floats], Any] | None = field(default=None, repr=False)
+    """If it does not: the values alone, at arrays of points, if there is a quick way to them."""
 
     def __call__(self, point: Floats) -> Evaluation:
         """Give value and gradient at a point."""
@@ -52,11 +54,12 @@ class Surface:
         return Evaluation(float(value), np.asarray(gradient, dtype=np.float64))
 
     def grid(self, points: int = 201) -> tuple[Floats, Floats, Floats]:
-        """Give x (m,), y (m,) and the values (m, m) over the window; m is at most 61 where each value costs a pass."""
-        points = points if self.elementwise else min(points, 61)
+        """Give x (m,), y (m,) and the values (m, m) over the window; m is at most 41 where each value costs a pass."""
+        quick = self.heights or (lambda p: self.function(p)[0]) if self.elementwise or self.heights else None
+        points = points if quick else min(points, 41)
         x, y = (np.linspace(low, high, points) for low, high in self.window)
-        if self.elementwise:
-            return x, y, np.asarray(self.function(np.array(np.meshgrid(x, y)))[0])
+        if quick:
+            return x, y, np.asarray(quick(np.array(np.meshgrid(x, y))))
         return x, y, np.array([[self(np.array([a, b])).value for a in x] for b in y])
 
 
@@ -276,6 +279,7 @@ def regression(
     from fastgd.beginnings import Model
     from fastgd.checks import choose_loss, targets
     from fastgd.fitting import fit
+    from fastgd.losses import Squared
     from fastgd.objective import moments
     from fastgd.sources import InMemory
     from fastgd.tables import as_features
@@ -293,6 +297,13 @@ def regression(
     model = Model(chosen, float(l2), intercept, standardize, None, lambda _: None)
     objective = model.objective(source, moments(source, chosen, about_mean=intercept))
     minimum = objective.to_point(np.atleast_2d(result.coef), np.atleast_1d(result.intercept))
+    lowest, hessian = objective(minimum).value, np.array([objective(minimum + e).gradient for e in np.eye(2)])
+
+    def quadratic(points: Floats) -> Any:
+        """Give the squared loss, which is its second-order expansion at the minimum."""
+        move = points - minimum.reshape(-1, *[1] * (points.ndim - 1))
+        return lowest + 0.5 * np.einsum("i...,ij,j...", move, hessian, move)
+
     names = result.coef_names
     unit = ", per standard deviation" if standardize else ""
     second = ("b, the intercept" if not standardize else "b, the prediction at the mean") if intercept else names[1]
@@ -306,4 +317,5 @@ def regression(
         minima=minimum[None],
         axes=(f"a, of {names[0]}{unit}", second),
         elementwise=False,
+        heights=quadratic if isinstance(chosen, Squared) else None,
     )

@@ -39,7 +39,7 @@ BELOW = {
     },
     "minimizing": {"descent", "rules", "checks", "curvature", "noise", "progress"},
     "learning": {"descent", "rules", "checks", "curvature", "fitting", "minimizing"},
-    "surfaces": {"descent", "checks", "beginnings", "fitting", "objective", "sources", "tables"},
+    "surfaces": {"descent", "checks", "beginnings", "fitting", "losses", "objective", "sources", "tables"},
 }
 OPTIONAL = {
     "sklearn": {"estimators"},

@@ -242,17 +242,18 @@ class AveragedSGD:
     For samples that come once there is no anchor, so the gradients' noise stays; two things take it away (Polyak and
     Juditsky, 1992): the rate falls, and points are averaged. For a batch of b rows, N with those before, it is
 
-        γ = min(1 / (L + R²/b),  (b/R²) (N₀/N)^decay)    with N₀ = R²/L.
+        γ = b / (L max(b + r, F(N)))    with F(N) = r (N / 4r)^decay,
 
-    The first is the largest stable rate, as the largest curvature L is that of many rows' mean and R² that of single
-    rows; the second moves the point as much for a row in a large batch as in a small one. A point after N rows weighs
-    as N² in the average (Shamir and Zhang, 2013): where it began is soon forgotten, and its loss is in the limit
-    4/5 of the statistical error above the minimum of the samples read, instead of 0 for equal weights.
+    with the largest curvature L of the mean of many rows and the effective rank r, so that r L is that of single rows.
+    While F is small this is the largest stable rate; then a row moves the point as much in a large batch as in a small
+    one. A point after N rows weighs as N² in the average (Shamir and Zhang, 2013): where it began is soon forgotten,
+    and for many rows its loss is above the minimum for these rows by 4/5 of the statistical error; with equal weights
+    it would be 0.
 
     Parameters
     ----------
-    lipschitz, row_lipschitz : float
-        L and R².
+    lipschitz, rank : float
+        L and r.
     decay : float
         Between 1/2 and 1, so that the bias vanishes with the noise; less for a quadratic, which noise does not bias.
     rate : float or None
@@ -267,7 +268,7 @@ class AveragedSGD:
     """
 
     lipschitz: float
-    row_lipschitz: float
+    rank: float
     decay: float
     rate: float | None
     batch_rows: float
@@ -297,11 +298,15 @@ class AveragedSGD:
         )
 
     def _rate(self, value: float, gradient: Floats, rows: float) -> float:
-        stable = 1.0 / (self.lipschitz + self.row_lipschitz / self.batch_rows)
-        of_row = (self.row_lipschitz / (self.lipschitz * rows)) ** self.decay / self.row_lipschitz
+        reach = max(self.batch_rows + self.rank, free_rows(rows, self.rank, self.decay))
         squared = dot(gradient, gradient)
-        longest = 2.0 * value / squared if squared > 0.0 else np.inf
-        return float(min(stable, self.batch_rows * of_row, longest))
+        polyak = 2.0 * value / squared if squared > 0.0 else np.inf
+        return float(min(self.batch_rows / (self.lipschitz * reach), polyak))
+
+
+def free_rows(rows: float, rank: float, decay: float) -> float:
+    """Give F: how many rows a batch may have after so many before it makes the rate of `AveragedSGD` smaller."""
+    return float(rank * (rows / (4.0 * rank)) ** decay)
 
 
 def _share(new: float) -> float:

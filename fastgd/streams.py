@@ -33,7 +33,7 @@ from fastgd.fitting import as_fitted, check_moments, watching
 from fastgd.losses import Logistic, Loss, Softmax, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments, pooled
-from fastgd.rules import AveragedSGD, Walk, check_solver, estimate_lipschitz
+from fastgd.rules import AveragedSGD, Walk, check_solver, estimate_lipschitz, free_rows
 from fastgd.sources import Feature, InMemory
 from fastgd.tables import as_features
 
@@ -139,7 +139,8 @@ def learn(
     rows = n + (stream.rows if stream else 0)
     penalty = l2(so_far.total_weight)
     check_determined(matrix.features, penalty, intercept)
-    model = Model(loss, penalty, intercept, standardize, n_threads, lambda _: None, outputs)
+    # The average makes 3/2 of it: the mean of 1 / N, with weights N², is 3/2 of the last.
+    model = Model(loss, penalty * (2 / 3), intercept, standardize, n_threads, lambda _: None, outputs)
     # By its share of all rows, not of all weights: a chunk that weighs more is to count for more.
     objective = model.objective(source, so_far._replace(total_weight=so_far.total_weight * n / rows))
     if stream is None:
@@ -156,14 +157,12 @@ def learn(
         lipschitz = _largest_curvature(objective.over(sample), draws)
         stream = replace(stream, lipschitz=lipschitz, measured=rows)
         passes += LIPSCHITZ_EVALUATIONS * sample.shape[0] / n
-    row_lipschitz, decay = objective.mean_curvature or stream.lipschitz, 1 / 3 if classes is None else 1 / 2
-    few = row_lipschitz / stream.lipschitz
-    # Larger batches than these would make steps shorter than the decay does, and so waste rows.
-    batches = Batches(objective, source, draws, max(PER_EPOCH, int(n / (few * (rows / few) ** decay))))
+    rank, decay = (objective.mean_curvature / stream.lipschitz) or 1.0, 1 / 3 if classes is None else 1 / 2
+    batches = Batches(objective, source, draws, max(PER_EPOCH, int(n / free_rows(rows, rank, decay))))
     point = objective.to_point(*stream.point)
     rule = AveragedSGD(
         lipschitz=stream.lipschitz,
-        row_lipschitz=row_lipschitz,
+        rank=rank,
         decay=decay,
         rate=None if isinstance(learning_rate, str) else float(learning_rate),
         batch_rows=n / batches.count,
@@ -196,6 +195,7 @@ def learn(
         average=objective.to_coef(walk.average),
     )
     settings = {
+        "l2": penalty,
         "solver": "sgd",
         "solver_reason": "asked for, sample by sample",
         "learning_rate": learning_rate if rule.rate is None else rule.rate,

@@ -434,9 +434,8 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             )
         X, labels, weight = self._samples(X, y, sample_weight, reset=first)
         if self.class_weight is not None:
-            of_class = compute_class_weight(self.class_weight, classes=known, y=known)[
-                coded(labels, len(labels), known)
-            ]
+            codes = coded(labels, len(labels), known).astype(np.intp)
+            of_class = compute_class_weight(self.class_weight, classes=known, y=known)[codes]
             weight = of_class if weight is None else weight * of_class
         self._learn(X, labels, weight, known)
         return self

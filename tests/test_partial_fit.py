@@ -224,12 +224,14 @@ def test_weights_count(name):
 
 
 def test_a_chunk_of_larger_weights_counts_for_more():
-    X, y = samples("numbers", 8000)
-    y[1::2] += 3.0
-    weight = np.tile([1.0, 9.0], 4000)
-    one_by_one = stream(LinearRegression(solver="sgd"), X[:2000], y[:2000], [1], weight[:2000])
-    together = LinearRegression().fit(X[:2000], y[:2000], weight[:2000])
-    np.testing.assert_allclose(one_by_one.predict(X).mean(), together.predict(X).mean(), atol=0.3)
+    X, y = samples("numbers", 600)
+    weight = np.tile([1.0, 9.0], 300)
+    y[weight > 1.0] += 3.0  # so the mean is 2.7 more, and 1.5 where weights are forgotten
+    one_by_one, together = (
+        stream(LinearRegression(solver="sgd"), X, y, [1], weight),
+        LinearRegression().fit(X, y, weight),
+    )
+    assert one_by_one.predict(X).mean() == pytest.approx(together.predict(X).mean(), abs=0.4)
 
 
 def test_weights_of_classes():
@@ -296,7 +298,7 @@ def test_metadata_is_routed(name):
 
 
 X0, Y0 = samples("numbers", 50)
-CLASSIFIER = {"estimator": LogisticRegression, "y": X0[:, 2], "classes": [0.0, 1.0]}
+CLASSIFIER = {"y": X0[:, 2], "classes": [0.0, 1.0]}
 FIRST = [  # what a first call refuses
     ({"time_limit": 1.0}, "time_limit=1.0; time_limit=None is supported"),
     ({"positive": True}, "positive=True"),
@@ -324,56 +326,54 @@ LATER = [  # what a second one does
 ]
 
 
+def begun(given):
+    """Give the estimator that this is for, and the arguments that suit it."""
+    if "classes" in given:
+        return LogisticRegression(solver="sgd"), CLASSIFIER
+    return LinearRegression(solver="sgd"), {"y": Y0}
+
+
 def call(model, given):
     """Call partial_fit with what is given, some of which are the estimator's parameters."""
-    given = dict(given)
-    data = {name: given.pop(name) for name in ("y", "classes", "sample_weight") if name in given}
-    X = given.pop("X", X0)
-    model.set_params(**given).partial_fit(X, data.pop("y", Y0), **data)
+    data = {name: given[name] for name in ("y", "classes", "sample_weight") if name in given}
+    model.set_params(**{name: value for name, value in given.items() if name not in {"X", *data}})
+    return model.partial_fit(given.get("X", X0), **{"y": Y0, **data})
 
 
 @pytest.mark.parametrize(("given", "fragment"), FIRST)
 def test_what_a_first_call_refuses(given, fragment):
-    with pytest.raises((ValueError, TypeError)) as error:
-        call(
-            given.get("estimator", LinearRegression)(solver="sgd"), {k: v for k, v in given.items() if k != "estimator"}
-        )
-    assert fragment in str(error.value)
-
-
-@pytest.mark.parametrize(("given", "fragment"), [*FIRST[:9], *LATER])
-def test_what_a_later_call_refuses_changes_nothing(given, fragment):
-    given = {k: v for k, v in given.items() if k != "estimator"}
-    model = LogisticRegression(solver="sgd") if "classes" in given else LinearRegression(solver="sgd")
-    call(model, {k: v for k, v in CLASSIFIER.items() if k != "estimator"} if "classes" in given else {})
-    before = copy.deepcopy(model)
-    if "sample_weight" in given and not given["sample_weight"].any():
-        return  # teaches nothing, see above
+    model, _ = begun(given)
     with pytest.raises((ValueError, TypeError)) as error:
         call(model, given)
     assert fragment in str(error.value)
-    assert same_bits(model, before)
+
+
+@pytest.mark.parametrize(("given", "fragment"), [*FIRST[:6], *LATER])
+def test_what_a_later_call_refuses_changes_nothing(given, fragment):
+    model, good = begun(given)
+    before = copy.deepcopy(call(model, good))
+    with pytest.raises((ValueError, TypeError)) as error:
+        call(model, given)
+    assert fragment in str(error.value)
     model.set_params(**before.get_params())
-    data = {} if "classes" not in given else {"y": CLASSIFIER["y"]}
-    call(model, data)
-    call(before, data)
-    assert same_bits(model, before)
+    assert same_bits(call(model, good), call(before, good))
 
 
-def test_a_rate_that_is_too_large_is_refused_once_it_led_to_infinity():
+def test_a_rate_that_is_too_large_is_refused_where_it_leads_to_infinity():
     X, y = samples("numbers", 4000)
-    model = LinearRegression(solver="sgd", learning_rate=100.0)
-    with pytest.raises(ValueError, match="learning_rate=100.0: the steps led to infinity, so this chunk was not used"):
-        for _ in range(3):
-            model.partial_fit(X, y)
+    model = LinearRegression(solver="sgd", learning_rate=1e10)
+    with pytest.raises(
+        ValueError, match=r"the steps led to infinity, so this chunk was not used; choose a smaller rate"
+    ):
+        model.partial_fit(X, y)
     steady = stream(LinearRegression(solver="sgd", learning_rate=0.01), X, y, [1000])
     assert set(steady.history_.step[1:]) == {0.01}
 
 
 def test_outliers_do_no_harm():
-    X, y = samples("numbers", 4000)
-    X *= np.random.default_rng(2).standard_t(2.2, size=(4000, 1))
+    X, _ = samples("numbers", 4000)
+    rng = np.random.default_rng(2)
+    X *= rng.standard_t(2.2, size=(4000, 1))
+    y = X @ np.ones(D) + rng.standard_normal(4000)
     model = stream(LinearRegression(solver="sgd"), X, y, [100, 1])
-    start = np.mean((y - y.mean()) ** 2)
-    best = objective(LinearRegression().fit(X, y), X, y)
-    assert objective(model, X, y) - best < 0.02 * (start - best)
+    assert objective(model, X, y) < 1.1 * objective(LinearRegression().fit(X, y), X, y)

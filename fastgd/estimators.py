@@ -418,11 +418,11 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
     ) -> Self:
         """Go on with a chunk of samples, as for `LinearRegression`.
 
-        ``classes`` are all labels that y may have in this chunk and later ones. They are needed for the first chunk,
-        and can be left out or repeated for others.
+        ``classes`` are all labels that y may have in this chunk and later ones. They are needed for the first chunk, if
+        there was no fit to have them from, and can be left out or repeated for others.
         """
         first = self._stream is None
-        if classes is None and first:
+        if classes is None and not hasattr(self, "classes_"):
             raise ValueError("classes: all labels that will come are needed in the first call of partial_fit")
         known = self.classes_ if classes is None else all_classes(classes)
         if not first and not np.array_equal(known, self.classes_):

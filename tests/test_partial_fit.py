@@ -304,7 +304,7 @@ FIRST = [  # what a first call refuses
     ({"positive": True}, "positive=True"),
     ({"learning_rate": -1.0}, "learning_rate=-1.0"),
     ({"standardize": "no"}, "standardize='no'"),
-    ({"X": sparse.csc_array(X0)}, "X is CSC"),
+    ({"X": sparse.csc_array(X0)}, "X is a sparse CSC: give X.tocsr()"),
     ({"X": np.where(X0 > 10, np.nan, X0)}, "X contains NaN in row"),
     ({"sample_weight": np.zeros(50)}, "sample_weight is zero in every row"),
     ({"sample_weight": -np.ones(50)}, "sample_weight is -1.0 in row 0"),

@@ -26,9 +26,7 @@ BATCH_BYTES = 1 << 22  # of X at most: threads share that much with gain, and a 
 def check_rows(source: InMemory) -> None:
     """Refuse what batches can't be taken of."""
     if source.matrix.by_rows() is not source.matrix:
-        raise ValueError(
-            "solver='sgd' reads rows, but X is a sparse CSC: give X.tocsr(), or choose solver='lbfgs'"
-        )
+        raise ValueError("solver='sgd' reads rows, but X is a sparse CSC: give X.tocsr(), or choose solver='lbfgs'")
 
 
 def batch_count(n: int, row_bytes: float, least: int = PER_EPOCH) -> int:

@@ -241,8 +241,9 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         """Go on with a chunk of samples, arguments as for `fit`, by averaged stochastic gradient descent.
 
         The objective is that of all samples since the last `fit`, each of which is used once, so chunks should come in
-        random order. ``coef_`` is worth less than a fit to all of them by about the statistical error, by more where
-        features are strongly correlated. Coordinates, levels of categories and seed are kept from the first chunk on.
+        random order. ``coef_`` is worse than a fit to all of them by about the statistical error, by more where
+        features are strongly correlated. Levels of categories and the seed are those of the first chunk, ``tol`` and
+        ``max_iter`` play no role, and ``time_limit`` is refused.
         """
         self._learn(*self._samples(X, y, sample_weight, reset=self._stream is None), None)
         return self
@@ -320,7 +321,9 @@ class LinearRegression(_Regressor):
     status_ : Status
         Why the fit ended. A `ConvergenceWarning` says so if it did not converge.
     result_ : FitResult
-        What `fastgd.fit` returned.
+        What `fastgd.fit` returned; after `partial_fit` what is known of the last chunk.
+    stream_ : Stream or None
+        What `partial_fit` keeps of the samples it was given, O(d) numbers; None after a fit.
     """
 
     _scikit_learns = "LinearRegression"

@@ -16,7 +16,7 @@ TABLES = {
     "cold": "cold",
     "sparse": "sparse",
     "memory": "memory",
-    "streams": "streams",
+    "incremental": "incremental",
     "rivals": "rivals_table",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores

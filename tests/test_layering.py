@@ -35,7 +35,7 @@ BELOW = {
         *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
         *("models", "checks", "beginnings"),
     },
-    "streams": {
+    "incremental": {
         *("losses", "sources", "tables", "objective", "rules", "descent", "batches"),
         *("models", "checks", "beginnings", "fitting"),
     },
@@ -142,7 +142,7 @@ ALSO = {
         "checks",
         "beginnings",
         "fitting",
-        "streams",
+        "incremental",
     ],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):

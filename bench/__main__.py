@@ -16,6 +16,7 @@ TABLES = {
     "cold": "cold",
     "sparse": "sparse",
     "memory": "memory",
+    "incremental": "incremental",
     "rivals": "rivals_table",
     "figures": "figures",
     "annealing": "annealing",

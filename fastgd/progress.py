@@ -10,7 +10,7 @@ from fastgd.descent import Row
 
 @contextmanager
 def watching(
-    progress: bool, callback: Callable[[Row], object] | None, tol: float
+    progress: bool, callback: Callable[[Row], object] | None, tol: float | None
 ) -> Iterator[Callable[[Row], object] | None]:
     """Put the progress line in front of the callback."""
     if not progress:
@@ -23,7 +23,8 @@ def watching(
     with tqdm(unit=" iterations", leave=False) as bar:
 
         def watch(row: Row) -> object:
-            bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e} (tol {tol:.0e})", refresh=False)
+            goal = "" if tol is None else f" (tol {tol:.0e})"
+            bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e}{goal}", refresh=False)
             bar.update()
             return callback(row) if callback is not None else False
 

@@ -42,7 +42,7 @@ def _add_ground(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--drop-missing", action="store_true", help="with --data: leave out rows with missing values")
     parser.add_argument("--no-standardize", action="store_true", help="with --data: a and b as they are, a long valley")
     parser.add_argument(
-        "--start", type=_numbers, help="x,y (write --start=-1,2 if x is negative); default: the surface's"
+        "--start", type=_point, help="x,y (write --start=-1,2 if x is negative); default: the surface's"
     )
 
 

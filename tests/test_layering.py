@@ -40,6 +40,10 @@ BELOW = {
     "minimizing": {"descent", "rules", "checks", "curvature", "noise", "progress"},
     "learning": {"descent", "rules", "checks", "curvature", "fitting", "minimizing"},
     "surfaces": {"descent", "checks", "beginnings", "fitting", "losses", "objective", "sources", "tables"},
+    "incremental": {
+        *("losses", "sources", "tables", "objective", "rules", "descent", "batches"),
+        *("models", "checks", "beginnings", "fitting", "progress"),
+    },
 }
 OPTIONAL = {
     "sklearn": {"estimators"},
@@ -149,6 +153,7 @@ ALSO = {
         "minimizing",
         "learning",
         "surfaces",
+        "incremental",
     ],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):

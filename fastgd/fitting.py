@@ -167,7 +167,7 @@ def fit(
     origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
 
     def check(statistics: Moments) -> None:
-        _check_moments(statistics, matrix)
+        _check_moments(statistics, matrix, measured=not chosen.classifies)
 
     source = InMemory(matrix, labels, weight)
     model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
@@ -334,8 +334,8 @@ def warmup(
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def _check_moments(statistics: Moments, matrix: Matrix) -> None:
-    """Find out what is wrong where a mean or spread is not finite."""
+def _check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> None:
+    """Find out what is wrong where a mean or spread is not finite; y's mean nothing unless y is measured."""
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
         check_finite(matrix)
@@ -349,7 +349,7 @@ def _check_moments(statistics: Moments, matrix: Matrix) -> None:
             f"X: the values of column {column} ({name}) are so large or so close "
             "that squares overflow or underflow; rescale it"
         )
-    if not np.isfinite(statistics.y_spread).all():
+    if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
 
 

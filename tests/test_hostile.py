@@ -1,0 +1,234 @@
+"""Hostile numbers in every shape, kind of array and solver: a right answer or one of our errors, and nothing else.
+
+A right answer is told in extended precision, whose exponents don't overflow where those of float64 do: the loss is the
+objective's at the coefficients, and where it says that it converged, slopes are as small as it says, to the rounding
+that margins and sums in float64 have.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from forms import FORMS
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+import fastgd
+from fastgd import losses
+
+EPS = np.finfo(np.float64).eps
+SOLVERS = ["auto", "newton", "lbfgs", "nesterov", "gd", "sgd"]
+
+
+# --- Columns of numbers -----------------------------------------------------------------------------------------------
+
+
+def eighths(rng, n):
+    return rng.integers(-24, 25, n) / 8
+
+
+COLUMNS = {
+    "plain": lambda rng, n, power: eighths(rng, n),
+    "scaled": lambda rng, n, power: eighths(rng, n) * 10.0**power,
+    "normal": lambda rng, n, power: rng.standard_normal(n) * 10.0 ** (power / 2),
+    "shifted": lambda rng, n, power: 10.0 ** (power % 16) + eighths(rng, n),
+    "constant": lambda rng, n, power: np.full(n, 3.0 * 10.0 ** (power - power // 300)),
+    "zeros of both signs": lambda rng, n, power: np.where(rng.random(n) < 0.5, 0.0, -0.0),
+    "denormal": lambda rng, n, power: rng.integers(-9, 10, n) * 5e-324,
+    "one large": lambda rng, n, power: np.where(np.arange(n) == n // 2, 10.0 ** (power / 2), eighths(rng, n)),
+    "many scales": lambda rng, n, power: eighths(rng, n) * 10.0 ** rng.uniform(-abs(power), abs(power), n),
+    "0 and 1": lambda rng, n, power: (rng.random(n) < 0.3) * 1.0,
+    "largest": lambda rng, n, power: np.where(rng.random(n) < 0.5, 1.0, -1.0) * np.finfo(np.float64).max,
+}
+powers = st.integers(-8, 8) | st.integers(-60, 60) | st.integers(-300, 300)
+columns = st.tuples(st.sampled_from(list(COLUMNS)), powers)
+
+
+def column(kind, rng, n):
+    name, power = kind
+    return COLUMNS[name](rng, n, power)
+
+
+WEIGHTS = {
+    "none": lambda rng, n, power: None,
+    "ones": lambda rng, n, power: np.ones(n),
+    "counts": lambda rng, n, power: rng.integers(0, 3, n) + (np.arange(n) == 0),
+    "scaled": lambda rng, n, power: (rng.random(n) + 0.01) * 10.0**power,
+    "many scales": lambda rng, n, power: 10.0 ** rng.uniform(-300, 300, n),
+    "denormal": lambda rng, n, power: rng.integers(0, 9, n) * 5e-324,
+    "largest": lambda rng, n, power: np.full(n, np.finfo(np.float64).max),
+}
+
+
+# --- The same numbers as every kind of X ------------------------------------------------------------------------------
+
+
+def read_only(X):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+def as_type(dtype):
+    def convert(X):
+        with np.errstate(all="ignore"):
+            return X.astype(dtype)
+
+    return convert
+
+
+SOURCES = {
+    "C": lambda X: X,
+    "Fortran": np.asfortranarray,
+    "strided": lambda X: np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[::2, ::2],
+    "backwards": lambda X: X[::-1, ::-1].copy()[::-1, ::-1],
+    "read-only": read_only,
+    "big-endian": lambda X: X.astype(">f8"),
+    "float32": as_type("f4"),
+    "float32, Fortran": lambda X: np.asfortranarray(as_type("f4")(X)),
+    "float16": as_type("f2"),
+    "int64": as_type("i8"),
+    "int8": as_type("i1"),
+    "bool": as_type("?"),
+    "table": lambda X: {f"c{j}": X[:, j] for j in range(X.shape[1])},
+    "CSR": sparse.csr_array,
+    "CSC": sparse.csc_array,
+    "CSR, float32": lambda X: sparse.csr_array(as_type("f4")(X)),
+}
+
+
+def dense(X):
+    """The numbers that X holds, in extended precision."""
+    if isinstance(X, dict):
+        X = np.column_stack(list(X.values())) if X else np.empty((0, 0))
+    return np.asarray(X.toarray() if sparse.issparse(X) else X, np.longdouble)
+
+
+def parts(X):
+    """The arrays that X is made of."""
+    return list(X.values()) if isinstance(X, dict) else [X.data, X.indices, X.indptr] if sparse.issparse(X) else [X]
+
+
+def flushed(X):
+    """Columns of nothing but differences that have no squares count as zeros."""
+    return np.where(abs(X).max(axis=0) < 1e-160, 0, X)
+
+
+class Problem(NamedTuple):
+    X: object
+    y: np.ndarray
+    weight: np.ndarray | None
+    options: dict
+
+
+@st.composite
+def problems(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n = draw(st.sampled_from([1, 2, 3, 5, 8, 20, 60]))
+    d = draw(st.sampled_from([1, 2, 3, 5, 20, 0]))
+    kinds = draw(st.lists(columns, min_size=d, max_size=d))
+    X = np.column_stack([column(kind, rng, n) for kind in kinds]) if kinds else np.empty((n, 0))
+    if draw(st.booleans()):  # rows that occur several times
+        X = X[rng.integers(0, n, n)]
+    if len(kinds) > 1 and draw(st.booleans()):
+        X[:, -1] = X[:, 0]
+    loss = draw(st.sampled_from(list(losses.LOSSES)))
+    y = column(draw(columns), rng, n)
+    if loss == "logistic":
+        y = (y > np.sort(y)[(n - 1) // 2]) * 1.0
+    name = draw(st.sampled_from(list(WEIGHTS)))
+    weight = WEIGHTS[name](rng, n, draw(powers))
+    options = {
+        "loss": loss,
+        "l2": draw(st.sampled_from([0.0, 0.1, 1e-9, 1e-300, 1e9, 1e300])),
+        "intercept": draw(st.booleans()),
+        "standardize": draw(st.sampled_from([True, True, False])),
+        "tol": draw(st.sampled_from([1e-6, 1e-9, 0.0])),
+    }
+    return Problem(SOURCES[draw(st.sampled_from(list(SOURCES)))](X), y, weight, options)
+
+
+ARGUMENTS = ("X", "y", "sample_weight", "start")
+
+
+class Truth(NamedTuple):
+    """In extended precision at some coefficients: the objective, its largest slope, and how far rounding moves each."""
+
+    value: np.longdouble
+    value_noise: np.longdouble
+    slope: np.longdouble
+    slope_noise: np.longdouble
+
+
+def truth(problem, coef, intercept):
+    X, options = flushed(dense(problem.X)), problem.options
+    y = flushed(problem.y.astype(np.longdouble)[:, None])[:, 0]
+    s = np.ones(len(y)) if problem.weight is None else problem.weight
+    s = s.astype(np.longdouble)
+    s = s / s.max()
+    s = s / s.sum()
+    coef, l2 = coef.astype(np.longdouble), np.longdouble(options["l2"])
+    z = X @ coef + np.longdouble(intercept)
+    value, slope = FORMS[options["loss"]][1](y, z)
+    bound = losses.LOSSES[options["loss"]].curvature_bound
+    size = abs(X) @ abs(coef) + abs(np.longdouble(intercept)) + abs(y)
+    moved = (4 + len(coef)) * EPS * size
+    squares = s @ size**2 * (options["loss"] == "squared")  # the value may come from normal equations
+    mean = s @ X * options["intercept"]
+    spread = np.sqrt(s @ (X - mean) ** 2)
+    y_mean = s @ y * options["intercept"]
+    unit = losses.LOSSES[options["loss"]]().unit(np.sqrt(s @ (y - y_mean) ** 2) or abs(y_mean) or np.longdouble(1))
+    largest = abs(s @ slope) * options["intercept"]
+    noise = s @ (bound * moved + 50 * EPS * abs(slope))
+    about = np.sqrt(l2 / bound)
+    for x, m, sd, b in zip(X.T, mean, spread, coef, strict=True):
+        size = sd if sd > 0 else about
+        if size > 0:
+            one = abs((x - m) @ (s * slope) + l2 * b) / size
+            shaken = (s * (abs(x) + abs(m))) @ (bound * moved + 50 * EPS * abs(slope)) / size
+            shaken += l2 * (50 * EPS * abs(b) + np.longdouble(5e-324)) / size  # a coefficient may be denormal
+            largest, noise = max(largest, one), max(noise, shaken)
+    penalty = l2 * coef @ coef / 2
+    return Truth(
+        s @ value + penalty,
+        s @ (abs(slope) * moved + bound * moved**2) + 100 * EPS * (s @ abs(value) + penalty + squares),
+        largest / unit,
+        noise / unit,
+    )
+
+
+def check(problem, solver):
+    """Fit; give the outcome."""
+    X, y, weight, options = problem
+    before = [array.tobytes() for array in [*parts(X), y] + ([] if weight is None else [weight])]
+    try:
+        result = fastgd.fit(X, y, sample_weight=weight, solver=solver, max_iter=100, **options)
+    except ValueError as error:
+        assert str(error).startswith(ARGUMENTS), error
+        return str(error)
+    finally:
+        assert before == [array.tobytes() for array in [*parts(X), y] + ([] if weight is None else [weight])]
+    globals()["LAST"] = result
+    numbers = [*result.coef, result.intercept, result.loss, *result.spread]
+    assert np.isfinite(numbers).all(), result
+    told = truth(problem, result.coef, result.intercept)
+    assert abs(result.loss - told.value) <= told.value_noise, (result.loss, told)
+    assert result.loss <= result.history.loss[0] or result.loss - result.history.loss[0] <= told.value_noise
+    if result.converged:
+        assert told.slope <= options["tol"] * (1 + 1e-6) + told.slope_noise, (result.message, told)
+    try:
+        predicted = result.decision_function(X)
+    except ValueError as error:
+        assert str(error).startswith(ARGUMENTS), error
+    else:
+        z = dense(X) @ result.coef.astype(np.longdouble) + result.intercept
+        size = abs(dense(X)) @ abs(result.coef.astype(np.longdouble)) + abs(result.intercept)
+        assert (abs(predicted - z) <= 16 * EPS * size + 1e-300).all()
+    return result.status.name
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@given(problem=problems())
+def test_any_numbers_give_a_right_answer_or_a_clear_error(solver, problem):
+    check(problem, solver)

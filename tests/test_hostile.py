@@ -29,17 +29,17 @@ def eighths(rng, n):
 
 
 COLUMNS = {
-    "plain": lambda rng, n, power: eighths(rng, n),
+    "plain": lambda rng, n, _power: eighths(rng, n),
     "scaled": lambda rng, n, power: eighths(rng, n) * 10.0**power,
     "normal": lambda rng, n, power: rng.standard_normal(n) * 10.0 ** (power / 2),
     "shifted": lambda rng, n, power: 10.0 ** (power % 16) + eighths(rng, n),
-    "constant": lambda rng, n, power: np.full(n, 3.0 * 10.0 ** (power - power // 300)),
-    "zeros of both signs": lambda rng, n, power: np.where(rng.random(n) < 0.5, 0.0, -0.0),
-    "denormal": lambda rng, n, power: rng.integers(-9, 10, n) * 5e-324,
+    "constant": lambda _rng, n, power: np.full(n, 3.0 * 10.0 ** (power - power // 300)),
+    "zeros of both signs": lambda rng, n, _power: np.where(rng.random(n) < 0.5, 0.0, -0.0),
+    "denormal": lambda rng, n, _power: rng.integers(-9, 10, n) * 5e-324,
     "one large": lambda rng, n, power: np.where(np.arange(n) == n // 2, 10.0 ** (power / 2), eighths(rng, n)),
     "many scales": lambda rng, n, power: eighths(rng, n) * 10.0 ** rng.uniform(-abs(power), abs(power), n),
-    "0 and 1": lambda rng, n, power: (rng.random(n) < 0.3) * 1.0,
-    "largest": lambda rng, n, power: np.where(rng.random(n) < 0.5, 1.0, -1.0) * np.finfo(np.float64).max,
+    "0 and 1": lambda rng, n, _power: (rng.random(n) < 0.3) * 1.0,
+    "largest": lambda rng, n, _power: np.where(rng.random(n) < 0.5, 1.0, -1.0) * np.finfo(np.float64).max,
 }
 powers = st.integers(-8, 8) | st.integers(-60, 60) | st.integers(-300, 300)
 columns = st.tuples(st.sampled_from(list(COLUMNS)), powers)
@@ -51,13 +51,13 @@ def column(kind, rng, n):
 
 
 WEIGHTS = {
-    "none": lambda rng, n, power: None,
-    "ones": lambda rng, n, power: np.ones(n),
-    "counts": lambda rng, n, power: rng.integers(0, 3, n) + (np.arange(n) == 0),
+    "none": lambda _rng, _n, _power: None,
+    "ones": lambda _rng, n, _power: np.ones(n),
+    "counts": lambda rng, n, _power: rng.integers(0, 3, n) + (np.arange(n) == 0),
     "scaled": lambda rng, n, power: (rng.random(n) + 0.01) * 10.0**power,
-    "many scales": lambda rng, n, power: 10.0 ** rng.uniform(-300, 300, n),
-    "denormal": lambda rng, n, power: rng.integers(0, 9, n) * 5e-324,
-    "largest": lambda rng, n, power: np.full(n, np.finfo(np.float64).max),
+    "many scales": lambda rng, n, _power: 10.0 ** rng.uniform(-300, 300, n),
+    "denormal": lambda rng, n, _power: rng.integers(0, 9, n) * 5e-324,
+    "largest": lambda _rng, n, _power: np.full(n, np.finfo(np.float64).max),
 }
 
 
@@ -198,6 +198,11 @@ def truth(problem, coef, intercept):
     )
 
 
+def is_ours(error):
+    """It names the argument."""
+    assert str(error).startswith(ARGUMENTS), error
+
+
 def check(problem, solver):
     """Fit; give the outcome."""
     X, y, weight, options = problem
@@ -205,11 +210,10 @@ def check(problem, solver):
     try:
         result = fastgd.fit(X, y, sample_weight=weight, solver=solver, max_iter=100, **options)
     except ValueError as error:
-        assert str(error).startswith(ARGUMENTS), error
+        is_ours(error)
         return str(error)
     finally:
         assert before == [array.tobytes() for array in [*parts(X), y] + ([] if weight is None else [weight])]
-    globals()["LAST"] = result
     numbers = [*result.coef, result.intercept, result.loss, *result.spread]
     assert np.isfinite(numbers).all(), result
     told = truth(problem, result.coef, result.intercept)
@@ -220,7 +224,7 @@ def check(problem, solver):
     try:
         predicted = result.decision_function(X)
     except ValueError as error:
-        assert str(error).startswith(ARGUMENTS), error
+        is_ours(error)
     else:
         z = dense(X) @ result.coef.astype(np.longdouble) + result.intercept
         size = abs(dense(X)) @ abs(result.coef.astype(np.longdouble)) + abs(result.intercept)

@@ -31,7 +31,8 @@ from fastgd.models import FitResult
 from fastgd.objective import Moments
 from fastgd.passes import max_threads
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
-from fastgd.sources import InMemory, Matrix, check_finite, coef_names
+from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
+from fastgd.sparse import SparseMatrix
 from fastgd.tables import as_features
 
 
@@ -166,8 +167,10 @@ def fit(
     check_solver(solver, learning_rate)
     origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
 
-    def check(statistics: Moments) -> None:
+    def check(statistics: Moments, read: Source) -> None:
         _check_moments(statistics, matrix, measured=not chosen.classifies)
+        if isinstance(matrix, SparseMatrix) and read.shape == matrix.shape:
+            matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
     source = InMemory(matrix, labels, weight)
     model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)

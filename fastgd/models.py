@@ -89,12 +89,17 @@ class FitResult(Result):
         Raises
         ------
         ValueError
-            If X lacks columns, or contains NaN or infinity, or a level that the fit did not have.
+            If X lacks columns, or contains NaN or infinity, or a level that the fit did not have, or a prediction is
+            too large for float64.
         """
         matrix = as_features(X, features=self.features, unseen=unseen)
         if matrix.shape[1] != self.coef.shape[-1]:
             raise ValueError(f"X has {matrix.shape[1]} features, but the model was fitted on {self.coef.shape[-1]}")
-        z = matrix.margins(np.atleast_2d(self.coef), np.atleast_1d(self.intercept))
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = matrix.margins(np.atleast_2d(self.coef), np.atleast_1d(self.intercept))
+        if not np.isfinite(z).all():
+            row = int(np.argmin(np.isfinite(z).all(axis=1)))
+            raise ValueError(f"X: the numbers in row {row} are so large that its prediction overflows")
         return z if self.coef.ndim == 2 else z[:, 0]
 
     def predict(self, X: Any, *, unseen: str = "error") -> NDArray[Any]:
@@ -128,7 +133,8 @@ class FitResult(Result):
         None is rounded to 0 too early.
         """
         if margins.ndim == 2:
-            shares = np.exp(margins - margins.max(axis=1, keepdims=True))
+            with np.errstate(over="ignore"):  # a difference of infinity is one of nothing
+                shares = np.exp(margins - margins.max(axis=1, keepdims=True))
             return np.asarray(shares / shares.sum(axis=1, keepdims=True))
         e = np.exp(-np.abs(margins))
         larger, smaller = 1.0 / (1.0 + e), e / (1.0 + e)

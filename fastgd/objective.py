@@ -280,7 +280,7 @@ class Objective:
     def evaluation(self, coef: Floats, sums: Floats) -> Evaluation:
         """Turn the sums of loss, slope and gradient at some coefficients into value and gradient."""
         sums = sums / self.moments.total_weight
-        value = float(sums[0]) + 0.5 * self.l2 * _squared(coef)
+        value = float(sums[0]) + 0.5 * _squared(self.l2**0.5 * coef)
         slopes, gradient = sums[1 : 1 + self.outputs], sums[1 + self.outputs :].reshape(coef.shape)
         gradient = (gradient - self.mean * slopes[:, None] + self.l2 * coef) / self.scale
         return Evaluation(value, (np.column_stack((gradient, slopes)) if self.intercept else gradient).ravel())
@@ -359,7 +359,7 @@ class Objective:
         noise = 2.0 * rounding * reach[:, None] * units
         if self.largest_slope(noise.ravel()) > tol or not value > 1e7 * rounding * float(np.sum(reach**2)):
             return None
-        return Evaluation(value + 0.5 * self.l2 * _squared(coef), gradient, 0.0)
+        return Evaluation(value + 0.5 * _squared(self.l2**0.5 * coef), gradient, 0.0)
 
     def over(self, source: Source) -> Objective:
         """Give the same objective, in the same coordinates and units, over a sample of its rows."""

@@ -236,3 +236,53 @@ def check(problem, solver):
 @given(problem=problems())
 def test_any_numbers_give_a_right_answer_or_a_clear_error(solver, problem):
     check(problem, solver)
+
+
+SCALES = [2.0**-400, 2.0**-100, 2.0**100, 2.0**400]  # 1e-120 to 1e120
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("loss", ["squared", "two targets", "logistic"])
+@pytest.mark.parametrize("unit", SCALES)
+def test_the_largest_and_smallest_units_are_fitted_alike(loss, unit, solver, rng):
+    X = rng.standard_normal((400, 3))
+    z = X @ [1.0, -2.0, 0.5] + rng.standard_normal(400)
+    y = {"squared": z, "logistic": z > 0.0, "two targets": np.column_stack((z, X[:, 0]))}[loss]
+    options = {"loss": "logistic" if loss == "logistic" else "squared", "solver": solver, "tol": 1e-10}
+    expected = fastgd.fit(X, y, **options)
+    for y_unit in [1.0] if loss == "logistic" else [1.0 / unit, 1.0, unit]:
+        result = fastgd.fit(X * unit, y * y_unit, **options)
+        assert result.converged, result.message
+        np.testing.assert_allclose(result.coef * unit / y_unit, expected.coef, atol=1e-9)
+        np.testing.assert_allclose(result.predict(X * unit) / y_unit, expected.predict(X), atol=1e-8)
+
+
+def test_predictions_that_overflow_are_refused(rng):
+    X = rng.standard_normal((50, 3))
+    y = X @ [1.0, 2.0, 3.0]
+    three = fastgd.fit(X, np.digitize(y, [-1.0, 1.0]), loss="logistic", l2=0.1)
+    for kind in (np.asarray, sparse.csr_array, lambda X: dict(zip("abc", X.T, strict=True))):
+        result = fastgd.fit(kind(X), y)
+        far = np.ones((4, 3))
+        far[2] = [1e308, 1e308, -1e308]
+        with pytest.raises(ValueError, match="X: the numbers in row 2 are so large that its prediction overflows"):
+            result.predict(kind(far))
+    proba = three.predict_proba(np.full((2, 3), 1e307))
+    assert np.isfinite(proba).all() and (proba.sum(axis=1) == 1.0).all()
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_array])
+def test_sparse_columns_whose_differences_are_lost_are_refused(kind, rng):
+    X = rng.standard_normal((300, 3))
+    y = X[:, 0] + 1.0
+    X[:, 2] = 4.0
+    ones = fastgd.fit(kind(X), y)
+    assert ones.converged and ones.coef[2] == 0.0
+    X[:, 1] = 1.7e9 + 100.0 * X[:, 0]
+    with pytest.raises(
+        ValueError, match=r"X: the values of column 1 \(x1\) are 1[67]\d+.* too close for a sparse column"
+    ):
+        fastgd.fit(kind(X), y)
+    assert fastgd.fit(X, y).converged
+    X[:, 1] = 1e5 + X[:, 0]
+    np.testing.assert_allclose(fastgd.fit(kind(X[:, 1:]), y).predict(X[:, 1:]), y, atol=1e-5)

@@ -347,9 +347,11 @@ class Objective:
     ) -> Evaluation | None:
         """Evaluate the squared loss by normal equations alone, where they are solved but for ``gradient``.
 
-        None if rounding could hide a slope of ``tol``, or most digits of the value: squares forget what is small
-        beside them, and only a reading brings it back.
+        None if that is more than ``tol``; or if rounding could hide a slope of ``tol``, or most digits of the value:
+        squares forget what is small beside them, and only a reading brings it back.
         """
+        if self.largest_slope(gradient) > tol:
+            return None
         coef, _ = self.to_coef(point)
         explained = 2.0 * np.vdot(coef, equations.cross) - np.einsum("ki,ij,kj", coef, equations.covariance, coef)
         value = float(np.sum(self.moments.y_spread**2)) - float(explained)

@@ -149,7 +149,7 @@ def problems(draw):
     return Problem(SOURCES[draw(st.sampled_from(list(SOURCES)))](X), y, weight, options)
 
 
-ARGUMENTS = ("X", "y", "sample_weight", "start")
+ARGUMENTS = ("X", "y", "sample_weight", "start", "solver='sgd' reads rows")
 
 
 class Truth(NamedTuple):
@@ -167,6 +167,7 @@ def truth(problem, coef, intercept):
     s = np.ones(len(y)) if problem.weight is None else problem.weight
     s = s.astype(np.longdouble)
     s = s / s.max()
+    s = np.where(s < 1e-300, 0, s)  # float64 has no such ratio
     s = s / s.sum()
     coef, l2 = coef.astype(np.longdouble), np.longdouble(options["l2"])
     z = X @ coef + np.longdouble(intercept)
@@ -176,7 +177,10 @@ def truth(problem, coef, intercept):
     moved = (4 + len(coef)) * EPS * size
     squares = s @ size**2 * (options["loss"] == "squared")  # the value may come from normal equations
     mean = s @ X * options["intercept"]
-    spread = np.sqrt(s @ (X - mean) ** 2)
+    variance = s @ (X - mean) ** 2
+    # Sparse columns are not centred; any other is constant if it is so exactly.
+    lost = 1e-13 if sparse.issparse(problem.X) else np.finfo(np.longdouble).eps ** 2 * 16
+    spread = np.where(variance <= lost * mean**2, 0, np.sqrt(variance))
     y_mean = s @ y * options["intercept"]
     unit = losses.LOSSES[options["loss"]]().unit(np.sqrt(s @ (y - y_mean) ** 2) or abs(y_mean) or np.longdouble(1))
     largest = abs(s @ slope) * options["intercept"]
@@ -192,9 +196,9 @@ def truth(problem, coef, intercept):
     penalty = l2 * coef @ coef / 2
     return Truth(
         s @ value + penalty,
-        s @ (abs(slope) * moved + bound * moved**2) + 100 * EPS * (s @ abs(value) + penalty + squares),
+        s @ (abs(slope) * moved + bound * moved**2) + 100 * EPS * (s @ abs(value) + penalty + squares) + 1e-300,
         largest / unit,
-        noise / unit,
+        noise / unit + 1e-300,
     )
 
 

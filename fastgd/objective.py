@@ -92,7 +92,7 @@ def _to_moments(sums: Floats, pivot: Floats, y_pivot: Floats, about_mean: bool) 
         spread = deviation if about_mean else size.copy()
         small = (first != 0.0) & (second < LEAST**2) | (spread > 0.0) & (spread < LEAST)
         small[:targets] |= (size[:targets] > 0.0) & (size[:targets] < LEAST)
-        spread[small | ~(size <= LARGEST)] = np.nan
+        spread[small | ~(size <= LARGEST) | ~np.isfinite(second)] = np.nan
     return Moments(total, mean[:targets], spread[:targets], mean[targets:], spread[targets:])
 
 

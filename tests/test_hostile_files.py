@@ -5,6 +5,7 @@ import json
 import re
 import signal
 from contextlib import contextmanager, suppress
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +22,19 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3))
 TABLE = {"a": X[:, 0], "kind": np.array(["p", "q", "ß"] * 13 + ["p"]), "b": X[:, 1]}
 LABEL = np.array(["no", "yes"])[(X[:, 2] > 0).astype(int)]
-MODELS = {
-    "array": (X, fastgd.fit(X, X[:, 0] + 1.0, l2=0.1)),
-    "table": (TABLE, fastgd.fit(TABLE, LABEL, loss="logistic", l2=0.1)),
-    "three classes": (X, fastgd.fit(X, np.digitize(X[:, 2], [-0.5, 0.5]), loss="logistic", l2=0.1)),
-}
+MODELS = ["array", "table", "three classes"]
+
+
+@cache
+def fitted(kind):
+    """Samples and a model of them."""
+    if kind == "array":
+        return X, fastgd.fit(X, X[:, 0] + 1.0, l2=0.1)
+    if kind == "table":
+        return TABLE, fastgd.fit(TABLE, LABEL, loss="logistic", l2=0.1)
+    return X, fastgd.fit(X, np.digitize(X[:, 2], [-0.5, 0.5]), loss="logistic", l2=0.1)
+
+
 FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # its one file is written anew each time
 
 
@@ -81,7 +90,7 @@ def is_refused_or_whole(path, model):
 @pytest.mark.parametrize("kind", MODELS)
 @given(flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=4))
 def test_flipped_bits_are_told(kind, flips, tmp_path):
-    _, model = MODELS[kind]
+    _, model = fitted(kind)
     damaged = bytearray(saved(model, tmp_path / "model.json"))
     for place, bit in flips:
         damaged[int(place * len(damaged))] ^= 1 << bit
@@ -93,7 +102,7 @@ def test_flipped_bits_are_told(kind, flips, tmp_path):
 @pytest.mark.parametrize("kind", MODELS)
 @given(cuts=st.tuples(st.floats(0, 1), st.floats(0, 1)), twice=st.booleans())
 def test_lost_and_repeated_bytes_are_told(kind, cuts, twice, tmp_path):
-    _, model = MODELS[kind]
+    _, model = fitted(kind)
     whole = saved(model, tmp_path / "model.json")
     first, last = sorted(int(cut * len(whole)) for cut in cuts)
     (tmp_path / "bad.json").write_bytes(whole[:last] + whole[first:] if twice else whole[:first] + whole[last:])
@@ -122,7 +131,7 @@ def places(document, path=()):
 @pytest.mark.parametrize("kind", MODELS)
 @given(data=st.data())
 def test_swapped_values_are_told_or_harmless(kind, signed, data, tmp_path):
-    samples, model = MODELS[kind]
+    samples, model = fitted(kind)
     document = json.loads(saved(model, tmp_path / "model.json"))
     *parents, last = data.draw(st.sampled_from([path for path in places(document) if path]))
     value = data.draw(JSON)
@@ -169,7 +178,7 @@ BOMBS = {
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_bombs_are_refused(bomb, tmp_path):
     path = tmp_path / "bomb.json"
-    text = BOMBS[bomb](saved(MODELS["array"][1], path).decode())
+    text = BOMBS[bomb](saved(fitted("array")[1], path).decode())
     path.write_text(text, encoding="utf-8")
     with within(60), pytest.raises(ValueError) as error:
         fastgd.load(path)
@@ -300,7 +309,7 @@ def test_no_code_in_a_model_is_run(tmp_path):
     """Names of things to call stay text."""
     mark = tmp_path / "was-here"
     call = f"__import__('pathlib').Path({str(mark)!r}).touch()"
-    document = json.loads(saved(MODELS["table"][1], tmp_path / "model.json"))
+    document = json.loads(saved(fitted("table")[1], tmp_path / "model.json"))
     for path in places(document):
         changed = copy.deepcopy(document)
         parent = changed

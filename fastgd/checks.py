@@ -13,6 +13,8 @@ from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
 from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector, refuse_mixed
 
+MODERATE = 30  # the power of two up to which weights are left as they are: their sums with squares don't overflow
+
 
 def choose_loss(loss: str | Loss) -> Loss:
     """Give the loss of this name, or check the parameters of a loss."""
@@ -112,11 +114,17 @@ def weights(sample_weight: ArrayLike | None, n: int) -> Floats | None:
     row = int(np.argmin(weight))
     if weight[row] < 0.0:
         raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
-    if weight.max() > np.finfo(np.float64).max / n:
-        raise ValueError("sample_weight: the sum may overflow; only ratios matter, so scale the weights down")
     if weight.max() == 0.0:
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
     return weight
+
+
+def moderate(weight: Floats | None) -> Floats | None:
+    """Give weights whose sums might over- or underflow times a power of two, others as they are."""
+    if weight is None:
+        return None
+    _, power = np.frexp(weight.max())
+    return weight if abs(power) < MODERATE else np.ldexp(weight, -power)
 
 
 def check_number(name: str, value: Any, least: float) -> None:

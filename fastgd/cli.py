@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"fastgd: {error}", file=sys.stderr)
+        print("fastgd:", *str(error).split(), file=sys.stderr)  # one line, also of what other libraries say in several
         return 1
     except KeyboardInterrupt:
         print("fastgd: interrupted", file=sys.stderr)

@@ -22,6 +22,7 @@ from fastgd.checks import (
     check_whole,
     choose_loss,
     generator,
+    moderate,
     start_coefs,
     targets,
     weights,
@@ -32,7 +33,8 @@ from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
 from fastgd.passes import max_threads
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
-from fastgd.sources import InMemory, Matrix, check_finite, coef_names
+from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
+from fastgd.sparse import SparseMatrix
 from fastgd.tables import as_features
 
 
@@ -150,7 +152,7 @@ def fit(
     n, d = matrix.shape
     chosen, labels, classes = targets(y, n, chosen)
     outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1
-    weight = weights(sample_weight, n)
+    weight = moderate(weights(sample_weight, n))
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
     check_determined(matrix.features, l2, bool(intercept))
@@ -165,8 +167,10 @@ def fit(
     check_solver(solver, learning_rate)
     origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
 
-    def check(statistics: Moments) -> None:
-        check_moments(statistics, matrix)
+    def check(statistics: Moments, read: Source) -> None:
+        check_moments(statistics, matrix, measured=not chosen.classifies)
+        if isinstance(matrix, SparseMatrix) and read.shape == matrix.shape:
+            matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
     source = InMemory(matrix, labels, weight)
     model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
@@ -350,8 +354,8 @@ def warmup(
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def check_moments(statistics: Moments, matrix: Matrix) -> None:
-    """Find out what is wrong where a mean or spread is not finite."""
+def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> None:
+    """Find out what is wrong where a mean or spread is not finite; y's mean nothing unless y is measured."""
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
         check_finite(matrix)
@@ -365,7 +369,7 @@ def check_moments(statistics: Moments, matrix: Matrix) -> None:
             f"X: the values of column {column} ({name}) are so large or so close "
             "that squares overflow or underflow; rescale it"
         )
-    if not np.isfinite(statistics.y_spread).all():
+    if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
 
 

@@ -90,7 +90,6 @@ BAD = [
     ({"sample_weight": but(np.ones(30), 4, np.nan)}, "sample_weight contains NaN in row 4"),
     ({"sample_weight": but(np.ones(30), 4, np.inf)}, "sample_weight contains infinity in row 4"),
     ({"sample_weight": np.zeros(30)}, "sample_weight is zero in every row"),
-    ({"sample_weight": np.full(30, 1e307)}, "sample_weight"),
     # options
     ({"loss": "hinge"}, "loss='hinge'; choose one of squared, logistic"),
     ({"loss": None}, "loss=None"),

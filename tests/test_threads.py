@@ -90,7 +90,7 @@ def test_spawned_processes_fit(run_python, tmp_path):
 
 
 def test_numbers_of_threads_give_the_same_bits(run_python):
-    code = COMMON + "print(passes.max_threads(), bits(*data(1)).hex())"
+    code = COMMON + "print(max_threads(), bits(*data(1)).hex())"
     found = dict(run_python(code, NUMBA_NUM_THREADS=str(count)).split() for count in (1, 2, 3, 4))
     assert list(found) == ["1", "2", "3", "4"]
     assert len(set(found.values())) == 1

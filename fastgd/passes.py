@@ -6,7 +6,6 @@ Nothing here is compiled, so edits need no care of numba's cache.
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numba
@@ -19,7 +18,7 @@ from fastgd.kernels import GRAM_ROWS, SPARSE_ROWS, Center, Points, Samples
 from fastgd.lanes import WIDTH
 from fastgd.losses import Loss
 from fastgd.sources import Floats, SparseColumns, SparseRows, Tile
-from fastgd.threads import allowed_threads, parallel_loops, share
+from fastgd.threads import allowed_threads, parallel_loops, run_parts, share
 
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
 SECOND_CACHE = 1 << 16  # and where its rows have to be copied in order
@@ -308,12 +307,8 @@ def add_gram(
     arguments = (samples, entries, at, about, loss, pair, step, width, first_block, block_rows, scratch, grams)
     add_part = functools.partial(_for(loss, kernels.gram_part), *arguments)
     with share(1 if tile.y.shape[-1] * grams.shape[1] ** 2 < SERIAL_GRAM else n_threads) as count:
-        if count == 1:
-            for part in range(len(grams)):
-                add_part(part)
-        else:  # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long
-            with ThreadPoolExecutor(count) as pool:
-                list(pool.map(add_part, range(len(grams))))
+        # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long.
+        run_parts(add_part, len(grams), count)
 
 
 def read(X: Floats) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from math import ceil, inf
@@ -83,6 +85,38 @@ def parallel_loops(count: int) -> Iterator[bool]:
             numba.set_num_threads(before)
     finally:
         _parallel.release()
+
+
+def run_parts(work: Callable[[int], object], parts: int, count: int) -> None:
+    """Call ``work(0)``, ``work(1)``, ..., which release the GIL, on so many of Python's threads, this one among them.
+
+    Not by a pool of `concurrent.futures`: where memory is short a thread may die before its first line, for which
+    a pool waits forever. Here a part is waited for only once somebody has begun it.
+    """
+    left, errors, ended = deque(range(parts)), deque[BaseException](), threading.Semaphore(0)
+
+    def help_out() -> None:
+        while left:
+            try:
+                part = left.popleft()
+            except IndexError:  # another was faster
+                return
+            try:
+                if not errors:
+                    work(part)
+            except BaseException as error:  # raised below, in the caller's thread
+                errors.append(error)
+            finally:
+                ended.release()
+
+    for _ in range(count - 1):
+        with suppress(RuntimeError, MemoryError):  # no more threads can be had: then others do its part
+            _thread.start_new_thread(help_out, ())
+    help_out()
+    for _ in range(parts):
+        ended.acquire()
+    if errors:
+        raise errors[0]
 
 
 def _omp_threads() -> float:

@@ -116,7 +116,6 @@ def test_a_fit_keeps_to_the_memory_it_was_promised(kind, solver, loss, run_pytho
     first, half, eighth, nothing, last, peak, promise = run_python(FIT, kind, solver, loss, flags=()).split(", ")
     assert first == last == "as ever"
     assert {half, eighth, nothing} <= {"as ever", "MemoryError"}
-    print(kind, solver, loss, peak, promise)
     assert int(peak) <= int(promise), f"{int(peak) / 1e6:.1f} of {int(promise) / 1e6:.1f} MB"
     if solver == "sgd":  # which needs 8 bytes per row at once
         assert nothing == "MemoryError"

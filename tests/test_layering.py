@@ -36,6 +36,10 @@ BELOW = {
         *("losses", "sources", "tables", "objective", "rules", "descent"),
         *("models", "threads", "checks", "beginnings"),
     },
+    "incremental": {
+        *("losses", "sources", "tables", "objective", "rules", "descent", "batches"),
+        *("models", "checks", "beginnings", "fitting"),
+    },
 }
 OPTIONAL = {
     "sklearn": {"estimators"},
@@ -142,6 +146,7 @@ ALSO = {
         "checks",
         "beginnings",
         "fitting",
+        "incremental",
     ],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):

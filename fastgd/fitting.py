@@ -31,11 +31,11 @@ from fastgd.descent import Evaluation, Floats, Result, Row, descend
 from fastgd.losses import Loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
-from fastgd.passes import max_threads
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
 from fastgd.sparse import SparseMatrix
 from fastgd.tables import as_features
+from fastgd.threads import max_threads
 
 
 def fit(
@@ -126,8 +126,9 @@ def fit(
         Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
         repeated.
     n_threads : int, optional
-        Threads for the passes; None is numba's number (``NUMBA_NUM_THREADS``, by default the available cores).
-        The result is the same, to the bit, for any number.
+        Threads for the passes, at most NUMBA_NUM_THREADS. None takes those that the process may use (by CPU affinity,
+        the container's limit, OMP_NUM_THREADS, NUMBA_NUM_THREADS) and that its other fits do not. The result is the
+        same, to the bit, for any number.
     callback : callable, optional
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool

@@ -7,7 +7,7 @@ from scipy import sparse
 
 import fastgd
 from fastgd.losses import LOSSES
-from fastgd.passes import max_threads
+from fastgd.threads import max_threads
 
 X = np.random.default_rng(0).standard_normal((30, 3))
 Y = X @ [1.0, 2.0, 3.0] + 0.5

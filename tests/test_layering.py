@@ -18,11 +18,12 @@ BELOW = {
     "writing": set(),
     "rules": {"descent"},
     "compiling": set(),
+    "threads": set(),
     "lanes": set(),
     "losses": {"compiling", "lanes"},
     "entries": {"compiling", "lanes"},
     "kernels": {"compiling", "lanes", "losses", "entries", "sources"},
-    "passes": {"kernels", "lanes", "losses", "sources"},
+    "passes": {"kernels", "lanes", "losses", "sources", "threads"},
     "sparse": {"sources"},
     "tables": {"sources", "sparse"},
     "models": {"sources", "tables", "descent", "writing"},
@@ -32,8 +33,8 @@ BELOW = {
     "checks": {"losses", "sources", "descent", "models"},
     "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches"},
     "fitting": {
-        *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
-        *("models", "checks", "beginnings"),
+        *("losses", "sources", "tables", "objective", "rules", "descent"),
+        *("models", "threads", "checks", "beginnings"),
     },
     "incremental": {
         *("losses", "sources", "tables", "objective", "rules", "descent", "batches"),
@@ -112,12 +113,14 @@ def test_numba_is_known_to_few_rooms():
         "lanes",
         "losses",
         "passes",
+        "threads",
     }
 
 
 ALSO = {
     "kernels": {"numba"},
     "passes": {"numba"},
+    "threads": {"numba"},
     "lanes": {"numba", "llvmlite"},
     "fitting": {"tqdm"},
     "tables": {"narwhals"},
@@ -137,6 +140,7 @@ ALSO = {
         "kernels",
         "lanes",
         "passes",
+        "threads",
         "subsampling",
         "batches",
         "checks",

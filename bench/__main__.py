@@ -17,6 +17,7 @@ TABLES = {
     "sparse": "sparse",
     "memory": "memory",
     "incremental": "incremental",
+    "precision": "precision",
     "rivals": "rivals_table",
     "figures": "figures",
     "annealing": "annealing",

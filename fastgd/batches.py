@@ -74,7 +74,7 @@ class Batches:
         )
         move = coef - there
         change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
-        value = anchor.value + change.value + objective.l2 * float(np.vdot(there, move))  # its value is not
+        value = anchor.value + change.value + float(np.vdot(objective.l2 * there, move))  # its value is not
         return Evaluation(value, anchor.gradient + change.gradient, 1.0 / self.count, partial=True)
 
     def plain(self, point: Floats) -> Evaluation:

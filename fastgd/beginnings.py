@@ -29,7 +29,7 @@ ONE_READING = 128  # coefficients up to which all rows' Gram matrix costs less t
 class Model:
     """What is to be minimised, before the moments of its samples are known.
 
-    ``check`` raises an error if moments are not finite; the rest as for `Objective`.
+    ``check`` raises an error if a source's moments are of no use; the rest as for `Objective`.
     """
 
     loss: Loss
@@ -37,12 +37,12 @@ class Model:
     intercept: bool
     standardize: bool
     n_threads: int | None
-    check: Callable[[Moments], None]
+    check: Callable[[Moments, Source], None]
     outputs: int = 1
 
     def objective(self, source: Source, moments: Moments) -> Objective:
         """Give the objective over a source of these moments."""
-        self.check(moments)
+        self.check(moments, source)
         return Objective(
             source, self.loss, self.l2, moments, self.intercept, self.standardize, self.n_threads, self.outputs
         )

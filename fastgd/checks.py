@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd.descent import Floats, Result, Row
 from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
-from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector, refuse_mixed
+from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector, refuse_mixed, stretches
+
+MODERATE = 30  # the power of two up to which weights are left as they are: their sums with squares don't overflow
 
 
 def choose_loss(loss: str | Loss) -> Loss:
@@ -41,20 +43,26 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
     labels = _as_labels("y", y, n)
     if labels.dtype.kind in "biuf":
         low, high = labels.min(), labels.max()
-        coded = labels == high
+        coded = labels if labels.dtype.kind == "b" else labels == high
         if low < high and bool(np.all(coded | (labels == low))):
             return loss, coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
-    classes, coded = np.unique(labels, return_inverse=True)
+    classes = np.unique(np.concatenate([np.unique(part) for part in stretches(labels)]))
     some = _some(classes)
     if len(classes) == 1:
         raise ValueError(f"y has only one class: {some}; at least two are needed")
     if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
         raise ValueError(f"y has {len(classes)} different values that are not whole numbers: {some}; are they classes?")
     if len(classes) == 2:
-        return loss, coded.astype(bool), classes
+        return loss, _codes(labels, classes, np.dtype(bool)), classes
     if not isinstance(loss, Logistic):
         raise ValueError(f"y has {len(classes)} classes: {some}; a {type(loss).__name__} loss takes exactly two")
-    return Softmax(), coded.astype(np.min_scalar_type(len(classes))), classes.astype(_of_labels(classes.dtype))
+    coded = _codes(labels, classes, np.min_scalar_type(len(classes)))
+    return Softmax(), coded, classes.astype(_of_labels(classes.dtype))
+
+
+def _codes(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Replace labels by their places among the classes."""
+    return np.concatenate([np.searchsorted(classes, part).astype(dtype) for part in stretches(labels)])
 
 
 def all_classes(classes: ArrayLike) -> NDArray[Any]:
@@ -112,11 +120,17 @@ def weights(sample_weight: ArrayLike | None, n: int) -> Floats | None:
     row = int(np.argmin(weight))
     if weight[row] < 0.0:
         raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
-    if weight.max() > np.finfo(np.float64).max / n:
-        raise ValueError("sample_weight: the sum may overflow; only ratios matter, so scale the weights down")
     if weight.max() == 0.0:
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
     return weight
+
+
+def moderate(weight: Floats | None) -> Floats | None:
+    """Give weights whose sums might over- or underflow times a power of two, others as they are."""
+    if weight is None:
+        return None
+    _, power = np.frexp(weight.max())
+    return weight if abs(power) < MODERATE else np.ldexp(weight, -power)
 
 
 def check_number(name: str, value: Any, least: float) -> None:

@@ -20,6 +20,7 @@ from fastgd.checks import (
     check_whole,
     choose_loss,
     generator,
+    moderate,
     start_coefs,
     targets,
     weights,
@@ -28,11 +29,12 @@ from fastgd.descent import Result, Row, descend
 from fastgd.losses import Loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
-from fastgd.passes import max_threads
 from fastgd.progress import watching
 from fastgd.rules import check_solver
-from fastgd.sources import InMemory, Matrix, check_finite, coef_names
+from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
+from fastgd.sparse import SparseMatrix
 from fastgd.tables import as_features
+from fastgd.threads import max_threads
 
 
 def fit(
@@ -123,8 +125,9 @@ def fit(
         Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
         repeated.
     n_threads : int, optional
-        Threads for the passes; None is numba's number (``NUMBA_NUM_THREADS``, by default the available cores).
-        The result is the same, to the bit, for any number.
+        Threads for the passes, at most NUMBA_NUM_THREADS. None takes those that the process may use (by CPU affinity,
+        the container's limit, OMP_NUM_THREADS, NUMBA_NUM_THREADS) and that its other fits do not. The result is the
+        same, to the bit, for any number.
     callback : callable, optional
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool
@@ -149,7 +152,7 @@ def fit(
     n, d = matrix.shape
     chosen, labels, classes = targets(y, n, chosen)
     outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1
-    weight = weights(sample_weight, n)
+    weight = moderate(weights(sample_weight, n))
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
     check_determined(matrix.features, l2, bool(intercept))
@@ -164,8 +167,10 @@ def fit(
     check_solver(solver, learning_rate)
     origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
 
-    def check(statistics: Moments) -> None:
-        check_moments(statistics, matrix)
+    def check(statistics: Moments, read: Source) -> None:
+        check_moments(statistics, matrix, measured=not chosen.classifies)
+        if isinstance(matrix, SparseMatrix) and read.shape == matrix.shape:
+            matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
     source = InMemory(matrix, labels, weight)
     model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
@@ -263,8 +268,8 @@ def warmup(
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def check_moments(statistics: Moments, matrix: Matrix) -> None:
-    """Find out what is wrong where a mean or spread is not finite."""
+def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> None:
+    """Find out what is wrong where a mean or spread is not finite; y's mean nothing unless y is measured."""
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
         check_finite(matrix)
@@ -278,5 +283,5 @@ def check_moments(statistics: Moments, matrix: Matrix) -> None:
             f"X: the values of column {column} ({name}) are so large or so close "
             "that squares overflow or underflow; rescale it"
         )
-    if not np.isfinite(statistics.y_spread).all():
+    if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")

@@ -24,6 +24,7 @@ from fastgd.checks import (
     check_not_empty,
     coded,
     generator,
+    moderate,
     start_coefs,
     targets,
     weights,
@@ -131,17 +132,20 @@ def learn(
         before = f"(rows, {stream.point[0].shape[1]}) and (rows{''.join(f', {k}' for k in stream.y_shape)})"
         raise ValueError(f"X and y have shapes {matrix.shape} and {labels.shape}; those of earlier chunks are {before}")
     outputs = len(classes) if classes is not None and loss.joint else int(np.prod(labels.shape[1:]))
-    source = InMemory(matrix, labels, weights(sample_weight, n))
+    weight = weights(sample_weight, n)
+    if moderate(weight) is not weight:
+        raise ValueError("sample_weight: chunks' largest weights must be between 1e-9 and 1e9 to be added up")
+    source = InMemory(matrix, labels, weight)
     check_rows(source)
 
     of_chunk = moments(source, loss, about_mean=intercept, n_threads=n_threads)
-    check_moments(of_chunk, matrix)
+    check_moments(of_chunk, matrix, measured=classes is None)
     so_far = pooled(stream.moments, of_chunk, about_mean=intercept) if stream else of_chunk
     rows = n + (stream.rows if stream else 0)
     penalty = l2(so_far.total_weight)
     check_determined(matrix.features, penalty, intercept)
     # The average makes 3/2 of it: the mean of 1 / N, with weights N², is 3/2 of the last.
-    model = Model(loss, penalty * (2 / 3), intercept, standardize, n_threads, lambda _: None, outputs)
+    model = Model(loss, penalty * (2 / 3), intercept, standardize, n_threads, lambda *_: None, outputs)
     # By its share of all rows, not of all weights: a chunk that weighs more is to count for more.
     objective = model.objective(source, so_far._replace(total_weight=so_far.total_weight * n / rows))
     if stream is None:

@@ -294,7 +294,7 @@ def regression(
         )
     chosen, labels, _ = targets(y, matrix.shape[0], choose_loss(loss))
     source = InMemory(matrix, labels, None)
-    model = Model(chosen, float(l2), intercept, standardize, None, lambda _: None)
+    model = Model(chosen, float(l2), intercept, standardize, None, lambda *_: None)
     objective = model.objective(source, moments(source, chosen, about_mean=intercept))
     minimum = objective.to_point(np.atleast_2d(result.coef), np.atleast_1d(result.intercept))
     lowest, hessian = objective(minimum).value, np.array([objective(minimum + e).gradient for e in np.eye(2)])

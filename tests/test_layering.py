@@ -20,11 +20,12 @@ BELOW = {
     "writing": set(),
     "rules": {"descent"},
     "compiling": set(),
+    "threads": set(),
     "lanes": set(),
     "losses": {"compiling", "lanes"},
     "entries": {"compiling", "lanes"},
     "kernels": {"compiling", "lanes", "losses", "entries", "sources"},
-    "passes": {"kernels", "lanes", "losses", "sources"},
+    "passes": {"kernels", "lanes", "losses", "sources", "threads"},
     "sparse": {"sources"},
     "tables": {"sources", "sparse"},
     "models": {"sources", "tables", "descent", "writing"},
@@ -34,8 +35,8 @@ BELOW = {
     "checks": {"losses", "sources", "descent", "models"},
     "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches"},
     "fitting": {
-        *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
-        *("models", "checks", "beginnings", "progress"),
+        *("losses", "sources", "sparse", "tables", "objective", "rules", "descent"),
+        *("models", "threads", "checks", "beginnings", "progress"),
     },
     "minimizing": {"descent", "rules", "checks", "curvature", "noise", "progress"},
     "learning": {"descent", "rules", "checks", "curvature", "fitting", "minimizing"},
@@ -117,12 +118,14 @@ def test_numba_is_known_to_few_rooms():
         "lanes",
         "losses",
         "passes",
+        "threads",
     }
 
 
 ALSO = {
     "kernels": {"numba"},
     "passes": {"numba"},
+    "threads": {"numba"},
     "lanes": {"numba", "llvmlite"},
     "progress": {"tqdm"},
     "tables": {"narwhals"},
@@ -142,6 +145,7 @@ ALSO = {
         "kernels",
         "lanes",
         "passes",
+        "threads",
         "subsampling",
         "batches",
         "checks",

@@ -351,6 +351,9 @@ def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[
         title.set_text(f"{surface.name}, step {k}: loss {losses[k]:.4g}")
         return line, ball, dot, title
 
+    draw(0)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # where things are is settled: frames need not ask again
     frames = [*shown, *[shown[-1]] * max(1, len(shown) // 5)]  # rest at the end before it begins again
     interval = 1000.0 * seconds / len(frames)
     rolling = FuncAnimation(figure, draw, frames=frames, interval=interval, blit=False)

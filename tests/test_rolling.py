@@ -32,13 +32,13 @@ def delays(tmp_path_factory):
 @pytest.mark.parametrize("suffix", ["gif", "png"])
 def test_roll_on_a_surface(suffix, tmp_path, capsys):
     output = tmp_path / f"ball.{suffix}"
-    rate = ["--learning-rate", "0.5"] if suffix == "gif" else []
+    rate = ["--learning-rate", "0.97"] if suffix == "gif" else []
     assert main(["roll", "--surface", "bowl", "--start=-2,1", *rate, "--output", str(output)]) == 0
     printed = capsys.readouterr()
     assert ("learning rate 0.2: 0.2/L" in printed.out) == (suffix == "png")
     assert "Converged" in printed.out and f"wrote {output}" in printed.out and printed.err == ""
     with Image.open(output) as image:
-        assert image.format.lower() == suffix and (suffix == "png" or image.n_frames > 10)
+        assert image.format.lower() == suffix and (suffix == "png" or image.n_frames > 4)
 
 
 @pytest.mark.parametrize(("target", "model"), [("y", "linear"), ("late", "logistic")])

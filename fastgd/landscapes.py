@@ -103,18 +103,24 @@ def path(
             raise ValueError("ax: view='both' makes two Axes of its own; choose one view to draw into yours")
         figure = Figure(figsize=(12, 5), layout="constrained")
         left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2, projection="3d")
-        path(result, surface, title=title, ax=left)
-        path(result, surface, view="surface", title=surface.formula, ax=right)
+        land = ground(surface)
+        _path(result, surface, land, "contours", title, left)
+        _path(result, surface, land, "surface", surface.formula, right)
         return np.array([left, right])
+    return _path(result, surface, ground(surface), view, title, ax)
+
+
+def _path(result: MinimizeResult, surface: Surface, land: Ground, view: str, title: str | None, ax: Any) -> Any:
+    """Draw one view of a path."""
     points = way(result)
     if title is None:
         title = f"{surface.name}: {_sentence(result, points)}"
     if view == "surface":
         ax = ax or Figure(figsize=(6.5, 5.5), layout="constrained").add_subplot(projection="3d")
-        _landscape(surface, points, ax)
+        _landscape(surface, points, ax, land)
     else:
         ax = ax or Figure(figsize=(6.5, 5.5), layout="constrained").subplots()
-        contours(surface, ax)
+        contours(surface, ax, land)
         _draw_way(points, ax)
         _mark_ends(points, ax)
         _mark_minima(surface, ax)
@@ -156,8 +162,7 @@ def _mark_minima(surface: Surface, ax: Axes) -> None:
         ax.plot(*surface.minima.T, "x", color="black", markersize=9, markeredgewidth=2, zorder=4, label="minimum")
 
 
-def _landscape(surface: Surface, points: Floats, ax: Any, land: Ground | None = None) -> None:
-    land = land or ground(surface)
+def _landscape(surface: Surface, points: Floats, ax: Any, land: Ground) -> None:
     steps = np.searchsorted(land.levels, land.values).clip(1, len(land.levels) - 1) - 1
     shades = colormaps["Blues_r"](np.linspace(0.25, 1.0, len(land.levels) - 1))
     ax.computed_zorder = False  # the ball lies on the surface, not under it

@@ -54,9 +54,9 @@ class Surface:
         return Evaluation(float(value), np.asarray(gradient, dtype=np.float64))
 
     def grid(self, points: int = 201) -> tuple[Floats, Floats, Floats]:
-        """Give x (m,), y (m,) and the values (m, m) over the window; m is at most 41 where each value costs a pass."""
+        """Give x (m,), y (m,) and the values (m, m) over the window; m is at most 31 where each value costs a pass."""
         quick = self.heights or (lambda p: self.function(p)[0]) if self.elementwise or self.heights else None
-        points = points if quick else min(points, 41)
+        points = points if quick else min(points, 31)
         x, y = (np.linspace(low, high, points) for low, high in self.window)
         if quick:
             return x, y, np.asarray(quick(np.array(np.meshgrid(x, y))))

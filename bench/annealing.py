@@ -16,10 +16,9 @@ from bench.report import table
 from fastgd import surfaces
 
 RUNS = 20
-BUDGETS = (500, 2000)
+BUDGETS = (1000,)
 PROBLEMS = {
     "double well, d = 2": (surfaces.double_well, surfaces.double_well.window),
-    "Himmelblau, d = 2": (surfaces.himmelblau, surfaces.himmelblau.window),
     "Rastrigin, d = 2": (surfaces.rastrigin, surfaces.rastrigin.window),
     "Rastrigin, d = 5": (surfaces.rastrigin, np.tile([-5.12, 5.12], (5, 1))),
     "Ackley, d = 2": (surfaces.ackley, surfaces.ackley.window),

@@ -7,7 +7,7 @@ stretch is drawn anew in every epoch, and an epoch reads every row once. Memory 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -31,8 +31,9 @@ def batch_count(n: int, row_bytes: float) -> int:
 class Batches:
     """Estimates of an objective near an anchor, each from the next batch.
 
-    Called with a point y and an `Anchor` a, it gives ``f_B(y) − f_B(a) + f(a)`` and its gradient, where f_B is the
-    objective over the batch B, scaled up such that the mean over an epoch's batches is f, whatever their weights.
+    Called with a point y, an `Anchor` a and the number of batches before, it gives ``f_B(y) − f_B(a) + f(a)`` and its
+    gradient, where f_B is the objective over the batch B, scaled up such that the mean over an epoch's batches is f,
+    whatever their weights.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class Batches:
     source : InMemory
         The samples.
     rng : Generator
-        Shuffles the tiles.
+        Draws the key that tiles are shuffled by.
     """
 
     def __init__(self, objective: Objective, source: InMemory, rng: np.random.Generator) -> None:
@@ -51,14 +52,17 @@ class Batches:
         self.tile_rows = -(-n // (STRETCHES * self.count))
         weight = objective.moments.total_weight / self.count
         self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
-        self.order = shuffled(-(-n // self.tile_rows), self.count, rng)
+        key = int(rng.integers(1 << 63))
+        deal = functools.partial(shuffled, -(-n // self.tile_rows), self.count, key)
+        self.epoch = functools.lru_cache(1)(deal)
 
-    def __call__(self, point: Floats, anchor: Anchor) -> Evaluation:
-        """Evaluate the next batch."""
+    def __call__(self, point: Floats, anchor: Anchor, turn: int) -> Evaluation:
+        """Evaluate the batch that comes after ``turn`` others."""
+        epoch, batch = divmod(turn, self.count)
         objective, rows = self.objective, self.tile_rows
         coef, intercept = objective.to_coef(point)
         there, intercept_there = objective.to_coef(anchor.coef)
-        tile, starts = self.source.runs(next(self.order) * rows, rows)
+        tile, starts = self.source.runs(self.epoch(epoch)[batch] * rows, rows)
         sums = passes.change_sums(
             tile, coef, intercept, there, intercept_there, objective.loss, starts, rows, objective.n_threads
         )
@@ -68,9 +72,11 @@ class Batches:
         return Evaluation(value, anchor.gradient + change.gradient, 1.0 / self.count, partial=True)
 
 
-def shuffled(tiles: int, batches: int, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
-    """Deal tiles out to batches, one from each stretch of as many tiles as there are batches, epoch after epoch."""
+def shuffled(tiles: int, batches: int, key: int, epoch: int) -> list[NDArray[np.intp]]:
+    """Deal tiles out to the batches of an epoch, one from each stretch of as many tiles as there are batches.
+
+    The order follows from the arguments alone, so there is no state to keep.
+    """
     stretches = np.arange(-(-tiles // batches) * batches).reshape(-1, batches)
-    while True:
-        for batch in rng.permuted(stretches, axis=1).T:
-            yield batch[batch < tiles]
+    dealt = np.random.default_rng((key, epoch)).permuted(stretches, axis=1).T
+    return [batch[batch < tiles] for batch in dealt]

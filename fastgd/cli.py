@@ -1,6 +1,6 @@
 """The command line: ``fastgd fit | predict | demo | doctor`` (extra: cli).
 
-Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage.
+Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastgd import __version__
+from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.rules import SOLVERS, check_solver
 from fastgd.writing import check_writable
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="for sgd: epochs; default: 1000")
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
     fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
+    fit.add_argument("--checkpoint", help="keep the state of the fit in this file, and go on from it if it is there")
     fit.add_argument("--output", help="write the model here, as JSON")
 
     predict = commands.add_parser("predict", help="predict with a fitted model")
@@ -125,8 +127,8 @@ def _fit(options: argparse.Namespace) -> int:
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
-    if options.output:
-        check_writable(options.output)
+    for file in filter(None, (options.output, options.checkpoint)):
+        check_writable(file)
     columns = options.features and [*dict.fromkeys([*options.features, options.target])]
     table = files.read_table(options.data, columns)
     if options.target not in table.column_names:
@@ -158,6 +160,7 @@ def _fit(options: argparse.Namespace) -> int:
         time_limit=options.time_limit,
         n_threads=options.threads,
         progress=sys.stderr.isatty(),
+        checkpoint=options.checkpoint,
     )
     if options.output:
         result.save(options.output)
@@ -254,6 +257,8 @@ def summary(result: FitResult) -> str:
 def _conclude(result: FitResult) -> int:
     if not result.converged:
         print(f"fastgd: {result.message}", file=sys.stderr)
+    if result.status is Status.INTERRUPTED:
+        return 130
     return 0 if result.converged else 1
 
 

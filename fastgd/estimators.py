@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd.checks import check_flag, check_number
+from fastgd.descent import Status
 from fastgd.fitting import fit
 from fastgd.models import FitResult
 from fastgd.passes import max_threads
@@ -55,6 +56,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     categorical: str | list[str] = "auto"
     drop_first: bool = True
     unseen: str = "error"
+    checkpoint: Any = None
 
     _scikit_learns: ClassVar[str]
     """The name of scikit-learn's estimator of the same model."""
@@ -104,6 +106,36 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         _copy_fitted(estimator, model)
         return model
 
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a table
+        y : array-like of shape (n,); for regression also (n, k)
+        sample_weight : array-like of shape (n,), or one number for all, optional
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C, so that loops around it end, too: the estimator has the best point so far. If there is none, and
+            after any other error, it is as it was.
+        """
+        before = self.__dict__.copy()
+        try:
+            self._learn(X, y, sample_weight)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        if self.status_ is Status.INTERRUPTED:
+            raise KeyboardInterrupt(self.result_.message)
+        return self
+
+    def _learn(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None) -> None:
+        """Fit, and set what was learned."""
+        raise NotImplementedError
+
     def _l2(self, total_weight: float) -> float:  # noqa: ARG002
         """Give the penalty per unit of weight."""
         return 0.0
@@ -133,13 +165,15 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             rng=self.random_state,
             n_threads=None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), max_threads()),
             progress=bool(self.verbose),
+            checkpoint=self.checkpoint,
         )
-        if not result.converged:
-            warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
+        result = replace(result, state=None)  # warm_start is from coef_, and pickles stay small
+        if not (result.converged or result.status is Status.INTERRUPTED):
+            warnings.warn(result.message, ConvergenceWarning, stacklevel=4)
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
-        if unpenalised and rows < 2 * result.coef.shape[-1]:
+        if result.status is not Status.INTERRUPTED and unpenalised and rows < 2 * result.coef.shape[-1]:
             return _least_norm(result, X, weight)
         return result
 
@@ -191,8 +225,7 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
     copy_X: bool = True  # noqa: N815
     positive: bool = False
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all."""
+    def _learn(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None) -> None:
         check_flag("copy_X", self.copy_X)
         _refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
         X = self._read(X, reset=True)
@@ -206,7 +239,6 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         self.n_iter_ = max(result.n_iter, 1)  # scikit-learn knows no fit without an iteration
         self.coef_ = result.coef
         self.intercept_ = np.asarray(result.intercept)[()] if self.fit_intercept else np.float64(0.0)
-        return self
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that there may be several targets."""
@@ -247,6 +279,8 @@ class LinearRegression(_Regressor):
         As for `fastgd.fit`, for tables.
     unseen : {"error", "zero"}
         As for `fastgd.FitResult.predict`, for tables.
+    checkpoint : str, path or None
+        As for `fastgd.fit`: one fit's own, not for several that run side by side, or with other parameters.
     copy_X : bool
         Either will do: X is never written to.
     positive : bool
@@ -285,12 +319,10 @@ class Ridge(_Regressor):
 
     _scikit_learns = "Ridge"
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all."""
-        super().fit(X, y, sample_weight)
+    def _learn(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None) -> None:
+        super()._learn(X, y, sample_weight)
         if len(self.coef_) == 1 and self.coef_.ndim == 2:
             self.coef_ = self.coef_[0]  # as in scikit-learn's Ridge, but not in its LinearRegression
-        return self
 
     def _l2(self, total_weight: float) -> float:
         if np.ndim(self.alpha):
@@ -343,13 +375,12 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         warnings.warn(
             "'penalty' was deprecated in scikit-learn 1.8 and goes in 1.10; leave it out, or say C=np.inf for none",
             FutureWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         if self.penalty is None and self.C != 1.0:
-            warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=3)
+            warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=4)
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and labels y (n,), weighted by ``sample_weight``, (n,) or one number for all."""
+    def _learn(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None) -> None:
         _refuse("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
         _refuse("dual", self.dual, False, "the minimum of the primal is the same")
         _refuse("intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none")
@@ -366,7 +397,6 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         self.result_, self.classes_ = result, np.asarray(result.classes)
         self.coef_, self.intercept_ = np.atleast_2d(result.coef), np.atleast_1d(result.intercept)
         self.n_iter_ = np.array([result.n_iter])
-        return self
 
     def _balanced(self, labels: NDArray[Any], weight: Floats | None) -> Floats:
         """Multiply the weights by those of the classes."""
@@ -471,7 +501,7 @@ def _least_norm_of_sparse(result: FitResult, X: Any) -> FitResult:
             message = (
                 "Of all coefficients that fit alike, or nearly so, the smallest were not found; a small penalty helps"
             )
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            warnings.warn(message, ConvergenceWarning, stacklevel=6)
             return result
         smallest.append(row)
     return _moved(result, np.reshape(smallest, result.coef.shape), origin)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fastgd import __version__
-from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model, begin, choose_solver
+from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model, choose_solver
+from fastgd.checkpoints import hashed
 from fastgd.checks import (
     as_point,
     check_descent,
@@ -25,7 +28,9 @@ from fastgd.checks import (
     targets,
     weights,
 )
-from fastgd.descent import Evaluation, Floats, Result, Row, descend
+from fastgd.continuing import run
+from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, descend
+from fastgd.interrupts import interruptible
 from fastgd.losses import Loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments
@@ -56,6 +61,7 @@ def fit(
     n_threads: int | None = None,
     callback: Callable[[Row], object] | None = None,
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Fit a linear or logistic regression by gradient descent.
 
@@ -164,30 +170,54 @@ def fit(
         if n_threads > max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
     check_solver(solver, learning_rate)
-    origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
+    begin_at = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
+    if not (checkpoint is None or isinstance(checkpoint, (str, os.PathLike))):
+        raise TypeError(f"checkpoint={checkpoint!r}; the name of a file, or None, is needed")
 
     def check(statistics: Moments) -> None:
         _check_moments(statistics, matrix)
 
-    source = InMemory(matrix, labels, weight)
-    model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
-    chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
-    ready = begin(model, source, chosen_solver, learning_rate, origin, tol, generator(rng))
-    objective = ready.objective
-    with _watching(progress, callback, tol) as watch:
-        result = descend(
-            objective,
-            ready.point,
-            ready.rule,
+    with interruptible() as interruption, _watching(progress, callback, tol) as watch:
+        source = InMemory(matrix, labels, weight, interruption.look)
+        model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
+        chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
+        rate = learning_rate if isinstance(learning_rate, str) else float(learning_rate)
+        settings = {
+            "loss": {
+                "name": type(chosen).__name__.lower(),
+                **{name: float(value) for name, value in chosen._asdict().items()},
+            },
+            "l2": float(l2),
+            "intercept": bool(intercept),
+            "standardize": bool(standardize),
+            "solver": chosen_solver,
+            "learning_rate": rate,
+            "weighted": weight is not None,
+        }
+        asked = {
+            **settings,
+            "shape of X": [n, d],
+            "dtype of X": matrix.dtype.name,
+            "columns": hashed(matrix.features),
+            "labels": hashed(None if classes is None else classes.tolist()),
+            "version of fastgd": __version__,
+        }
+        objective, result = run(
+            model,
+            source,
+            chosen_solver,
+            rate,
+            begin_at,
+            generator(rng),
+            asked=asked,
+            earlier=start.state if isinstance(start, FitResult) else None,
+            checkpoint=checkpoint,
+            interruption=interruption,
             tol=tol,
             max_iter=max_iter,
             time_limit=time_limit,
-            gradient_norm=objective.largest_slope,
             callback=watch,
-            first=ready.first,
-            passes=ready.passes,
             began=began,
-            estimate=ready.batches,
         )
     coef, b = objective.to_coef(result.coef)
     order = slice(None) if matrix.order is None else matrix.order
@@ -203,26 +233,21 @@ def fit(
         features=matrix.features,
         rows=n,
         settings={
-            "loss": {"name": type(chosen).__name__.lower(), **chosen._asdict()},
-            "l2": float(l2),
-            "intercept": bool(intercept),
-            "standardize": bool(standardize),
-            "solver": chosen_solver,
+            **settings,
             "solver_reason": reason,
-            "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
             "tol": float(tol),
             "max_iter": int(max_iter),
             "time_limit": None if time_limit is None else float(time_limit),
-            "weighted": weight is not None,
             "copied": matrix.copied,
         },
         version=__version__,
+        state=result.state,
     )
 
 
 def minimize(
     objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
-    start: ArrayLike,
+    start: ArrayLike | Result,
     *,
     solver: str = "auto",
     learning_rate: float | str = "auto",
@@ -239,8 +264,9 @@ def minimize(
     ----------
     objective : callable
         Maps a point, ndarray of shape (d,), to ``(value, gradient)``; the gradient has shape (d,).
-    start : array-like of shape (d,)
-        Where to begin.
+    start : array-like of shape (d,), or Result
+        Where to begin; or an earlier result, as for `fit`: the same are ``objective``, if it has the same value and
+        gradient at the result's point, ``solver`` and ``learning_rate``.
     solver, learning_rate
         As for `fit`, without ``"newton"`` and ``"sgd"``; ``"auto"`` is ``"lbfgs"``. A rate of ``"auto"``
         spends 20 evaluations near ``start`` to estimate the largest curvature.
@@ -269,7 +295,10 @@ def minimize(
     (True, True)
     """
     began = time.perf_counter()
-    point = as_point(start)
+    if isinstance(start, FitResult):
+        raise TypeError("start is the result of fit; that of minimize, or an array, is needed")
+    earlier = start.state if isinstance(start, Result) else None
+    point = as_point(start.coef if isinstance(start, Result) else start)
     if point.ndim != 1 or not point.size:
         raise ValueError(f"start has shape {point.shape}; (d,) is needed")
     check_descent(tol, max_iter, time_limit, callback)
@@ -291,19 +320,35 @@ def minimize(
         passes += LIPSCHITZ_EVALUATIONS
         return estimate_lipschitz(checked, point, draws, LIPSCHITZ_EVALUATIONS)
 
-    rule = LBFGS() if solver in ("auto", "lbfgs") else fixed_rate_rule(solver, learning_rate, lipschitz)
-    with _watching(progress, callback, tol) as watch:
-        return descend(
+    with interruptible() as interruption, _watching(progress, callback, tol) as watch:
+        solver = "lbfgs" if solver == "auto" else solver
+        if earlier is not None and earlier[:2] == (solver, learning_rate) and earlier.state.is_of(checked):
+            rule, here = earlier.rule, earlier.state._replace(stopped=False)
+            max_iter, time_limit = here.beyond(max_iter, time_limit)
+        else:
+            rule = LBFGS() if solver == "lbfgs" else fixed_rate_rule(solver, learning_rate, lipschitz)
+            here = Descent.at(point, rule, None, passes)
+        result = descend(
             checked,
-            point,
+            here,
             rule,
             tol=tol,
             max_iter=max_iter,
             time_limit=time_limit,
             callback=watch,
-            passes=passes,
             began=began,
+            look=interruption.look,
         )
+    return replace(result, state=_Minimized(solver, learning_rate, rule, result.state))
+
+
+class _Minimized(NamedTuple):
+    """What a result of `minimize` holds for ``start=result``."""
+
+    solver: str
+    learning_rate: float | str
+    rule: Rule
+    state: Descent
 
 
 _WARMUPS = (

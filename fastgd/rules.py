@@ -467,7 +467,8 @@ def estimate_lipschitz(
     return largest or 1.0
 
 
-SOLVERS = ("auto", "newton", "lbfgs", "nesterov", "gd", "sgd")
+RULES = {"newton": LBFGS, "lbfgs": LBFGS, "nesterov": Nesterov, "gd": GradientDescent, "sgd": SGD}
+SOLVERS = ("auto", *RULES)
 RATED = ("gd", "nesterov", "sgd")  # those that take a learning rate
 
 

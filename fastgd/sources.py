@@ -248,21 +248,32 @@ class Values(Protocol):
 
 
 class InMemory:
-    """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights."""
+    """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights.
 
-    def __init__(self, matrix: Matrix, y: NDArray[Any], weight: Floats | None = None) -> None:
+    ``look`` is called before every tile; it may raise an exception.
+    """
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        y: NDArray[Any],
+        weight: Floats | None = None,
+        look: Callable[[], object] = bool,
+    ) -> None:
         self.matrix = matrix
         self.shape = matrix.shape
         self.dtype = matrix.dtype
         self.row_bytes = matrix.row_bytes
         self.y = y
         self.weight = np.empty(0) if weight is None else weight
+        self.look = look
 
     def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
         block_rows = self.matrix.block_rows
         total: Floats | None = None
         for start, stop in spans(self.matrix, self.matrix.tile_bytes, block_rows):
+            self.look()
             X, rows, entries = self.matrix.place(start, stop)
             y = _as_targets(self.y[start:stop])
             partial = visit(Tile(X, y, self.weight[start:stop], rows, entries), block_rows)
@@ -292,6 +303,7 @@ class InMemory:
 
         ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
         """
+        self.look()
         n = self.shape[0]
         if self.matrix.tile_bytes == VIEW_BYTES:
             X, rows, entries = self.matrix.place(0, n)
@@ -305,11 +317,12 @@ class InMemory:
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples."""
-        return InMemory(self.matrix.some(rows), self.y[rows], self.weight[rows] if self.weight.size else None)
+        weight = self.weight[rows] if self.weight.size else None
+        return InMemory(self.matrix.some(rows), self.y[rows], weight, self.look)
 
     def by_rows(self) -> InMemory:
         """Give the same samples so that tiles have rows."""
-        return InMemory(self.matrix.by_rows(), self.y, self.weight)
+        return InMemory(self.matrix.by_rows(), self.y, self.weight, self.look)
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""

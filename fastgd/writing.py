@@ -10,8 +10,10 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], mark: str | None = None) -> Iterator[Path]:
     """Give a new path beside ``path`` to write to, renamed to it if all went well and removed if not.
+
+    A ``mark`` in the new name instead of a random one: what a killed process left behind is written over by the next.
 
     Raises
     ------
@@ -23,9 +25,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_file():  # a device or a pipe cannot be replaced
         yield target
         return
-    temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    temporary = target.with_name(f".{mark or secrets.token_hex(4)}-{target.name}")
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # a name must not come before what it names, if power fails
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

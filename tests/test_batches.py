@@ -241,23 +241,23 @@ def test_the_mean_of_an_epochs_estimates_is_the_objective(n, weighted):
     there, here = np.zeros(5), np.linspace(-1.0, 2.0, 5)
     whole = objective(there)
     anchor = Anchor(there, whole.value, whole.gradient)
-    for _ in range(2):
-        estimates = [batches(here, anchor) for _ in range(batches.count)]
+    for epoch in range(2):
+        estimates = [batches(here, anchor, epoch * batches.count + turn) for turn in range(batches.count)]
         assert all(estimate.partial for estimate in estimates)
         assert sum(estimate.passes for estimate in estimates) == pytest.approx(1.0)
         expected = objective(here)
         assert np.mean([estimate.value for estimate in estimates]) == pytest.approx(expected.value, rel=1e-10)
         mean = np.mean([estimate.gradient for estimate in estimates], axis=0)
         np.testing.assert_allclose(mean, expected.gradient, rtol=0, atol=1e-10)
-    at_anchor = batches(there, anchor)
+    at_anchor = batches(there, anchor, 7)
     assert at_anchor.value == whole.value and (at_anchor.gradient == whole.gradient).all()
 
 
 @pytest.mark.parametrize(("tiles", "batches"), [(1, 1), (17, 1), (32, 8), (33, 8), (4063, 128)])
 def test_an_epoch_deals_out_every_tile_once(tiles, batches):
-    order = shuffled(tiles, batches, np.random.default_rng(0))
-    for _ in range(3):
-        epoch = [next(order) for _ in range(batches)]
+    for number in range(3):
+        epoch = shuffled(tiles, batches, 7, number)
+        assert len(epoch) == batches
         assert sorted(np.concatenate(epoch)) == list(range(tiles))
         assert all((np.diff(batch) > 0).all() for batch in epoch)
         assert max(map(len, epoch)) - min(map(len, epoch)) <= 1
@@ -272,7 +272,7 @@ def test_estimates_conclude_nothing():
         SGD(1.0, True, 4),
         tol=1e-9,
         max_iter=2,
-        estimate=lambda point, anchor: batches(point, anchor)._replace(value=-1e9, gradient=np.zeros(5)),
+        estimate=lambda *now: batches(*now)._replace(value=-1e9, gradient=np.zeros(5)),
     )
     assert result.status is Status.MAX_ITER and result.loss > 0.0
 

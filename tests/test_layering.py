@@ -13,7 +13,8 @@ ROOMS = sorted(path.stem for path in HOME.glob("*.py"))
 # What a room may import of fastgd; the leaves import nothing of it.
 BELOW = {
     "sources": set(),
-    "descent": set(),
+    "interrupts": set(),
+    "descent": {"interrupts"},
     "surfaces": set(),
     "writing": set(),
     "rules": {"descent"},
@@ -28,12 +29,14 @@ BELOW = {
     "models": {"sources", "tables", "descent", "writing"},
     "objective": {"losses", "passes", "sources", "descent"},
     "batches": {"passes", "sources", "objective", "descent"},
-    "subsampling": {"sources", "objective", "rules", "descent"},
+    "subsampling": {"sources", "objective", "rules", "descent", "interrupts"},
+    "checkpoints": {"sources", "objective", "descent", "writing"},
     "checks": {"losses", "sources", "descent", "models"},
-    "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches"},
+    "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches", "interrupts"},
+    "continuing": {"sources", "objective", "rules", "descent", "interrupts", "checkpoints", "beginnings"},
     "fitting": {
         *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
-        *("models", "checks", "beginnings"),
+        *("models", "checks", "beginnings", "interrupts", "checkpoints", "continuing"),
     },
 }
 OPTIONAL = {
@@ -137,6 +140,9 @@ ALSO = {
         "batches",
         "checks",
         "beginnings",
+        "interrupts",
+        "checkpoints",
+        "continuing",
         "fitting",
     ],
 )

@@ -146,7 +146,7 @@ class Checkpoint:
         self.due = time.perf_counter() + INTERVAL
 
     def _compare(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-        for name in sorted({*theirs, *ours}):
+        for name in {**theirs, **ours}:
             there, here = theirs.get(name), ours.get(name)
             if there != here:
                 opaque = any(isinstance(value, str) and len(value) == HASH for value in (there, here))

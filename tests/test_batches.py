@@ -161,9 +161,11 @@ def test_goes_on_from_an_earlier_fit():
     options = {"loss": "logistic", "solver": "sgd", "tol": 1e-8}
     first = fastgd.fit(X, y, **options, max_iter=1)
     second = fastgd.fit(X, y, **options, start=first)
-    assert second.history.loss[0] == pytest.approx(first.loss, rel=1e-13)
+    assert (second.history.loss[: len(first.history)] == first.history.loss).all()
     assert second.converged
-    assert fastgd.fit(X, y, **options, start=second).n_iter <= 1
+    assert fastgd.fit(X, y, **options, start=second).n_iter == second.n_iter
+    coefs = np.append(first.coef, first.intercept)
+    assert fastgd.fit(X, y, **options, start=coefs).history.loss[0] == pytest.approx(first.loss, rel=1e-13)
 
 
 def is_like_recorded(result, X, y):

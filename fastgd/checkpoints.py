@@ -139,7 +139,9 @@ class Checkpoint:
             try:
                 arrays = _arrays(document["shapes"], numbers, lengths)
                 self.kept = _Reader(arrays, _hint(rule.step, "state")).read(document["kept"], Kept)
-                if bool(self.kept.state.rows) is (self.kept.state.lowest is None):
+                state = self.kept.state
+                points = state.last, state.lowest, state.flattest
+                if any((point is None) is bool(state.rows) for point in points):
                     raise ValueError("rows without a best point")
             except _DAMAGE as error:
                 raise _damaged(self.path, error) from None

@@ -123,8 +123,11 @@ def fit(
         Seconds; looked at after every evaluation. ``"sgd"`` ends with one more on all samples.
     start : array-like of shape (d,) or (d + 1,), FitResult, "random" or None
         Where to begin: None is zeros, from which newton first walks on sub-samples; otherwise coefficients followed by
-        the intercept if there is one, in k rows if there are several outputs; the end of an earlier fit; or a
-        standard normal draw in the coordinates.
+        the intercept if there is one, in k rows if there are several outputs; a standard normal draw in the
+        coordinates; or an earlier result. If that is of the same data and arguments (those that only say when to stop
+        apart, and ``rng``), its descent goes on, to the same bits as if it had never stopped: ``max_iter`` and
+        ``time_limit`` count from there, and the history is the whole one. What prepares a descent is done again.
+        Otherwise, and if the result was loaded from a file, its coefficients are where to begin.
     rng : int, Generator or None
         Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
         repeated.
@@ -135,17 +138,27 @@ def fit(
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool
         Show a progress line on stderr (extra: cli).
+    checkpoint : str or path, optional
+        A file to write the descent's state to, every few seconds and at the end, so that this takes at most 4 % of the
+        time. If it is there already, the fit goes on from it, to the same bits as if it had never stopped: after a
+        kill, or after its end with other ``tol``, ``max_iter`` and ``time_limit``, which count from the beginning. The
+        data and all arguments but these, ``n_threads``, ``callback`` and ``progress`` have to be the same, and so does
+        the machine's way to add up. The file holds numbers alone and stays after the fit; remove it to begin anew.
 
     Returns
     -------
     FitResult
-        Whatever happened: look at ``converged``, ``status`` or ``message``.
+        Whatever happened: look at ``converged``, ``status`` or ``message``. After Ctrl-C, too, in the main thread and
+        where nobody else handles it: the best point so far. If no reading of all samples had been completed, it is
+        judged by a few of them, and the only row of the history is ``partial``. A second press is a KeyboardInterrupt.
 
     Raises
     ------
     ValueError, TypeError
         On bad input, before any long work: the message names the argument, the row or column, what was found and
         what is allowed.
+    OSError
+        If the checkpoint cannot be read or written; a file that was there stays as it was.
     """
     began = time.perf_counter()
     chosen = choose_loss(loss)
@@ -178,7 +191,7 @@ def fit(
         _check_moments(statistics, matrix)
 
     with interruptible() as interruption, _watching(progress, callback, tol) as watch:
-        source = InMemory(matrix, labels, weight, interruption.look)
+        source = InMemory(matrix, labels, weight, look=interruption.look)
         model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
         chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
         rate = learning_rate if isinstance(learning_rate, str) else float(learning_rate)

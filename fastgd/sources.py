@@ -23,6 +23,7 @@ PARTIAL_SHARE = 150  # and to one in so many bytes when they are sparse, but for
 LEAST_BLOCKS = 8  # for threads to share
 VIEW_BYTES = 1 << 29  # of X per tile that is only sliced: tens of milliseconds, so Ctrl-C is never far
 VIEW_ROWS = 1 << 22  # at most: labels and integers of y are converted tile by tile
+LEAST_TILE = 16  # blocks at least, for threads to share, where a visit is so much work that tiles are made smaller
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
 STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
 
@@ -157,8 +158,11 @@ class Source(Protocol):
     dtype: np.dtype[Any]
     row_bytes: float
 
-    def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
+    def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
+
+        A visit that takes ``work`` times as long as that of a pass has smaller tiles.
+        """
 
     def total_weight(self) -> float:
         """Give the sum of the weights, without reading X."""
@@ -258,6 +262,7 @@ class InMemory:
         matrix: Matrix,
         y: NDArray[Any],
         weight: Floats | None = None,
+        *,
         look: Callable[[], object] = bool,
     ) -> None:
         self.matrix = matrix
@@ -268,11 +273,15 @@ class InMemory:
         self.weight = np.empty(0) if weight is None else weight
         self.look = look
 
-    def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
+    def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
+
+        A visit that takes ``work`` times as long as that of a pass has smaller tiles.
+        """
         block_rows = self.matrix.block_rows
         total: Floats | None = None
-        for start, stop in spans(self.matrix, self.matrix.tile_bytes, block_rows):
+        least = min(self.matrix.tile_bytes, LEAST_TILE * block_rows * self.row_bytes)
+        for start, stop in spans(self.matrix, int(max(self.matrix.tile_bytes / max(1.0, work), least)), block_rows):
             self.look()
             X, rows, entries = self.matrix.place(start, stop)
             y = _as_targets(self.y[start:stop])
@@ -318,11 +327,11 @@ class InMemory:
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples."""
         weight = self.weight[rows] if self.weight.size else None
-        return InMemory(self.matrix.some(rows), self.y[rows], weight, self.look)
+        return InMemory(self.matrix.some(rows), self.y[rows], weight, look=self.look)
 
     def by_rows(self) -> InMemory:
         """Give the same samples so that tiles have rows."""
-        return InMemory(self.matrix.by_rows(), self.y, self.weight, self.look)
+        return InMemory(self.matrix.by_rows(), self.y, self.weight, look=self.look)
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""

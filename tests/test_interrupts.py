@@ -45,7 +45,7 @@ def handler():
     signal.signal(signal.SIGINT, before)
 
 
-def problem(n=6000, d=4, seed=0):
+def problem(n=4200, d=4, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d)) * np.logspace(-1, 1, d)
     return X, (X @ rng.standard_normal(d) + rng.logistic(size=n) > 0) * 1
@@ -59,14 +59,14 @@ def columns(history, rows=None):
 def test_any_row_can_be_the_last_and_nothing_is_lost(solver):
     X, y = problem()
     options = {"loss": "logistic", "l2": 1e-4, "solver": solver, "tol": 0.0}
-    whole = fastgd.fit(X, y, max_iter=6, **options)
+    whole = fastgd.fit(X, y, max_iter=4, **options)
     rows = len(whole.history)
     for last in sorted({0, 1, 2, rows // 2, rows - 2}):
-        part = fastgd.fit(X, y, max_iter=6, callback=press_after(last), **options)
+        part = fastgd.fit(X, y, max_iter=4, callback=press_after(last), **options)
         assert part.status is fastgd.Status.INTERRUPTED and part.message.startswith("Interrupted: the best point")
         assert columns(part.history) == columns(whole.history, last + 1)
         assert part.loss == np.min(part.history.loss[~part.history.partial])
-        rest = fastgd.fit(X, y, max_iter=6 - part.n_iter, start=part, **options)
+        rest = fastgd.fit(X, y, max_iter=4 - part.n_iter, start=part, **options)
         assert columns(rest.history) == columns(whole.history) and rest.coef.tobytes() == whole.coef.tobytes()
 
 
@@ -104,7 +104,7 @@ def test_any_look_can_find_a_press(kind, solver, start, monkeypatch, tmp_path):
     whole = fastgd.fit(X, y, start=start, **options)
     total = looks[0]
     early = 0
-    for at[0] in sorted({*range(1, min(total, 8) + 1), *np.linspace(1, total, 8).astype(int).tolist()}):
+    for at[0] in sorted({*range(1, min(total, 6) + 1), *np.linspace(1, total, 5).astype(int).tolist()}):
         looks[0] = 0
         path = tmp_path / f"{at[0]}.ckpt"
         part = fastgd.fit(X, y, start=start, checkpoint=path, **options)
@@ -131,9 +131,9 @@ def test_interrupted_while_it_makes_ready_to_go_on(monkeypatch, tmp_path):
     content = (tmp_path / "fit.ckpt").read_bytes()
     fold = InMemory.fold
 
-    def pressed(self, visit):
+    def pressed(self, *arguments):
         press()
-        return fold(self, visit)
+        return fold(self, *arguments)
 
     for going_on in ({"checkpoint": tmp_path / "fit.ckpt"}, {"start": first}):
         with monkeypatch.context() as patch:
@@ -242,7 +242,7 @@ def test_an_estimator_has_the_best_point_or_is_as_it_was(kind, monkeypatch):
         model.fit(X, y)
     before = vars(model).copy()
     with pytest.raises(ValueError, match="NaN"):
-        model.fit(np.full((6000, 2), np.nan), y)
+        model.fit(np.full((4200, 2), np.nan), y)
     monkeypatch.setattr(estimators, "fit", lambda *_, **__: press() or time.sleep(10))
     with pytest.raises(KeyboardInterrupt):
         model.fit(X[:, :2], y)
@@ -250,11 +250,11 @@ def test_an_estimator_has_the_best_point_or_is_as_it_was(kind, monkeypatch):
     monkeypatch.undo()
     fold, readings = InMemory.fold, []
 
-    def third(self, visit):
+    def third(self, *arguments):
         readings.append(1)
         if len(readings) == 3:
             press()
-        return fold(self, visit)
+        return fold(self, *arguments)
 
     monkeypatch.setattr(InMemory, "fold", third)
     with pytest.raises(KeyboardInterrupt, match="Interrupted: the best point"):
@@ -294,4 +294,4 @@ def test_the_command_saves_the_model_and_exits_130(tmp_path):
         saved = fastgd.load(model)
         assert saved.status is fastgd.Status.INTERRUPTED
         lengths.append(len(saved.history))
-    assert 2 <= lengths[0] < lengths[1]
+    assert 1 <= lengths[0] < lengths[1]

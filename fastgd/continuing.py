@@ -99,16 +99,13 @@ def run(
         if file and not (file.kept and len(file.kept.state.rows) == len(end.state.rows)):
             file.write(end)
     except Interrupted as stop:  # before the descent had a first evaluation, or went on
-        interruption.pressed = False  # it is no longer looked at
-        if kept:
-            objective, end = model.objective(source, kept.moments), kept
-            result = conclude(
-                kept.state, Status.INTERRUPTED, tol=tol, gradient_norm=objective.largest_slope, began=began
-            )
-        else:
+        if kept is None:
             known = stop.reached or (start if isinstance(start, tuple) else model.zeros(source.shape[1]))
-            objective, evaluation = glance(model, source, *known)
-            point = objective.to_point(*known)
-            result = glimpse(point, evaluation, tol=tol, gradient_norm=objective.largest_slope, began=began)
-            return objective, result
+            with interruption.heed():
+                objective, evaluation = glance(model, source, *known)
+            slope, point = objective.largest_slope, objective.to_point(*known)
+            return objective, glimpse(point, evaluation, tol=tol, gradient_norm=slope, began=began)
+        objective, end = model.objective(source, kept.moments), kept
+        slope = objective.largest_slope
+        result = conclude(kept.state, Status.INTERRUPTED, tol=tol, gradient_norm=slope, began=began)
     return objective, replace(result, state=Earlier(origin, end))

@@ -23,6 +23,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.pressed = False
+        self.heeded = False
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Note a press."""
@@ -31,8 +32,17 @@ class Interruption:
 
     def look(self) -> None:
         """Raise `Interrupted` if Ctrl-C was pressed: for places where nothing is half done."""
-        if self.pressed:
+        if self.pressed and not self.heeded:
             raise Interrupted
+
+    @contextmanager
+    def heed(self) -> Iterator[None]:
+        """Look no more in this block, which finds out what to give back."""
+        self.heeded = True
+        try:
+            yield
+        finally:
+            self.heeded = False
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class FitResult(Result):
         The coefficients.
     intercept : float, or ndarray of shape (k,)
         0 if the model has none.
-    loss, status, message, history
+    loss, status, message, history, state
         As in `Result`. ``loss`` includes the penalty.
     spread : ndarray of shape (d,)
         The standard deviation of each feature (root mean square without an intercept): ``coef * spread`` is a

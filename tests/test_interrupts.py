@@ -220,17 +220,27 @@ def test_other_handlers_and_other_threads_are_left_alone():
     assert set(found) == {DEFAULT}
 
 
-def test_a_fit_within_a_fit_ends_with_it():
+@pytest.mark.parametrize("early", [True, False], ids=["before its first reading", "after it"])
+def test_a_fit_within_a_fit_ends_with_it(early, monkeypatch):
     X, y = problem()
-    inner = []
+    options = {"loss": "logistic", "solver": "gd", "tol": 0.0}
+    inner, fold = [], InMemory.fold
+
+    def pressed(self, *arguments):
+        if signal.getsignal(signal.SIGINT) is not DEFAULT:  # the second would be a KeyboardInterrupt
+            press()
+        return fold(self, *arguments)
 
     def nested(row):
         if row.iteration == 1:
-            inner.append(fastgd.fit(X, y, loss="logistic", solver="gd", tol=0.0, callback=lambda _: press()))
+            with monkeypatch.context() as patch:
+                if early:
+                    patch.setattr(InMemory, "fold", pressed)
+                inner.append(fastgd.fit(X, y, callback=None if early else lambda _: press(), **options))
 
-    outer = fastgd.fit(X, y, loss="logistic", solver="gd", tol=0.0, callback=nested)
+    outer = fastgd.fit(X, y, callback=nested, **options)
     assert outer.status is inner[0].status is fastgd.Status.INTERRUPTED
-    assert (len(outer.history), len(inner[0].history)) == (2, 1)
+    assert (len(outer.history), len(inner[0].history)) == (2, 1) and inner[0].history.partial[0] == early
 
 
 @pytest.mark.parametrize("kind", ["LinearRegression", "Ridge", "LogisticRegression"])

@@ -16,16 +16,22 @@ from numpy.typing import NDArray
 from fastgd import passes
 from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
-from fastgd.sources import Floats, InMemory
+from fastgd.sources import Floats, InMemory, Tile
 
 STRETCHES = 32  # tiles of a batch
 PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row from every stretch
 BATCH_BYTES = 1 << 22  # of X at most: threads share that much with gain, and a cache holds it where it is converted
 
 
-def batch_count(n: int, row_bytes: float) -> int:
-    """Say into how many batches to cut n rows."""
-    return max(1, min(max(PER_EPOCH, int(n * row_bytes) // BATCH_BYTES), n // STRETCHES))
+def check_rows(source: InMemory) -> None:
+    """Refuse what batches can't be taken of."""
+    if source.matrix.by_rows() is not source.matrix:
+        raise ValueError("solver='sgd' reads rows, but X is a sparse CSC: give X.tocsr(), or choose solver='lbfgs'")
+
+
+def batch_count(n: int, row_bytes: float, least: int = PER_EPOCH) -> int:
+    """Say into how many batches to cut n rows: into ``least``, or more of fewer bytes, if there are rows enough."""
+    return max(1, min(max(least, int(n * row_bytes) // BATCH_BYTES), n // STRETCHES))
 
 
 class Batches:
@@ -43,12 +49,16 @@ class Batches:
         The samples.
     rng : Generator
         Draws the key that tiles are shuffled by.
+    least : int
+        Batches of an epoch, if there are rows enough.
     """
 
-    def __init__(self, objective: Objective, source: InMemory, rng: np.random.Generator) -> None:
+    def __init__(
+        self, objective: Objective, source: InMemory, rng: np.random.Generator, least: int = PER_EPOCH
+    ) -> None:
         n = source.shape[0]
         self.source = source
-        self.count = batch_count(n, source.row_bytes)
+        self.count = batch_count(n, source.row_bytes, least)
         self.tile_rows = -(-n // (STRETCHES * self.count))
         weight = objective.moments.total_weight / self.count
         self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
@@ -58,18 +68,30 @@ class Batches:
 
     def __call__(self, point: Floats, anchor: Anchor, turn: int) -> Evaluation:
         """Evaluate the batch that comes after ``turn`` others."""
-        epoch, batch = divmod(turn, self.count)
         objective, rows = self.objective, self.tile_rows
         coef, intercept = objective.to_coef(point)
         there, intercept_there = objective.to_coef(anchor.coef)
-        tile, starts = self.source.runs(self.epoch(epoch)[batch] * rows, rows)
+        tile, starts = self._runs(turn)
         sums = passes.change_sums(
             tile, coef, intercept, there, intercept_there, objective.loss, starts, rows, objective.n_threads
         )
         move = coef - there
         change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
-        value = anchor.value + change.value + objective.l2 * float(np.vdot(there, move))  # its value is not
+        value = anchor.value + change.value + float(np.vdot(objective.l2 * there, move))  # its value is not
         return Evaluation(value, anchor.gradient + change.gradient, 1.0 / self.count, partial=True)
+
+    def plain(self, point: Floats, turn: int) -> Evaluation:
+        """Evaluate that batch by itself: ``f_B(y)`` and its gradient, for which no anchor is needed."""
+        objective, rows = self.objective, self.tile_rows
+        coef, intercept = objective.to_coef(point)
+        tile, starts = self._runs(turn)
+        sums = passes.run_sums(tile, coef, intercept, objective.loss, starts, rows, objective.n_threads)
+        return objective.evaluation(coef, np.add.reduce(sums, axis=0))._replace(passes=1.0 / self.count, partial=True)
+
+    def _runs(self, turn: int) -> tuple[Tile, NDArray[np.intp]]:
+        """Give a tile that holds a batch's runs of rows, and where in it they start."""
+        epoch, batch = divmod(turn, self.count)
+        return self.source.runs(self.epoch(epoch)[batch] * self.tile_rows, self.tile_rows)
 
 
 def shuffled(tiles: int, batches: int, key: int, epoch: int) -> list[NDArray[np.intp]]:

@@ -182,8 +182,7 @@ class Checkpoint:
                 file.write(b"%s %d\n%s\n" % (MAGIC, VERSION, found.hexdigest().encode()))
                 file.writelines(parts)
         except OSError as error:
-            what = f"checkpoint: {self.path} could not be written, what was there is as it was: {error.strerror}"
-            raise OSError(error.errno, what) from None
+            raise OSError(error.errno, f"checkpoint: {error.strerror}; what was there is as it was") from None
         now = time.perf_counter()
         self.due = now + max(INTERVAL, SHARE * (now - began))
 

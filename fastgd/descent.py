@@ -57,6 +57,8 @@ class Step(NamedTuple):
     """If given, an estimate corrected by it will do at the next point."""
     closing: Step | None = None
     """With an anchor: the step to take instead if the descent has to end, to a point to evaluate on all samples."""
+    last: bool = False
+    """No sample is left to evaluate anything by: the descent ends at this point."""
 
 
 class Rule(Protocol):
@@ -122,6 +124,7 @@ class Status(enum.Enum):
     INTERRUPTED = "Interrupted: the best point so far is returned; continue with start=result."
     DIVERGED = "Diverged: the loss grew step after step; choose a smaller learning rate, or solver='lbfgs'."
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
+    READ_ONCE = "Each sample given was used in one step; whether that is enough, no one reading can tell."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
 
 
@@ -205,16 +208,17 @@ class Result:
     Attributes
     ----------
     coef : ndarray
-        The point: where it converged, otherwise the lowest that was seen (among equals the flattest).
+        The point: where it converged, otherwise the lowest that was seen (among equals the flattest). Of samples that
+        are read once, an average.
     loss : float
-        The objective's value there.
+        The objective's value there. Of samples that are read once, the mean of their values before they were used.
     status : Status
         Why it ended.
     message : str
         The status as a sentence, with the numbers.
     history : History
     state : object
-        What ``start=result`` goes on from; in memory alone.
+        What ``start=result`` goes on from, in memory alone. Of samples that are read once nothing does.
     """
 
     coef: Floats
@@ -319,7 +323,7 @@ def descend(
                 else:
                     evaluation = Evaluation(*objective(arrival.coef))
                 here = here._replace(evaluation=evaluation, passes=here.passes + evaluation.passes)
-            if here.lowest is None and not _is_finite(evaluation):
+            if here.lowest is None and not evaluation.partial and not _is_finite(evaluation):
                 raise ValueError("start: the objective or its gradient is not finite there; choose another start")
             step = rule.step(arrival.coef, evaluation, arrival.state)
         except Interrupted:
@@ -379,8 +383,12 @@ def conclude(
     end = here
     if not here.rows and here.evaluation:  # interrupted while the start, known by then, was answered
         end, _ = _recorded(here._replace(rows=[]), here.evaluation, 0, gradient_norm, began, accepted=True)
-    last, lowest, flattest = end.last, end.lowest, end.flattest
-    assert last and lowest and flattest  # noqa: S101, PT018  the start was finite
+    last, lowest, flattest, row = end.last, end.lowest, end.flattest, end.rows[-1]
+    if last is None:  # samples that are read once
+        loss = float(np.mean([row.loss for row in end.rows]))
+        message = f"{status.value} {len(end.rows)} batches, {row.passes:.3g} passes, {row.seconds:.3g} s."
+        return Result(here.coming.coef, loss, status, message, History.from_rows(end.rows), state=here)
+    assert lowest and flattest  # noqa: S101, PT018  the start was finite
     best = last if status is Status.CONVERGED else lowest
     if status is Status.PRECISION_LIMIT and flattest.value - lowest.value <= 1e-9 * abs(lowest.value):
         best = flattest  # values differ by rounding there, slopes tell more
@@ -388,7 +396,7 @@ def conclude(
         coef=best.coef,
         loss=best.value,
         status=status,
-        message=_message(status, gradient_norm(best.gradient), tol, end.rows[-1]),
+        message=_message(status, gradient_norm(best.gradient), tol, row),
         history=History.from_rows(end.rows),
         state=here,
     )
@@ -435,6 +443,8 @@ def _verdict(here: Descent, whole: list[Row], tol: float, max_iter: int, time_li
         return Status.CONVERGED
     if row.accepted and not np.isfinite(row.gradient_norm):
         return Status.DIVERGED
+    if here.coming.last:
+        return Status.READ_ONCE
     if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
     if here.stopped:

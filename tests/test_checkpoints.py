@@ -289,7 +289,7 @@ def test_a_full_disk_is_an_error_that_leaves_everything_as_it_was(fails, earlier
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, fails, full)
-    with pytest.raises(OSError, match="could not be written, what was there is as it was: No space left") as error:
+    with pytest.raises(OSError, match="was not written: No space left on device; what was there is as it was") as error:
         kept(path, max_iter=9)
     assert error.value.errno == errno.ENOSPC
     assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import fastgd
-from fastgd import passes
+from fastgd import threads
 from fastgd.interrupts import Interruption
 from fastgd.rules import RULES
 from fastgd.sources import InMemory
@@ -185,7 +185,7 @@ def test_a_callback_that_raises_leaves_nothing_half_set(solver, error, tmp_path)
     X, y = problem(100_000)
     options = {"loss": "logistic", "solver": solver, "tol": 0.0, "max_iter": 3, "n_threads": 1}
     whole = fastgd.fit(X, y, **options)
-    threads = passes.numba.get_num_threads()
+    count = threads.numba.get_num_threads()
 
     def fail(row):
         if row.iteration == 1:
@@ -193,8 +193,8 @@ def test_a_callback_that_raises_leaves_nothing_half_set(solver, error, tmp_path)
 
     with pytest.raises(error, match="mine"):
         fastgd.fit(X, y, callback=fail, checkpoint=tmp_path / "fit.ckpt", **options)
-    assert signal.getsignal(signal.SIGINT) is DEFAULT and passes.numba.get_num_threads() == threads
-    assert not passes._parallel_pass.locked() and os.listdir(tmp_path) == []
+    assert signal.getsignal(signal.SIGINT) is DEFAULT and threads.numba.get_num_threads() == count
+    assert not threads._parallel.locked() and not threads._busy and os.listdir(tmp_path) == []
     again = fastgd.fit(X, y, checkpoint=tmp_path / "fit.ckpt", **options)
     assert columns(again.history) == columns(whole.history)
 

@@ -19,11 +19,12 @@ BELOW = {
     "writing": set(),
     "rules": {"descent"},
     "compiling": set(),
+    "threads": set(),
     "lanes": set(),
     "losses": {"compiling", "lanes"},
     "entries": {"compiling", "lanes"},
     "kernels": {"compiling", "lanes", "losses", "entries", "sources"},
-    "passes": {"kernels", "lanes", "losses", "sources"},
+    "passes": {"kernels", "lanes", "losses", "sources", "threads"},
     "sparse": {"sources"},
     "tables": {"sources", "sparse"},
     "models": {"sources", "tables", "descent", "writing"},
@@ -35,8 +36,12 @@ BELOW = {
     "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches", "interrupts"},
     "continuing": {"sources", "objective", "rules", "descent", "interrupts", "checkpoints", "beginnings"},
     "fitting": {
-        *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
+        *("losses", "sources", "tables", "objective", "rules", "descent", "threads", "sparse"),
         *("models", "checks", "beginnings", "interrupts", "checkpoints", "continuing"),
+    },
+    "incremental": {
+        *("losses", "sources", "tables", "objective", "rules", "descent", "batches"),
+        *("models", "checks", "beginnings", "fitting"),
     },
 }
 OPTIONAL = {
@@ -111,12 +116,14 @@ def test_numba_is_known_to_few_rooms():
         "lanes",
         "losses",
         "passes",
+        "threads",
     }
 
 
 ALSO = {
     "kernels": {"numba"},
     "passes": {"numba"},
+    "threads": {"numba"},
     "lanes": {"numba", "llvmlite"},
     "fitting": {"tqdm"},
     "tables": {"narwhals"},
@@ -136,6 +143,7 @@ ALSO = {
         "kernels",
         "lanes",
         "passes",
+        "threads",
         "subsampling",
         "batches",
         "checks",
@@ -144,6 +152,7 @@ ALSO = {
         "checkpoints",
         "continuing",
         "fitting",
+        "incremental",
     ],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -55,6 +55,11 @@ class Step(NamedTuple):
     """If given, an estimate corrected by it will do at the next point."""
     closing: Step | None = None
     """With an anchor: the step to take instead if the descent has to end, to a point to evaluate on all samples."""
+    curvature: float = 0.0
+    """Met along the last step: how much the gradient changed per unit of way, a lower bound of its Lipschitz constant.
+    Only of rules that keep their learning rate, whatever it does,"""
+    stable: float = np.inf
+    """which are stable up to this curvature."""
 
 
 class Rule(Protocol):
@@ -75,9 +80,20 @@ class Status(enum.Enum):
     TIME_LIMIT = "Stopped at time_limit before reaching tol: raise time_limit, or choose a larger tol."
     STOPPED = "Stopped by the callback."
     INTERRUPTED = "Interrupted: the best point so far is returned; continue with start=result."
-    DIVERGED = "Diverged: the loss grew step after step; choose a smaller learning rate, or solver='lbfgs'."
+    DIVERGED = (
+        "Diverged: the learning rate is too large; choose a smaller one, learning_rate='auto', or solver='lbfgs'."
+    )
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
+
+    @property
+    def chosen(self) -> bool:
+        """Whether this is how the caller wanted it to end; otherwise `fit` and `minimize` warn."""
+        return self in (Status.CONVERGED, Status.STOPPED, Status.INTERRUPTED)
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit ended before its largest slope was at most tol; the text is the result's message."""
 
 
 class Row(NamedTuple):
@@ -186,6 +202,11 @@ class Result:
         """Evaluations on all samples after the start."""
         return int(self.history.iteration[-1])
 
+    def because(self, status: Status, detail: str) -> Self:
+        """Give the same result with this status, and a sentence more that says why."""
+        numbers = self.message.removeprefix(self.status.value)
+        return replace(self, status=status, message=f"{status.value} {detail}{numbers}")
+
 
 def largest(gradient: Floats) -> float:
     """Give the largest absolute component: the default measure of convergence."""
@@ -207,6 +228,7 @@ def descend(
     passes: float = 0.0,
     began: float | None = None,
     estimate: Callable[[Floats, Anchor], Evaluation] | None = None,
+    witness: Callable[[Floats, Evaluation, Step], Status | None] | None = None,
 ) -> Result:
     """Move a point downhill until its largest slope is at most ``tol``.
 
@@ -233,6 +255,8 @@ def descend(
         Passes spent before the first evaluation, and the `time.perf_counter` from which seconds count.
     estimate : callable, optional
         Maps a point and an `Anchor` to a partial evaluation, for rules whose steps have an anchor.
+    witness : callable, optional
+        Shown every point with its evaluation and the step that answers it; may know that this is the end, and why.
 
     Returns
     -------
@@ -249,6 +273,7 @@ def descend(
     whole: list[Row] = []  # those of evaluations on all samples
     lowest = flattest = None  # the points of the smallest value and of the smallest slope
     smallest = np.inf
+    idle = overshoots = 0  # evaluations on all samples without progress; overshooting ones in a row
     arrival = None  # the step that led to coef
     ending = None  # why the next evaluation is the last
     while True:
@@ -274,14 +299,22 @@ def descend(
             seconds=time.perf_counter() - began,
         )
         rows.append(row)
+        overshoots = overshoots + 1 if lowest and _overshot(row, step, lowest[1].value) else 0
         if not row.partial:
             whole.append(row)
+            idle += 1
             if finite and (lowest is None or evaluation.value < lowest[1].value):
+                idle = 0 if lowest is None or lowest[1].value - evaluation.value > _rounding(row) else idle
                 lowest = coef, evaluation
             if flattest is None or row.gradient_norm < smallest:
+                idle = 0
                 flattest, smallest = (coef, evaluation), row.gradient_norm
+        status = witness(coef, evaluation, step) if witness is not None else None
         stopped = callback is not None and bool(callback(row))
-        status = _verdict(row, whole, step, tol, max_iter, time_limit, finite=finite, stopped=stopped)
+        if status is None:
+            status = _verdict(
+                row, whole, step, tol, max_iter, time_limit, idle, overshoots, finite=finite, stopped=stopped
+            )
         if ending is not None:
             status = status if status is Status.CONVERGED else ending
             break
@@ -304,8 +337,10 @@ def descend(
     return Result(coef, evaluation.value, status, message, History.from_rows(rows))
 
 
-_PATIENCE = 50  # evaluations in a row without progress above rounding, or half of all if that is more
-_RISES = 5  # accepted evaluations in a row at which the loss rose
+_PATIENCE = 50  # evaluations in a row without progress, or half of all if that is more;
+_NOISE = 10  # as many are enough where steps promise less than rounding
+_RISES = 5  # accepted evaluations in a row at which the loss rose,
+_OVERSHOOTS = 3  # or as many where the curvature proves that the rate is too large
 
 
 def _verdict(
@@ -315,6 +350,8 @@ def _verdict(
     tol: float,
     max_iter: int,
     time_limit: float | None,
+    idle: int,
+    overshoots: int,
     *,
     finite: bool,
     stopped: bool,
@@ -324,12 +361,14 @@ def _verdict(
         return Status.CONVERGED
     if row.accepted and not finite:
         return Status.DIVERGED
+    if overshoots >= _OVERSHOOTS * (1 + row.partial):
+        return Status.DIVERGED
     if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
     if stopped:
         return Status.STOPPED
-    if not row.partial and (step.stuck or _exhausted(whole)):
-        return Status.PRECISION_LIMIT
+    if not row.partial and (step.stuck or _exhausted(row, idle, len(whole))):
+        return Status.DIVERGED if _oscillates(row, step, whole[0]) else Status.PRECISION_LIMIT
     if not row.partial and row.iteration >= max_iter:
         return Status.MAX_ITER
     if time_limit is not None and row.seconds >= time_limit:
@@ -345,14 +384,19 @@ def _rose(row: Row) -> bool:
     return row.accepted and row.actual_decrease < -_rounding(row)
 
 
-def _exhausted(rows: list[Row]) -> bool:
-    """Whether, for long, the loss moved by rounding alone and no gradient was smaller than all before."""
-    patience = max(_PATIENCE, len(rows) // 2)
-    if len(rows) <= patience or abs(rows[-1].actual_decrease) > _rounding(rows[-1]):
-        return False
-    if len(rows) % 10:  # looking at all rows at every tenth will do
-        return False
-    recent, earlier = rows[-patience:], rows[:-patience]
-    if any(abs(row.actual_decrease) > _rounding(row) for row in recent):
-        return False
-    return min(row.gradient_norm for row in recent) >= min(row.gradient_norm for row in earlier)
+def _overshot(row: Row, step: Step, lowest: float) -> bool:
+    """Whether the loss rose because the learning rate is too large for the curvature there."""
+    rose = row.loss - lowest > _rounding(row) if row.partial else _rose(row)
+    return rose and row.accepted and step.curvature > step.stable
+
+
+def _exhausted(row: Row, idle: int, evaluations: int) -> bool:
+    """Whether, for long, neither the loss was lower than all before by more than rounding, nor the gradient smaller."""
+    patience = _NOISE if abs(row.predicted_decrease) <= _rounding(row) else _PATIENCE
+    return idle >= max(patience, evaluations // 2)
+
+
+def _oscillates(row: Row, step: Step, first: Row) -> bool:
+    """Whether a fixed rate goes to and fro across a valley: the curvature on the way is 2 / rate then."""
+    far = row.gradient_norm > 1e-6 * first.gradient_norm and row.predicted_decrease > _rounding(row)
+    return far and step.curvature >= 0.9 * step.stable

@@ -74,6 +74,8 @@ class Beginning(NamedTuple):
     passes: float
     first: Evaluation | None
     batches: Batches | None = None
+    lipschitz: Callable[[], float] | None = None
+    """Estimates the largest curvature on a sample of rows."""
 
 
 def choose_solver(model: Model, source: Source) -> tuple[str, str]:
@@ -137,7 +139,7 @@ def begin(
         return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
 
     rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
-    return Beginning(objective, point, rule, passes, evaluation, batches)
+    return Beginning(objective, point, rule, passes, evaluation, batches, lipschitz)
 
 
 def _in_one_reading(model: Model, size: int, sizes: tuple[int, int] | None) -> bool:

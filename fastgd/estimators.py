@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd.checks import check_flag, check_number
+from fastgd.diagnosis import quietly
 from fastgd.fitting import fit
 from fastgd.models import FitResult
 from fastgd.passes import max_threads
@@ -114,7 +115,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         check_unseen(self.unseen)
         if not isinstance(self.verbose, (bool, int, np.integer)) or self.verbose < 0:
             raise ValueError(f"verbose={self.verbose!r}; 0 is needed, or 1 for a progress line")
-        result = fit(
+        result = quietly(fit)(
             X,
             y,
             loss=loss,

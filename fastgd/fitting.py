@@ -26,6 +26,14 @@ from fastgd.checks import (
     weights,
 )
 from fastgd.descent import Evaluation, Floats, Result, Row, descend
+from fastgd.diagnosis import (
+    Witness,
+    explain_divergence,
+    explain_separation,
+    find_redundant,
+    say_redundant,
+    warns_once,
+)
 from fastgd.losses import Loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments
@@ -35,6 +43,7 @@ from fastgd.sources import InMemory, Matrix, check_finite, coef_names
 from fastgd.tables import as_features
 
 
+@warns_once
 def fit(
     X: Any,
     y: ArrayLike,
@@ -133,7 +142,13 @@ def fit(
     Returns
     -------
     FitResult
-        Whatever happened: look at ``converged``, ``status`` or ``message``.
+        Whatever happened: look at ``converged``, ``status`` or ``message``. Where many coefficients fit alike, as
+        columns are redundant, and there is no penalty, they are the smallest ones, if the columns have been found.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, with the message, if the fit ended otherwise than by ``tol`` or ``callback``.
 
     Raises
     ------
@@ -174,6 +189,8 @@ def fit(
     chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
     ready = begin(model, source, chosen_solver, learning_rate, origin, tol, generator(rng))
     objective = ready.objective
+    lightest = 1.0 if weight is None else float(weight[weight > 0.0].min())
+    witness = Witness(objective, lightest)
     with _watching(progress, callback, tol) as watch:
         result = descend(
             objective,
@@ -188,11 +205,21 @@ def fit(
             passes=ready.passes,
             began=began,
             estimate=ready.batches,
+            witness=witness,
         )
     coef, b = objective.to_coef(result.coef)
     order = slice(None) if matrix.order is None else matrix.order
+    coef = coef[:, order]
+    result = explain_divergence(result, chosen_solver, learning_rate, witness.curvature, ready.lipschitz)
+    result = explain_separation(result, coef, b, objective, source, chosen_solver, witness)
+    columns = find_redundant(objective, source, result)
+    redundant = [coef_names(matrix.features, d)[j] for j in columns.redundant]
+    result = say_redundant(result, redundant)
+    if redundant and l2 == 0.0:
+        given, coef = coef, columns.smallest(coef)
+        b = b + (given - coef) @ objective.moments.mean[order] if intercept else b
     return FitResult(
-        coef=coef[0, order] if labels.ndim == 1 and outputs == 1 else coef[:, order],
+        coef=coef[0] if labels.ndim == 1 and outputs == 1 else coef,
         loss=result.loss,
         status=result.status,
         message=result.message,
@@ -201,6 +228,7 @@ def fit(
         spread=objective.moments.spread[order],
         classes=classes,
         features=matrix.features,
+        redundant=redundant,
         rows=n,
         settings={
             "loss": {"name": type(chosen).__name__.lower(), **chosen._asdict()},
@@ -220,6 +248,7 @@ def fit(
     )
 
 
+@warns_once
 def minimize(
     objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
     start: ArrayLike,
@@ -255,6 +284,11 @@ def minimize(
     -------
     Result
         ``coef`` is the point, ``loss`` the value there.
+
+    Warns
+    -----
+    ConvergenceWarning
+        As `fit` does.
 
     Raises
     ------
@@ -292,8 +326,9 @@ def minimize(
         return estimate_lipschitz(checked, point, draws, LIPSCHITZ_EVALUATIONS)
 
     rule = LBFGS() if solver in ("auto", "lbfgs") else fixed_rate_rule(solver, learning_rate, lipschitz)
+    witness = Witness()
     with _watching(progress, callback, tol) as watch:
-        return descend(
+        result = descend(
             checked,
             point,
             rule,
@@ -303,7 +338,13 @@ def minimize(
             callback=watch,
             passes=passes,
             began=began,
+            witness=witness,
         )
+
+    def nearby() -> float:
+        return estimate_lipschitz(checked, result.coef, draws, LIPSCHITZ_EVALUATIONS)
+
+    return explain_divergence(result, solver, learning_rate, witness.curvature, nearby)
 
 
 _WARMUPS = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastgd.sources import Floats, Matrix
 
-_SAME = 1e-9  # of a column's spread, that a combination of others may differ by
+_SAME = 1e-10  # of a column's spread, that a combination of others may differ by
 _AGAIN = 8
 
 

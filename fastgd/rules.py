@@ -14,7 +14,6 @@ import numpy as np
 
 from fastgd.descent import Anchor, Evaluation, Floats, Step
 
-
 STABLE = {"gd": 2.0, "nesterov": 4.0 / 3.0, "sgd": 3.9 / 2.9}
 """Rates times the largest curvature λ up to which solvers are stable.
 

@@ -29,11 +29,14 @@ BELOW = {
     "objective": {"losses", "passes", "sources", "descent"},
     "batches": {"passes", "sources", "objective", "descent"},
     "subsampling": {"sources", "objective", "rules", "descent"},
+    "separation": {"sources"},
+    "redundancy": {"sources"},
+    "diagnosis": {"losses", "sources", "objective", "rules", "descent", "separation", "redundancy"},
     "checks": {"losses", "sources", "descent", "models"},
     "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches"},
     "fitting": {
         *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
-        *("models", "checks", "beginnings"),
+        *("models", "checks", "beginnings", "diagnosis"),
     },
 }
 OPTIONAL = {
@@ -135,6 +138,9 @@ ALSO = {
         "passes",
         "subsampling",
         "batches",
+        "separation",
+        "redundancy",
+        "diagnosis",
         "checks",
         "beginnings",
         "fitting",

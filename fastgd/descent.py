@@ -299,7 +299,7 @@ def descend(
             seconds=time.perf_counter() - began,
         )
         rows.append(row)
-        overshoots = overshoots + 1 if lowest and _overshot(row, step, lowest[1].value) else 0
+        overshoots = overshoots + times if lowest and (times := _overshot(row, step, lowest[1].value)) else 0
         if not row.partial:
             whole.append(row)
             idle += 1
@@ -340,7 +340,8 @@ def descend(
 _PATIENCE = 50  # evaluations in a row without progress, or half of all if that is more;
 _NOISE = 10  # as many are enough where steps promise less than rounding
 _RISES = 5  # accepted evaluations in a row at which the loss rose,
-_OVERSHOOTS = 3  # or as many where the curvature proves that the rate is too large
+_OVERSHOOTS = 3  # or as many where the curvature proves that the rate is too large,
+_WILDLY = 100.0  # or one so many times over
 
 
 def _verdict(
@@ -361,7 +362,7 @@ def _verdict(
         return Status.CONVERGED
     if row.accepted and not finite:
         return Status.DIVERGED
-    if overshoots >= _OVERSHOOTS * (1 + row.partial):
+    if overshoots >= _OVERSHOOTS * (1 + row.partial):  # twice as many of batches
         return Status.DIVERGED
     if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
@@ -384,10 +385,11 @@ def _rose(row: Row) -> bool:
     return row.accepted and row.actual_decrease < -_rounding(row)
 
 
-def _overshot(row: Row, step: Step, lowest: float) -> bool:
-    """Whether the loss rose because the learning rate is too large for the curvature there."""
-    rose = row.loss - lowest > _rounding(row) if row.partial else _rose(row)
-    return rose and row.accepted and step.curvature > step.stable
+def _overshot(row: Row, step: Step, lowest: float) -> int:
+    """Count 1 if the loss rose as the learning rate is too large for the curvature met, more if it is so by far."""
+    rose = row.accepted and row.loss - lowest > _rounding(row) if row.partial else _rose(row)
+    times = step.curvature / step.stable
+    return int(rose and times > 1.0) * (1 if times <= _WILDLY else _OVERSHOOTS * (1 + row.partial))
 
 
 def _exhausted(row: Row, idle: int, evaluations: int) -> bool:

@@ -121,8 +121,7 @@ def explain_separation(
     spread, mean = moments.spread[order], moments.mean[order] * objective.intercept
     active = source.weight > 0.0 if source.weight.size else np.ones(source.shape[0], bool)
     scale = np.where(spread > 0.0, spread, np.inf)
-    labels = source.y.astype(np.intp)
-    classes = Classes(source.matrix, labels, active, mean, scale, objective.intercept, outputs)
+    classes = Classes(source.matrix, source.y, active, mean, scale, objective.intercept, outputs)
     standard = replace(objective, standardize=True)
     rows = -standard(np.zeros(objective.size)).gradient.reshape(outputs, -1)
     ones = [len(order)] if objective.intercept else []

@@ -68,11 +68,12 @@ def redundant_columns(
         Draws the sample.
     """
     d = matrix.shape[1]
-    active = np.flatnonzero(weight) if weight.size else np.arange(matrix.shape[0])
-    rows = np.sort(rng.choice(active, sample_size(len(active), d), replace=False))
+    active = np.flatnonzero(weight) if weight.size else None
+    n = matrix.shape[0] if active is None else len(active)
+    drawn = np.sort(rng.choice(n, sample_size(n, d), replace=False))
     varying = spread > 0.0
     for _ in range(_AGAIN):
-        sample = matrix.take(rows).margins(np.eye(d), np.zeros(d))
+        sample = matrix.take(drawn if active is None else active[drawn]).margins(np.eye(d), np.zeros(d))
         columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread)
         if varying[columns.redundant].sum() == 0:
             return columns
@@ -80,14 +81,15 @@ def redundant_columns(
         mixed = np.where(varying[columns.redundant], rng.uniform(0.5, 1.5, len(columns.redundant)), 0.0)
         mixed /= np.where(mixed > 0.0, spread[columns.redundant], 1.0)
         mixture[columns.redundant], mixture[columns.kept] = mixed, -columns.others @ mixed
-        z = matrix.margins(mixture[None], np.zeros(1))[active, 0]
-        off = np.abs(z - z[np.searchsorted(active, rows)].mean() * intercept)
+        z = matrix.margins(mixture[None], np.zeros(1))[:, 0]
+        z = z if active is None else z[active]
+        off = np.abs(z - z[drawn].mean() * intercept)
         off -= np.abs(mixture) @ (_SAME * spread + 1e-13 * np.abs(mean))
         if not (off > 0.0).any():
             return columns
-        most = min(4 * len(columns.redundant) + 100, len(active))
+        most = min(4 * len(columns.redundant) + 100, n)
         worst = np.argpartition(-off, most - 1)[:most]
-        rows = np.union1d(rows, active[worst[off[worst] > 0.0]])
+        drawn = np.union1d(drawn, worst[off[worst] > 0.0])
     return only_constants(spread)
 
 

@@ -9,7 +9,7 @@ if not, it is such a direction.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class Classes(NamedTuple):
     """
 
     matrix: Matrix
-    y: NDArray[np.intp]
+    y: NDArray[Any]
     active: NDArray[np.bool_]
     center: Floats
     scale: Floats

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.sources import Floats, Matrix
+from fastgd.sources import Floats, Matrix, dense_rows
 
 _SAME = 1e-10  # of a column's spread, that a combination of others may differ by
 _AGAIN = 8
+_SMALL = 256
+_FAR = 1e-8  # squared: what squares of products leave for certain
 
 
 class Columns(NamedTuple):
@@ -73,7 +75,7 @@ def redundant_columns(
     drawn = np.sort(rng.choice(n, sample_size(n, d), replace=False))
     varying = spread > 0.0
     for _ in range(_AGAIN):
-        sample = matrix.take(drawn if active is None else active[drawn]).margins(np.eye(d), np.zeros(d))
+        sample = dense_rows(matrix, drawn if active is None else active[drawn])
         columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread)
         if varying[columns.redundant].sum() == 0:
             return columns
@@ -106,10 +108,8 @@ def _dependent(sample: Floats, spread: Floats) -> Columns:
     lengths = np.linalg.norm(sample, axis=0)
     empty = lengths <= _SAME * spread * rows**0.5
     unit = sample / np.where(empty, 1.0, lengths)
-    if rows >= d and not empty.any():
-        diagonal = np.abs(np.diagonal(np.linalg.qr(unit, mode="r")))
-        if diagonal.min() > 1e3 * _SAME:
-            return Columns(np.arange(d), np.empty(0, np.intp), np.empty((d, 0)))
+    if rows >= d and not empty.any() and _independent(unit):
+        return Columns(np.arange(d), np.empty(0, np.intp), np.empty((d, 0)))
     basis = np.empty((min(rows, d), rows))
     kept: list[int] = []
     for j in np.flatnonzero(~empty):
@@ -126,3 +126,16 @@ def _dependent(sample: Floats, spread: Floats) -> Columns:
     others = np.linalg.solve(found @ unit[:, kept], found @ unit[:, redundant]) if kept else np.empty((0, d))
     others *= np.where(empty, 0.0, lengths)[redundant]
     return Columns(np.array(kept, np.intp), redundant, others / lengths[kept][:, None])
+
+
+def _independent(unit: Floats) -> bool:
+    """Tell for certain that columns of length 1 are independent; of few without BLAS, see `fastgd.rules.dot`."""
+    d = unit.shape[1]
+    if d > _SMALL:
+        return bool(np.abs(np.diagonal(np.linalg.qr(unit, mode="r"))).min() > 1e3 * _SAME)
+    left = np.einsum("ij,ik->jk", unit, unit)
+    for k in range(d):
+        if not left[k, k] > _FAR:
+            return False
+        left[k + 1 :, k + 1 :] -= left[k + 1 :, k, None] * (left[k, k + 1 :] / left[k, k])
+    return True

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.sources import Floats, Matrix
+from fastgd.sources import Floats, Matrix, dense_rows
 
 LARGEST = 128  # coefficients for which a direction is searched for; beyond, the coefficients themselves are tried
 _ZERO = 1e-11  # of what was added up: that a sum is zero to rounding
@@ -52,8 +52,7 @@ class Classes(NamedTuple):
 
     def rows(self, samples: NDArray[np.intp]) -> Floats:
         """Give the rows m of some samples, one or ``outputs − 1`` of each, (rows, size)."""
-        d = len(self.scale)
-        x = (self.matrix.take(samples).margins(np.eye(d), np.zeros(d)) - self.center) / self.scale
+        x = (dense_rows(self.matrix, samples) - self.center) / self.scale
         x = np.column_stack((x, np.ones(len(x)))) if self.intercept else x
         if self.outputs == 1:
             return np.asarray(np.where(self.y[samples] == 1, 1.0, -1.0)[:, None] * x)

@@ -225,8 +225,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 class LinearRegression(_Regressor):
     """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
-    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm; a
-    `ConvergenceWarning` says so where that is not found, and where columns are categories, it is one of many.
+    If many β fit alike, as there are fewer samples than coefficients or redundant columns, it is the β of the smallest
+    norm; a `ConvergenceWarning` says so where that is not found.
 
     Parameters
     ----------

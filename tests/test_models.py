@@ -79,7 +79,18 @@ def test_round_trip(kind, how, tmp_path):
     assert same_bits(again.coef, model.coef) and same_bits(again.spread, model.spread)
     for name, column in vars(model.history).items():
         assert same_bits(getattr(again.history, name), column), name
-    for name in ("intercept", "loss", "status", "message", "features", "rows", "settings", "version", "coef_names"):
+    for name in (
+        "intercept",
+        "loss",
+        "status",
+        "message",
+        "features",
+        "redundant",
+        "rows",
+        "settings",
+        "version",
+        "coef_names",
+    ):
         assert getattr(again, name) == getattr(model, name), name
     if model.classes is None:
         assert again.classes is None
@@ -129,7 +140,19 @@ def put(path, value):
     return change
 
 
-KEYS = ["format", "format_version", "coef", "intercept", "spread", "features", "classes", "rows", "loss", "status"]
+KEYS = [
+    "format",
+    "format_version",
+    "coef",
+    "intercept",
+    "spread",
+    "features",
+    "classes",
+    "redundant",
+    "rows",
+    "loss",
+    "status",
+]
 DAMAGES = {
     **{f"no {key}": put(key, ...) for key in [*KEYS, "message", "settings", "history", "version"]},
     "other format": put("format", "pickle"),
@@ -154,6 +177,8 @@ DAMAGES = {
     "one class": put("classes", ["a"]),
     "classes without type": put("classes", ["a", "b"]),
     "rows text": put("rows", "many"),
+    "redundant unknown": put("redundant", ["nobody"]),
+    "redundant text": put("redundant", "x0"),
     "status unknown": put("status", "HAPPY"),
     "settings list": put("settings", []),
     "settings without loss": put("settings/loss", ...),

@@ -16,6 +16,8 @@ TABLES = {
     "cold": "cold",
     "sparse": "sparse",
     "memory": "memory",
+    "incremental": "incremental",
+    "precision": "precision",
     "rivals": "rivals_table",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores

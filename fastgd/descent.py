@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -60,6 +60,8 @@ class Step(NamedTuple):
     Only of rules that keep their learning rate, whatever it does,"""
     stable: float = np.inf
     """which are stable up to this curvature."""
+    last: bool = False
+    """No sample is left to evaluate anything by: the descent ends at this point."""
 
 
 class Rule(Protocol):
@@ -84,12 +86,13 @@ class Status(enum.Enum):
         "Diverged: the learning rate is too large; choose a smaller one, learning_rate='auto', or solver='lbfgs'."
     )
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
+    READ_ONCE = "Each sample given was used in one step; whether that is enough, no one reading can tell."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
 
     @property
     def chosen(self) -> bool:
         """Whether this is how the caller wanted it to end; otherwise `fit` and `minimize` warn."""
-        return self in (Status.CONVERGED, Status.STOPPED, Status.INTERRUPTED)
+        return self in (Status.CONVERGED, Status.STOPPED, Status.INTERRUPTED, Status.READ_ONCE)
 
 
 class ConvergenceWarning(UserWarning):
@@ -176,14 +179,17 @@ class Result:
     Attributes
     ----------
     coef : ndarray
-        The point: where it converged, otherwise the lowest that was seen (among equals the flattest).
+        The point: where it converged, otherwise the lowest that was seen (among equals the flattest). Of samples that
+        are read once, an average.
     loss : float
-        The objective's value there.
+        The objective's value there. Of samples that are read once, the mean of their values before they were used.
     status : Status
         Why it ended.
     message : str
         The status as a sentence, with the numbers.
     history : History
+    state : object
+        Of samples that are read once: the rule's state, for what goes on with the next of them.
     """
 
     coef: Floats
@@ -191,6 +197,7 @@ class Result:
     status: Status
     message: str
     history: History
+    state: Any = field(default=None, kw_only=True, repr=False)
 
     @property
     def converged(self) -> bool:
@@ -283,7 +290,7 @@ def descend(
             evaluation = Evaluation(*objective(coef)) if first is None or rows else first
         passes += evaluation.passes
         finite = bool(np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all())
-        if lowest is None and not finite:
+        if lowest is None and not finite and not evaluation.partial:
             raise ValueError("start: the objective or its gradient is not finite there; choose another start")
         step = rule.step(coef, evaluation, state)
         row = Row(
@@ -324,6 +331,10 @@ def descend(
             break
         coef, state, arrival = step.coef, step.state, step
         passes += step.passes
+    if not whole:
+        loss = float(np.mean([row.loss for row in rows]))
+        message = f"{status.value} {len(rows)} batches, {row.passes:.3g} passes, {row.seconds:.3g} s."
+        return Result(step.coef, loss, status, message, History.from_rows(rows), state=step.state)
     assert lowest is not None and flattest is not None  # noqa: S101, PT018  the start was finite
     if status is Status.PRECISION_LIMIT and flattest[1].value - lowest[1].value <= 1e-9 * abs(lowest[1].value):
         coef, evaluation = flattest  # values differ by rounding there, slopes tell more
@@ -364,6 +375,8 @@ def _verdict(
         return Status.DIVERGED
     if overshoots >= _OVERSHOOTS * (1 + row.partial):  # twice as many of batches
         return Status.DIVERGED
+    if step.last:
+        return Status.READ_ONCE
     if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
     if stopped:

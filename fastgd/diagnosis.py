@@ -101,9 +101,7 @@ def explain_divergence(
     )
 
 
-def explain_separation(
-    result: R, coef: Floats, intercept: Floats, objective: Objective, source: InMemory, solver: str, witness: Witness
-) -> R:
+def explain_separation(result: R, objective: Objective, source: InMemory, solver: str, witness: Witness) -> R:
     """Look for a direction that separates the classes where it is possible, and say which.
 
     A Newton method whose next step moves no margin by 1 has a minimum before it: by the self-concordance of the loss,
@@ -126,6 +124,8 @@ def explain_separation(
     rows = -standard(np.zeros(objective.size)).gradient.reshape(outputs, -1)
     ones = [len(order)] if objective.intercept else []
     total = rows[:, np.append(order, ones).astype(np.intp)].ravel()
+    coef, intercept = objective.to_coef(result.coef)
+    coef = coef[:, order]
     reached = np.column_stack((coef * spread, intercept + coef @ mean)) if objective.intercept else coef * spread
     direction = separating(classes, total, reached.ravel(), max(_SEARCH, float(result.history.passes[-1])))
     if direction is None:

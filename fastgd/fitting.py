@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd import __version__
 from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model, begin, choose_solver
@@ -17,10 +17,12 @@ from fastgd.checks import (
     check_descent,
     check_determined,
     check_flag,
+    check_not_empty,
     check_number,
     check_whole,
     choose_loss,
     generator,
+    moderate,
     start_coefs,
     targets,
     weights,
@@ -36,11 +38,13 @@ from fastgd.diagnosis import (
 )
 from fastgd.losses import Loss
 from fastgd.models import FitResult
-from fastgd.objective import Moments
-from fastgd.passes import max_threads
+from fastgd.objective import Moments, Objective
+from fastgd.redundancy import Columns, only_constants
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
-from fastgd.sources import InMemory, Matrix, check_finite, coef_names
+from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
+from fastgd.sparse import SparseMatrix
 from fastgd.tables import as_features
+from fastgd.threads import max_threads
 
 
 @warns_once
@@ -132,8 +136,9 @@ def fit(
         Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
         repeated.
     n_threads : int, optional
-        Threads for the passes; None is numba's number (``NUMBA_NUM_THREADS``, by default the available cores).
-        The result is the same, to the bit, for any number.
+        Threads for the passes, at most NUMBA_NUM_THREADS. None takes those that the process may use (by CPU affinity,
+        the container's limit, OMP_NUM_THREADS, NUMBA_NUM_THREADS) and that its other fits do not. The result is the
+        same, to the bit, for any number.
     callback : callable, optional
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool
@@ -160,13 +165,11 @@ def fit(
     chosen = choose_loss(loss)
     check_flag("drop_first", drop_first)
     matrix = as_features(X, categorical, drop_first=bool(drop_first))
-    if 0 in matrix.shape:
-        alone = "; all its columns are categories of one level, the reference" if matrix.features else ""
-        raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed{alone}")
+    check_not_empty(matrix)
     n, d = matrix.shape
     chosen, labels, classes = targets(y, n, chosen)
     outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1
-    weight = weights(sample_weight, n)
+    weight = moderate(weights(sample_weight, n))
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
     check_determined(matrix.features, l2, bool(intercept))
@@ -181,8 +184,10 @@ def fit(
     check_solver(solver, learning_rate)
     origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
 
-    def check(statistics: Moments) -> None:
-        _check_moments(statistics, matrix)
+    def check(statistics: Moments, read: Source) -> None:
+        check_moments(statistics, matrix, measured=not chosen.classifies)
+        if isinstance(matrix, SparseMatrix) and read.shape == matrix.shape:
+            matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
     source = InMemory(matrix, labels, weight)
     model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
@@ -191,7 +196,7 @@ def fit(
     objective = ready.objective
     lightest = 1.0 if weight is None else float(weight[weight > 0.0].min())
     witness = Witness(objective, lightest)
-    with _watching(progress, callback, tol) as watch:
+    with watching(progress, callback, tol) as watch:
         result = descend(
             objective,
             ready.point,
@@ -207,42 +212,64 @@ def fit(
             estimate=ready.batches,
             witness=witness,
         )
+    settings = {
+        "solver": chosen_solver,
+        "solver_reason": reason,
+        "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
+        "tol": float(tol),
+        "max_iter": int(max_iter),
+        "time_limit": None if time_limit is None else float(time_limit),
+        "weighted": weight is not None,
+        "copied": matrix.copied,
+    }
+    result = explain_divergence(result, chosen_solver, learning_rate, witness.curvature, ready.lipschitz)
+    result = explain_separation(result, objective, source, chosen_solver, witness)
+    columns = find_redundant(objective, source, result)
+    return as_fitted(result, objective, matrix, labels.ndim == 1, classes, n, settings, columns)
+
+
+def as_fitted(
+    result: Result,
+    objective: Objective,
+    matrix: Matrix,
+    flat: bool,
+    classes: NDArray[Any] | None,
+    rows: int,
+    settings: dict[str, Any],
+    columns: Columns | None = None,
+) -> FitResult:
+    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``.
+
+    Without a penalty, of all coefficients that fit alike as columns are redundant, the smallest.
+    """
     coef, b = objective.to_coef(result.coef)
     order = slice(None) if matrix.order is None else matrix.order
-    coef = coef[:, order]
-    result = explain_divergence(result, chosen_solver, learning_rate, witness.curvature, ready.lipschitz)
-    result = explain_separation(result, coef, b, objective, source, chosen_solver, witness)
-    columns = find_redundant(objective, source, result)
-    redundant = [coef_names(matrix.features, d)[j] for j in columns.redundant]
+    one = flat and objective.outputs == 1
+    columns = columns or only_constants(objective.moments.spread[order])
+    redundant = [coef_names(matrix.features, matrix.shape[1])[j] for j in columns.redundant]
     result = say_redundant(result, redundant)
-    if redundant and l2 == 0.0:
+    coef = coef[:, order]
+    if redundant and objective.l2 == 0.0:
         given, coef = coef, columns.smallest(coef)
-        b = b + (given - coef) @ objective.moments.mean[order] if intercept else b
+        b = b + (given - coef) @ objective.moments.mean[order] if objective.intercept else b
     return FitResult(
-        coef=coef[0] if labels.ndim == 1 and outputs == 1 else coef,
+        coef=coef[0] if one else coef,
         loss=result.loss,
         status=result.status,
         message=result.message,
         history=result.history,
-        intercept=float(b[0]) if labels.ndim == 1 and outputs == 1 else b,
+        intercept=float(b[0]) if one else b,
         spread=objective.moments.spread[order],
         classes=classes,
         features=matrix.features,
         redundant=redundant,
-        rows=n,
+        rows=rows,
         settings={
-            "loss": {"name": type(chosen).__name__.lower(), **chosen._asdict()},
-            "l2": float(l2),
-            "intercept": bool(intercept),
-            "standardize": bool(standardize),
-            "solver": chosen_solver,
-            "solver_reason": reason,
-            "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
-            "tol": float(tol),
-            "max_iter": int(max_iter),
-            "time_limit": None if time_limit is None else float(time_limit),
-            "weighted": weight is not None,
-            "copied": matrix.copied,
+            "loss": {"name": type(objective.loss).__name__.lower(), **objective.loss._asdict()},
+            "l2": objective.l2,
+            "intercept": objective.intercept,
+            "standardize": objective.standardize,
+            **settings,
         },
         version=__version__,
     )
@@ -327,7 +354,7 @@ def minimize(
 
     rule = LBFGS() if solver in ("auto", "lbfgs") else fixed_rate_rule(solver, learning_rate, lipschitz)
     witness = Witness()
-    with _watching(progress, callback, tol) as watch:
+    with watching(progress, callback, tol) as watch:
         result = descend(
             checked,
             point,
@@ -375,8 +402,8 @@ def warmup(
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def _check_moments(statistics: Moments, matrix: Matrix) -> None:
-    """Find out what is wrong where a mean or spread is not finite."""
+def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> None:
+    """Find out what is wrong where a mean or spread is not finite; y's mean nothing unless y is measured."""
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
         check_finite(matrix)
@@ -390,13 +417,13 @@ def _check_moments(statistics: Moments, matrix: Matrix) -> None:
             f"X: the values of column {column} ({name}) are so large or so close "
             "that squares overflow or underflow; rescale it"
         )
-    if not np.isfinite(statistics.y_spread).all():
+    if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
 
 
 @contextmanager
-def _watching(
-    progress: bool, callback: Callable[[Row], object] | None, tol: float
+def watching(
+    progress: bool, callback: Callable[[Row], object] | None, tol: float | None
 ) -> Iterator[Callable[[Row], object] | None]:
     """Put the progress line in front of the callback."""
     if not progress:
@@ -409,7 +436,8 @@ def _watching(
     with tqdm(unit=" iterations", leave=False) as bar:
 
         def watch(row: Row) -> object:
-            bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e} (tol {tol:.0e})", refresh=False)
+            goal = "" if tol is None else f" (tol {tol:.0e})"
+            bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e}{goal}", refresh=False)
             bar.update()
             return callback(row) if callback is not None else False
 

@@ -17,6 +17,7 @@ from fastgd.losses import Loss, Squared
 from fastgd.sources import Floats, Source, Tile
 
 CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
+LEAST, LARGEST = 1e-140, 1e140  # spread and root mean square of what products and their sums hold all digits of
 GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
 
 
@@ -50,7 +51,7 @@ def moments(source: Source, loss: Loss, *, about_mean: bool, n_threads: int | No
     Returns
     -------
     Moments
-        Not finite where a feature is not, or where its squares overflow or underflow.
+        Spreads are NaN where numbers are not finite, or so large or close that their squares may over- or underflow.
     """
     zeros = np.zeros((1, source.shape[1]))
     return first_reading(source, loss, zeros, np.zeros(1), about_mean=about_mean, n_threads=n_threads)[0]
@@ -83,12 +84,31 @@ def _to_moments(sums: Floats, pivot: Floats, y_pivot: Floats, about_mean: bool) 
     with np.errstate(over="ignore", invalid="ignore"):
         first = np.append(sums[1:split:2], sums[split : split + d]) / total
         second = np.append(sums[2:split:2], sums[split + d :]) / total
-        second[(second == 0.0) & (first != 0.0)] = np.nan  # squares underflow
         mean = np.append(y_pivot, pivot) + first
         variance = second - first * first
         variance[variance <= CONSTANT * second] = 0.0
-        spread = np.sqrt(variance) if about_mean else np.hypot(mean, np.sqrt(variance))
+        deviation = np.sqrt(variance)
+        size = np.hypot(mean, deviation)
+        spread = deviation if about_mean else size.copy()
+        small = (first != 0.0) & (second < LEAST**2) | (spread > 0.0) & (spread < LEAST)
+        small[:targets] |= (size[:targets] > 0.0) & (size[:targets] < LEAST)
+        spread[small | ~(size <= LARGEST) | ~np.isfinite(second)] = np.nan
     return Moments(total, mean[:targets], spread[:targets], mean[targets:], spread[targets:])
+
+
+def pooled(a: Moments, b: Moments, *, about_mean: bool) -> Moments:
+    """Give the moments of the samples of both."""
+    total = a.total_weight + b.total_weight
+    share, rest = b.total_weight / total, a.total_weight / total
+
+    def pool(mean_a: Floats, mean_b: Floats, spread_a: Floats, spread_b: Floats) -> tuple[Floats, Floats]:
+        apart = mean_b - mean_a
+        between = np.sqrt(rest * share) * np.abs(apart) if about_mean else 0.0
+        within = np.hypot(np.sqrt(rest) * spread_a, np.sqrt(share) * spread_b)
+        return mean_a + share * apart, np.hypot(within, between)
+
+    y_mean, y_spread = pool(a.y_mean, b.y_mean, a.y_spread, b.y_spread)
+    return Moments(total, y_mean, y_spread, *pool(a.mean, b.mean, a.spread, b.spread))
 
 
 def gram(
@@ -251,6 +271,13 @@ class Objective:
         diagonal = self.loss.curvature_bound * (spread**2 + offset**2) + self.l2 / self.scale**2
         return float(np.max(np.append(diagonal, self.loss.curvature_bound)))
 
+    @property
+    def mean_curvature(self) -> float:
+        """An upper bound of the mean of single samples' largest curvatures, from the moments alone; without penalty."""
+        spread, offset = self.moments.spread / self.scale, (self.moments.mean - self.mean) / self.scale
+        offset = offset if self.intercept else np.zeros(1)
+        return self.loss.curvature_bound * float(np.sum(spread**2) + np.sum(offset**2) + self.intercept)
+
     def to_coef(self, point: Floats) -> tuple[Floats, Floats]:
         """Give the coefficients (outputs, d) and intercepts (outputs,), in the user's units, at a point."""
         rows = point.reshape(self.outputs, -1)
@@ -275,7 +302,7 @@ class Objective:
     def evaluation(self, coef: Floats, sums: Floats) -> Evaluation:
         """Turn the sums of loss, slope and gradient at some coefficients into value and gradient."""
         sums = sums / self.moments.total_weight
-        value = float(sums[0]) + 0.5 * self.l2 * _squared(coef)
+        value = float(sums[0]) + 0.5 * _squared(self.l2**0.5 * coef)
         slopes, gradient = sums[1 : 1 + self.outputs], sums[1 + self.outputs :].reshape(coef.shape)
         gradient = (gradient - self.mean * slopes[:, None] + self.l2 * coef) / self.scale
         return Evaluation(value, (np.column_stack((gradient, slopes)) if self.intercept else gradient).ravel())
@@ -342,9 +369,11 @@ class Objective:
     ) -> Evaluation | None:
         """Evaluate the squared loss by normal equations alone, where they are solved but for ``gradient``.
 
-        None if rounding could hide a slope of ``tol``, or most digits of the value: squares forget what is small
-        beside them, and only a reading brings it back.
+        None if that is more than ``tol``; or if rounding could hide a slope of ``tol``, or most digits of the value:
+        squares forget what is small beside them, and only a reading brings it back.
         """
+        if self.largest_slope(gradient) > tol:
+            return None
         coef, _ = self.to_coef(point)
         explained = 2.0 * np.vdot(coef, equations.cross) - np.einsum("ki,ij,kj", coef, equations.covariance, coef)
         value = float(np.sum(self.moments.y_spread**2)) - float(explained)
@@ -354,7 +383,7 @@ class Objective:
         noise = 2.0 * rounding * reach[:, None] * units
         if self.largest_slope(noise.ravel()) > tol or not value > 1e7 * rounding * float(np.sum(reach**2)):
             return None
-        return Evaluation(value + 0.5 * self.l2 * _squared(coef), gradient, 0.0)
+        return Evaluation(value + 0.5 * _squared(self.l2**0.5 * coef), gradient, 0.0)
 
     def over(self, source: Source) -> Objective:
         """Give the same objective, in the same coordinates and units, over a sample of its rows."""

@@ -32,14 +32,15 @@ class Columns(NamedTuple):
 
     def smallest(self, coef: Floats) -> Floats:
         """Of all coefficients (outputs, d) that give the same margins, give the smallest."""
+        many = len(self.redundant) > len(self.kept)
         span = np.zeros((coef.shape[1], min(len(self.kept), len(self.redundant))))
-        if len(self.redundant) <= len(self.kept):  # take off the part without a consequence
+        if many:  # of margins
+            span[self.kept], span[self.redundant] = np.eye(len(self.kept)), self.others.T
+        else:  # of what is without a consequence
             span[self.kept], span[self.redundant] = -self.others, np.eye(len(self.redundant))
-            basis = np.linalg.qr(span)[0]
-            return np.asarray(coef - (coef @ basis) @ basis.T)
-        span[self.kept], span[self.redundant] = np.eye(len(self.kept)), self.others.T
-        basis = np.linalg.qr(span)[0]
-        return np.asarray((coef @ basis) @ basis.T)
+        basis = np.linalg.qr(span / np.abs(span).max(axis=0))[0]
+        part = (coef @ basis) @ basis.T
+        return np.asarray(part if many else coef - part)
 
 
 def sample_size(n: int, d: int) -> int:

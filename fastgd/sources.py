@@ -21,8 +21,9 @@ BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks 
 LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long,
 PARTIAL_SHARE = 150  # and to one in so many bytes when they are sparse, but for
 LEAST_BLOCKS = 8  # for threads to share
-VIEW_BYTES = 1 << 29  # of X per tile that is only sliced: tens of milliseconds, so Ctrl-C is never far
-VIEW_ROWS = 1 << 22  # at most: labels and integers of y are converted tile by tile
+VIEW_BYTES = 1 << 28  # of X per tile that is only sliced: ten milliseconds, so Ctrl-C is never far
+TURN_BYTES = 1 << 26  # if rows are turned around in the cache: every block of a tile has its own room for that
+VIEW_ROWS = 1 << 20  # at most: labels and integers of y are converted tile by tile, and stay in cache for the pass
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
 STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
 
@@ -104,7 +105,7 @@ class Matrix(Protocol):
     row_bytes : float
         What a row takes in memory, as it is read.
     tile_bytes : int
-        `VIEW_BYTES` if parts are slices of what there is, `COPY_BYTES` if they are converted.
+        `VIEW_BYTES` or `TURN_BYTES` if parts are slices of what there is, `COPY_BYTES` if they are converted.
     order : ndarray of int (d,), or None
         Where in a part each of the d columns stands, if not in its own place.
     features : tuple of Feature, or None
@@ -184,7 +185,7 @@ class Array(Matrix):
         # Other orders have kernels of their own, which need not be compiled for what is copied in no time.
         ordered = X.flags.c_contiguous or X.nbytes > COPY_BYTES
         self.sliced = X.flags.aligned and X.dtype == self.dtype and ordered
-        self.tile_bytes = VIEW_BYTES if self.sliced else COPY_BYTES
+        self.tile_bytes = COPY_BYTES if not self.sliced else VIEW_BYTES if X.flags.c_contiguous else TURN_BYTES
 
     def place(self, start: int, stop: int) -> Part:
         """Give rows start to stop, of this dtype."""
@@ -293,7 +294,7 @@ class InMemory:
         ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
         """
         n = self.shape[0]
-        if self.matrix.tile_bytes == VIEW_BYTES:
+        if self.matrix.tile_bytes != COPY_BYTES:
             X, rows, entries = self.matrix.place(0, n)
             return Tile(X, self._targets, self.weight, rows, entries), starts
         index = (starts[:, None] + np.arange(run_rows)).ravel()
@@ -331,7 +332,10 @@ def stratified_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.i
 
     A sorted file is sampled evenly along its order.
     """
-    return ((np.arange(size) + rng.random(size)) * (n / size)).astype(np.intp)
+    rows = rng.random(size)
+    rows += np.arange(size)
+    rows *= n / size
+    return rows.astype(np.intp)
 
 
 def rows_per_block(shape: tuple[int, int], row_bytes: float) -> int:

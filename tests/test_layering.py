@@ -18,11 +18,12 @@ BELOW = {
     "writing": set(),
     "rules": {"descent"},
     "compiling": set(),
+    "threads": set(),
     "lanes": set(),
     "losses": {"compiling", "lanes"},
     "entries": {"compiling", "lanes"},
     "kernels": {"compiling", "lanes", "losses", "entries", "sources"},
-    "passes": {"kernels", "lanes", "losses", "sources"},
+    "passes": {"kernels", "lanes", "losses", "sources", "threads"},
     "sparse": {"sources"},
     "tables": {"sources", "sparse"},
     "models": {"sources", "tables", "descent", "writing"},
@@ -35,8 +36,12 @@ BELOW = {
     "checks": {"losses", "sources", "descent", "models"},
     "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches"},
     "fitting": {
-        *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
-        *("models", "checks", "beginnings", "diagnosis"),
+        *("losses", "sources", "tables", "objective", "rules", "descent"),
+        *("models", "threads", "checks", "beginnings", "diagnosis", "redundancy"),
+    },
+    "incremental": {
+        *("losses", "sources", "tables", "objective", "rules", "descent", "batches"),
+        *("models", "checks", "beginnings", "fitting"),
     },
 }
 OPTIONAL = {
@@ -111,12 +116,14 @@ def test_numba_is_known_to_few_rooms():
         "lanes",
         "losses",
         "passes",
+        "threads",
     }
 
 
 ALSO = {
     "kernels": {"numba"},
     "passes": {"numba"},
+    "threads": {"numba"},
     "lanes": {"numba", "llvmlite"},
     "fitting": {"tqdm"},
     "tables": {"narwhals"},
@@ -136,6 +143,7 @@ ALSO = {
         "kernels",
         "lanes",
         "passes",
+        "threads",
         "subsampling",
         "batches",
         "separation",
@@ -144,6 +152,7 @@ ALSO = {
         "checks",
         "beginnings",
         "fitting",
+        "incremental",
     ],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):

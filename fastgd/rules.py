@@ -300,7 +300,7 @@ class AveragedSGD:
 
     def start(self, coef: Floats) -> Walk:
         """Give the state to begin with at a point."""
-        return self.begun or Walk(coef, coef, 0.0)
+        return Walk(coef, coef, 0.0) if self.begun is None else self.begun._replace(batches=0)
 
     def step(self, coef: Floats, evaluation: Evaluation, state: Walk) -> Step:
         """Answer an evaluation with the next point, or after the last batch with the average."""

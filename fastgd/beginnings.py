@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -75,6 +75,8 @@ class Beginning(NamedTuple):
     rule: Rule
     reading: Evaluation
     batches: Batches | None = None
+    lipschitz: Callable[[], float] | None = None
+    """Estimates the gradient's Lipschitz constant, for solvers with a learning rate."""
 
 
 def choose_solver(model: Model, source: Source) -> tuple[str, str]:
@@ -131,16 +133,25 @@ def begin(
         return Beginning(objective, Descent.at(point, rule, evaluation, passes), rule, first)
     batches = Batches(objective, source, rng) if solver == "sgd" else None
 
+    def sample_of_rows() -> Objective:
+        rows = batches.tile_rows * STRETCHES if batches else max(1000, 10 * size)
+        return objective.over(source.sample(rows, rng))
+
+    def largest_anywhere() -> float:
+        share, sample = model.loss.curvature_bound / Squared.curvature_bound, sample_of_rows()
+        squared = replace(sample, loss=Squared(), l2=model.l2 / share, outputs=1)
+        return share * estimate_lipschitz(squared, np.zeros(squared.size), rng, 5 * LIPSCHITZ_EVALUATIONS)
+
     def lipschitz() -> float:
         nonlocal passes
-        rows = batches.tile_rows * STRETCHES if batches else max(1000, 10 * size)
-        sample = objective.over(source.sample(rows, rng))
+        sample = sample_of_rows()
         passes += LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / n
         zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
         return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
 
     rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
-    return Beginning(objective, Descent.at(point, rule, evaluation, passes), rule, first, batches)
+    descent = Descent.at(point, rule, evaluation, passes)
+    return Beginning(objective, descent, rule, first, batches, largest_anywhere)
 
 
 def _in_one_reading(model: Model, size: int, sizes: tuple[int, int] | None) -> bool:

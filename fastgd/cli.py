@@ -123,6 +123,7 @@ def _at_least(least: float) -> Callable[[str], float]:
 
 def _fit(options: argparse.Namespace) -> int:
     from fastgd import files
+    from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
 
     if options.all_levels and not options.l2:
@@ -144,7 +145,7 @@ def _fit(options: argparse.Namespace) -> int:
     target = table[options.target].to_numpy()
     if options.model == "linear" and target.dtype.kind not in "biuf":
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
-    result = fit(
+    result = quietly(fit)(
         table.drop_columns(options.target),
         target,
         loss={"linear": "squared", "logistic": "logistic"}[options.model],
@@ -194,6 +195,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     from fastgd import demo, files, plots
+    from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
 
     plots.check_output(options.plot)
@@ -208,7 +210,7 @@ def _demo(options: argparse.Namespace) -> int:
     if options.export:
         files.write_table(options.export, {**data.table, demo.TARGET: data.late})
     seen = ~data.held_out
-    result = fit(
+    result = quietly(fit)(
         data.part(seen),
         data.late[seen],
         loss="logistic",

@@ -13,6 +13,7 @@ import numpy as np
 from fastgd.beginnings import Beginning, Model, begin, glance
 from fastgd.checkpoints import Checkpoint, Kept, Origin, digest
 from fastgd.descent import Descent, Floats, Result, Row, Status, conclude, descend, glimpse
+from fastgd.diagnosis import separated_below
 from fastgd.interrupts import Interrupted, Interruption
 from fastgd.objective import Objective
 from fastgd.rules import RULES
@@ -43,11 +44,13 @@ def run(
     time_limit: float | None,
     callback: Callable[[Row], object] | None,
     began: float,
-) -> tuple[Objective, Result]:
+    lightest: float,
+) -> tuple[Objective, Result, Callable[[], float] | None]:
     """Descend, from where there is to go on from or else from the beginning.
 
     An earlier result is gone on from if the same was asked for, of the same data; then limits count from there.
-    Otherwise it is but a start. A checkpoint has to be of the same fit.
+    Otherwise it is but a start. A checkpoint has to be of the same fit. ``lightest`` is the smallest positive weight.
+    With the result comes what estimates the gradient's Lipschitz constant, for solvers with a learning rate.
     """
 
     def ready_from(origin: Origin, rng: np.random.Generator) -> tuple[Beginning, str]:
@@ -94,6 +97,7 @@ def run(
             began=began,
             estimate=ready.batches,
             keep=keep,
+            separated_below=separated_below(objective, lightest),
         )
         end = Kept(result.state, objective.moments, data)
         if file and not (file.kept and len(file.kept.state.rows) == len(end.state.rows)):
@@ -104,8 +108,8 @@ def run(
             with interruption.heed():
                 objective, evaluation = glance(model, source, *known)
             slope, point = objective.largest_slope, objective.to_point(*known)
-            return objective, glimpse(point, evaluation, tol=tol, gradient_norm=slope, began=began)
+            return objective, glimpse(point, evaluation, tol=tol, gradient_norm=slope, began=began), None
         objective, end = model.objective(source, kept.moments), kept
         slope = objective.largest_slope
         result = conclude(kept.state, Status.INTERRUPTED, tol=tol, gradient_norm=slope, began=began)
-    return objective, replace(result, state=Earlier(origin, end))
+    return objective, replace(result, state=Earlier(origin, end)), ready and ready.lipschitz

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -57,6 +57,11 @@ class Step(NamedTuple):
     """If given, an estimate corrected by it will do at the next point."""
     closing: Step | None = None
     """With an anchor: the step to take instead if the descent has to end, to a point to evaluate on all samples."""
+    curvature: float = 0.0
+    """Met along the last step: how much the gradient changed per unit of way, a lower bound of its Lipschitz constant.
+    Only of rules that keep their learning rate, whatever it does,"""
+    stable: float = np.inf
+    """which are stable up to this curvature."""
     last: bool = False
     """No sample is left to evaluate anything by: the descent ends at this point."""
 
@@ -90,6 +95,12 @@ class Descent(NamedTuple):
     """of the smallest slope,"""
     smallest: float
     """and that slope."""
+    idle: int
+    """Evaluations on all samples without progress."""
+    overshoots: int
+    """Overshooting evaluations in a row."""
+    curvature: float
+    """The largest that steps met."""
     stopped: bool
     """Whether the callback asked for the end."""
 
@@ -98,7 +109,7 @@ class Descent(NamedTuple):
         """Begin at a point."""
         arrival = Step(coef, rule.start(coef), 0.0, 0.0, 0.0, accepted=True)
         passes += 0.0 if evaluation is None else evaluation.passes
-        return cls(arrival, evaluation, passes, [], None, None, None, np.inf, stopped=False)
+        return cls(arrival, evaluation, passes, [], None, None, None, np.inf, 0, 0, 0.0, stopped=False)
 
     def beyond(self, max_iter: int, time_limit: float | None) -> tuple[int, float | None]:
         """Let limits count from here."""
@@ -122,10 +133,21 @@ class Status(enum.Enum):
     TIME_LIMIT = "Stopped at time_limit before reaching tol: raise time_limit, or choose a larger tol."
     STOPPED = "Stopped by the callback."
     INTERRUPTED = "Interrupted: the best point so far is returned; continue with start=result."
-    DIVERGED = "Diverged: the loss grew step after step; choose a smaller learning rate, or solver='lbfgs'."
+    DIVERGED = (
+        "Diverged: the learning rate is too large; choose a smaller one, learning_rate='auto', or solver='lbfgs'."
+    )
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
     READ_ONCE = "Each sample given was used in one step; whether that is enough, no one reading can tell."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
+
+    @property
+    def chosen(self) -> bool:
+        """Whether this is how the caller wanted it to end; otherwise `fit` and `minimize` warn."""
+        return self in (Status.CONVERGED, Status.STOPPED, Status.INTERRUPTED, Status.READ_ONCE)
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit ended before its largest slope was at most tol; the text is the result's message."""
 
 
 class Row(NamedTuple):
@@ -238,6 +260,11 @@ class Result:
         """Evaluations on all samples after the start."""
         return int(self.history.iteration[-1])
 
+    def because(self, status: Status, detail: str) -> Self:
+        """Give the same result with this status, and a sentence more that says why."""
+        numbers = self.message.removeprefix(self.status.value)
+        return replace(self, status=status, message=f"{status.value} {detail}{numbers}")
+
 
 def largest(gradient: Floats) -> float:
     """Give the largest absolute component: the default measure of convergence."""
@@ -259,6 +286,7 @@ def descend(
     estimate: Callable[[Floats, Anchor, int], Evaluation] | None = None,
     look: Callable[[], None] | None = None,
     keep: Callable[[Descent], None] | None = None,
+    separated_below: float = -np.inf,
 ) -> Result:
     """Move a point downhill until its largest slope is at most ``tol``.
 
@@ -289,6 +317,8 @@ def descend(
         Called between steps. It may raise `Interrupted`, and so may ``objective``, ``estimate`` and the rule.
     keep : callable, optional
         Called with the `Descent` after every step.
+    separated_below: float
+        A value on all samples that there is only if classes are separated.
 
     Returns
     -------
@@ -308,7 +338,7 @@ def descend(
     began -= rows[-1].seconds if rows else 0.0
     here = here._replace(rows=rows, stopped=here.stopped and callback is not None)
     while True:
-        status = _verdict(here, whole, tol, max_iter, time_limit) if rows else None
+        status = _verdict(here, whole, tol, max_iter, time_limit, separated_below) if rows else None
         if status in (Status.STOPPED, Status.TIME_LIMIT) and rows[-1].partial:
             here = here._replace(coming=here.coming.closing or here.coming)
         elif status is not None:
@@ -331,7 +361,7 @@ def descend(
                 raise
             status = Status.INTERRUPTED
             break
-        here, row = _recorded(here, evaluation, len(whole), gradient_norm, began, accepted=step.accepted)
+        here, row = _recorded(here, evaluation, step, len(whole), gradient_norm, began)
         if not row.partial:
             whole.append(row)
         here = here._replace(coming=step, evaluation=None, passes=here.passes + step.passes)
@@ -344,14 +374,13 @@ def descend(
 def _recorded(
     here: Descent,
     evaluation: Evaluation,
+    step: Step | None,
     iteration: int,
     gradient_norm: Callable[[Floats], float],
     began: float,
-    *,
-    accepted: bool,
 ) -> tuple[Descent, Row]:
-    """Add the row of an evaluation, and keep its point if it is the best so far."""
-    arrival, rows = here.coming, here.rows
+    """Add the row of an evaluation and the step that answers it, and keep its point if it is the best so far."""
+    arrival, rows, lowest = here.coming, here.rows, here.lowest
     finite = _is_finite(evaluation)
     row = Row(
         iteration=iteration,
@@ -361,18 +390,26 @@ def _recorded(
         step=arrival.length,
         predicted_decrease=arrival.predicted_decrease,
         actual_decrease=arrival.origin_value - evaluation.value if rows else 0.0,
-        accepted=accepted,
+        accepted=step is None or step.accepted,
         partial=evaluation.partial,
         seconds=time.perf_counter() - began,
     )
     rows.append(row)
+    if step is not None:
+        times = _overshot(row, step, lowest.value) if lowest else 0
+        met = step.curvature if np.isfinite(step.curvature) else 0.0
+        here = here._replace(
+            overshoots=here.overshoots + times if times else 0, curvature=max(here.curvature, float(met))
+        )
     if not row.partial:
-        point = Anchor(arrival.coef, evaluation.value, evaluation.gradient)
-        here = here._replace(last=point)
-        if finite and (here.lowest is None or point.value < here.lowest.value):
+        point, idle = Anchor(arrival.coef, evaluation.value, evaluation.gradient), here.idle + 1
+        if finite and (lowest is None or point.value < lowest.value):
+            idle = 0 if lowest is None or lowest.value - point.value > _rounding(row) else idle
             here = here._replace(lowest=point)
         if here.flattest is None or row.gradient_norm < here.smallest:
+            idle = 0
             here = here._replace(flattest=point, smallest=row.gradient_norm)
+        here = here._replace(last=point, idle=idle)
     return here, row
 
 
@@ -382,7 +419,7 @@ def conclude(
     """Say where a descent ended: at its last point if it converged, otherwise at the best."""
     end = here
     if not here.rows and here.evaluation:  # interrupted while the start, known by then, was answered
-        end, _ = _recorded(here._replace(rows=[]), here.evaluation, 0, gradient_norm, began, accepted=True)
+        end, _ = _recorded(here._replace(rows=[]), here.evaluation, None, 0, gradient_norm, began)
     last, lowest, flattest, row = end.last, end.lowest, end.flattest, end.rows[-1]
     if last is None:  # samples that are read once
         loss = float(np.mean([row.loss for row in end.rows]))
@@ -432,25 +469,34 @@ def _is_finite(evaluation: Evaluation) -> bool:
     return bool(np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all())
 
 
-_PATIENCE = 50  # evaluations in a row without progress above rounding, or half of all if that is more
-_RISES = 5  # accepted evaluations in a row at which the loss rose
+_PATIENCE = 50  # evaluations in a row without progress, or half of all if that is more;
+_NOISE = 10  # as many are enough where steps promise less than rounding
+_RISES = 5  # accepted evaluations in a row at which the loss rose,
+_OVERSHOOTS = 3  # or as many where the curvature proves that the rate is too large,
+_WILDLY = 100.0  # or one so many times over
 
 
-def _verdict(here: Descent, whole: list[Row], tol: float, max_iter: int, time_limit: float | None) -> Status | None:
+def _verdict(
+    here: Descent, whole: list[Row], tol: float, max_iter: int, time_limit: float | None, separated_below: float
+) -> Status | None:
     """Say whether to stop after the last row, and why; estimates show neither convergence nor lack of progress."""
-    row = here.rows[-1]
+    row, step = here.rows[-1], here.coming
+    if row.loss < separated_below and not row.partial:
+        return Status.SEPARATED
     if row.accepted and row.gradient_norm <= tol and not row.partial:
         return Status.CONVERGED
     if row.accepted and not np.isfinite(row.gradient_norm):
         return Status.DIVERGED
-    if here.coming.last:
+    if here.overshoots >= _OVERSHOOTS * (1 + row.partial):  # twice as many of batches
+        return Status.DIVERGED
+    if step.last:
         return Status.READ_ONCE
     if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
     if here.stopped:
         return Status.STOPPED
-    if not row.partial and (here.coming.stuck or _exhausted(whole)):
-        return Status.PRECISION_LIMIT
+    if not row.partial and (step.stuck or _exhausted(row, here.idle, len(whole))):
+        return Status.DIVERGED if _oscillates(row, step, whole[0]) else Status.PRECISION_LIMIT
     if not row.partial and row.iteration >= max_iter:
         return Status.MAX_ITER
     if time_limit is not None and row.seconds >= time_limit:
@@ -466,14 +512,20 @@ def _rose(row: Row) -> bool:
     return row.accepted and row.actual_decrease < -_rounding(row)
 
 
-def _exhausted(rows: list[Row]) -> bool:
-    """Whether, for long, the loss moved by rounding alone and no gradient was smaller than all before."""
-    patience = max(_PATIENCE, len(rows) // 2)
-    if len(rows) <= patience or abs(rows[-1].actual_decrease) > _rounding(rows[-1]):
-        return False
-    if len(rows) % 10:  # looking at all rows at every tenth will do
-        return False
-    recent, earlier = rows[-patience:], rows[:-patience]
-    if any(abs(row.actual_decrease) > _rounding(row) for row in recent):
-        return False
-    return min(row.gradient_norm for row in recent) >= min(row.gradient_norm for row in earlier)
+def _overshot(row: Row, step: Step, lowest: float) -> int:
+    """Count 1 if the loss rose as the learning rate is too large for the curvature met, more if it is so by far."""
+    rose = row.accepted and row.loss - lowest > _rounding(row) if row.partial else _rose(row)
+    times = step.curvature / step.stable
+    return int(rose and times > 1.0) * (1 if times <= _WILDLY else _OVERSHOOTS * (1 + row.partial))
+
+
+def _exhausted(row: Row, idle: int, evaluations: int) -> bool:
+    """Whether, for long, neither the loss was lower than all before by more than rounding, nor the gradient smaller."""
+    patience = _NOISE if abs(row.predicted_decrease) <= _rounding(row) else _PATIENCE
+    return idle >= max(patience, evaluations // 2)
+
+
+def _oscillates(row: Row, step: Step, first: Row) -> bool:
+    """Whether a fixed rate goes to and fro across a valley: the curvature on the way is 2 / rate then."""
+    far = row.gradient_norm > 1e-6 * first.gradient_norm and row.predicted_decrease > _rounding(row)
+    return far and step.curvature >= 0.9 * step.stable

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastgd.checks import all_classes, check_flag, check_number, coded
 from fastgd.descent import Status
+from fastgd.diagnosis import quietly
 from fastgd.fitting import fit
 from fastgd.incremental import Stream, learn
 from fastgd.models import FitResult
@@ -151,7 +152,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
         self.stream_: Stream | None = None
-        result = fit(
+        result = quietly(fit)(
             X,
             y,
             loss=loss,
@@ -309,8 +310,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 class LinearRegression(_Regressor):
     """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
-    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm; a
-    `ConvergenceWarning` says so where that is not found, and where columns are categories, it is one of many.
+    If many β fit alike, as there are fewer samples than coefficients or redundant columns, it is the β of the smallest
+    norm; a `ConvergenceWarning` says so where that is not found.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -31,11 +31,19 @@ from fastgd.checks import (
     weights,
 )
 from fastgd.continuing import run
-from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, descend
-from fastgd.interrupts import interruptible
+from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, Status, descend
+from fastgd.diagnosis import (
+    explain_divergence,
+    explain_separation,
+    find_redundant,
+    say_redundant,
+    warns_once,
+)
+from fastgd.interrupts import Interrupted, interruptible
 from fastgd.losses import Loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
+from fastgd.redundancy import Columns, only_constants
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
 from fastgd.sparse import SparseMatrix
@@ -43,6 +51,7 @@ from fastgd.tables import as_features
 from fastgd.threads import max_threads
 
 
+@warns_once
 def fit(
     X: Any,
     y: ArrayLike,
@@ -152,9 +161,16 @@ def fit(
     Returns
     -------
     FitResult
-        Whatever happened: look at ``converged``, ``status`` or ``message``. After Ctrl-C, too, in the main thread and
-        where nobody else handles it: the best point so far. If no reading of all samples had been completed, it is
-        judged by a few of them, and the only row of the history is ``partial``. A second press is a KeyboardInterrupt.
+        Whatever happened: look at ``converged``, ``status`` or ``message``. Where many coefficients fit alike, as
+        columns are redundant, and there is no penalty, they are the smallest ones, if the columns have been found.
+        After Ctrl-C, too, in the main thread and where nobody else handles it, there is the best point so far. If no
+        reading of all samples had been completed, it is judged by a few of them, and the only row of the history is
+        ``partial``. A second press is a KeyboardInterrupt.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, with the message, if the fit ended otherwise than by ``tol``, ``callback`` or Ctrl-C.
 
     Raises
     ------
@@ -214,7 +230,8 @@ def fit(
             "labels": hashed(None if classes is None else classes.tolist()),
             "version of fastgd": __version__,
         }
-        objective, result = run(
+        lightest = 1.0 if weight is None else float(weight[weight > 0.0].min())
+        objective, result, lipschitz = run(
             model,
             source,
             chosen_solver,
@@ -230,7 +247,17 @@ def fit(
             time_limit=time_limit,
             callback=watch,
             began=began,
+            lightest=lightest,
         )
+        columns = None
+        if result.status is not Status.INTERRUPTED:
+            with suppress(Interrupted):  # what can only be told after the descent is left out then
+                state = result.state.kept.state
+                result = explain_divergence(result, chosen_solver, learning_rate, state.curvature, lipschitz)
+                outlook = state.coming.coef - state.last.coef
+                with interruption.at_once():
+                    result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
+                    columns = find_redundant(objective, source, result)
     settings = {
         "solver": chosen_solver,
         "solver_reason": reason,
@@ -241,7 +268,7 @@ def fit(
         "weighted": weight is not None,
         "copied": matrix.copied,
     }
-    return as_fitted(result, objective, matrix, labels.ndim == 1, classes, n, settings)
+    return as_fitted(result, objective, matrix, labels.ndim == 1, classes, n, settings, columns)
 
 
 def as_fitted(
@@ -252,13 +279,24 @@ def as_fitted(
     classes: NDArray[Any] | None,
     rows: int,
     settings: dict[str, Any],
+    columns: Columns | None = None,
 ) -> FitResult:
-    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``."""
+    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``.
+
+    Without a penalty, of all coefficients that fit alike as columns are redundant, the smallest.
+    """
     coef, b = objective.to_coef(result.coef)
     order = slice(None) if matrix.order is None else matrix.order
     one = flat and objective.outputs == 1
+    columns = columns or only_constants(objective.moments.spread[order])
+    redundant = [coef_names(matrix.features, matrix.shape[1])[j] for j in columns.redundant]
+    result = say_redundant(result, redundant)
+    coef = coef[:, order]
+    if redundant and objective.l2 == 0.0:
+        given, coef = coef, columns.smallest(coef)
+        b = b + (given - coef) @ objective.moments.mean[order] if objective.intercept else b
     return FitResult(
-        coef=coef[0, order] if one else coef[:, order],
+        coef=coef[0] if one else coef,
         loss=result.loss,
         status=result.status,
         message=result.message,
@@ -267,6 +305,7 @@ def as_fitted(
         spread=objective.moments.spread[order],
         classes=classes,
         features=matrix.features,
+        redundant=redundant,
         rows=rows,
         settings={
             "loss": {"name": type(objective.loss).__name__.lower(), **objective.loss._asdict()},
@@ -280,6 +319,7 @@ def as_fitted(
     )
 
 
+@warns_once
 def minimize(
     objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
     start: ArrayLike | Result,
@@ -316,6 +356,11 @@ def minimize(
     -------
     Result
         ``coef`` is the point, ``loss`` the value there.
+
+    Warns
+    -----
+    ConvergenceWarning
+        As `fit` does.
 
     Raises
     ------
@@ -374,7 +419,18 @@ def minimize(
             began=began,
             look=interruption.look,
         )
-    return replace(result, state=_Minimized(solver, learning_rate, rule, result.state))
+
+        def looked(x: Floats) -> Evaluation:
+            interruption.look()
+            return checked(x)
+
+        def nearby() -> float:
+            return estimate_lipschitz(looked, result.coef, draws, LIPSCHITZ_EVALUATIONS)
+
+        state: Descent = result.state
+        with suppress(Interrupted):
+            result = explain_divergence(result, solver, learning_rate, state.curvature, nearby)
+    return replace(result, state=_Minimized(solver, learning_rate, rule, state))
 
 
 class _Minimized(NamedTuple):

@@ -24,16 +24,29 @@ class Interruption:
     def __init__(self) -> None:
         self.pressed = False
         self.heeded = False
+        self.immediate = False
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Note a press."""
         self.pressed = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.immediate:
+            raise Interrupted
 
     def look(self) -> None:
         """Raise `Interrupted` if Ctrl-C was pressed: for places where nothing is half done."""
         if self.pressed and not self.heeded:
             raise Interrupted
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Raise it by the press itself, anywhere in this block: for what can be left out, and leaves nothing behind."""
+        self.look()
+        self.immediate = True
+        try:
+            yield
+        finally:
+            self.immediate = False
 
     @contextmanager
     def heed(self) -> Iterator[None]:

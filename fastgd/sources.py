@@ -380,6 +380,16 @@ def spans(matrix: Matrix, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> 
         yield start, min(start + tile_rows, n)
 
 
+def dense_rows(matrix: Matrix, rows: NDArray[np.intp]) -> Floats:
+    """Give some rows, (rows, d), as an array of float64 with the columns in the caller's order."""
+    taken = matrix.take(rows)
+    part = taken.place(0, len(rows))
+    if part.entries is None and taken.order is None and not part.rows.size:
+        return part.X.astype(np.float64)
+    d = taken.shape[1]
+    return taken.margins(np.eye(d), np.zeros(d))
+
+
 def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Choose the smaller of float32 and float64 that holds every value of a real dtype (float64 if neither does)."""
     exact = np.result_type(dtype, np.float32)

@@ -71,6 +71,7 @@ def excess(result, X, y, loss, **options):
     return (result.loss - best) / (result.history.loss[0] - best)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("loss", losses.LOSSES)
 @pytest.mark.parametrize("make", EASY)
 def test_two_epochs_come_near_and_a_few_arrive(make, loss):
@@ -83,6 +84,7 @@ def test_two_epochs_come_near_and_a_few_arrive(make, loss):
     assert abs(excess(result, X, y, loss, l2=1e-6)) <= 1e-13
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("loss", losses.LOSSES)
 @pytest.mark.parametrize("make", HARD)
 def test_hard_data_do_not_diverge(make, loss):
@@ -102,6 +104,7 @@ def variants(X, y):
     yield {"X": X, "y": y, "rng": 0}
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("loss", losses.LOSSES)
 def test_bits_do_not_depend_on_threads_or_layout(loss):
     X, y = standard_normal(loss, 100_011, 7)
@@ -113,6 +116,7 @@ def test_bits_do_not_depend_on_threads_or_layout(loss):
             assert (getattr(result.history, name) == getattr(expected.history, name)).all()
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_rng_shuffles():
     X, y = standard_normal("logistic")
     losses = [fastgd.fit(X, y, loss="logistic", solver="sgd", max_iter=1, rng=rng).loss for rng in (1, 1, 2)]
@@ -156,6 +160,7 @@ def test_tiny_data(loss, n):
     np.testing.assert_allclose(result.coef, expected.coef, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_goes_on_from_an_earlier_fit():
     X, y = standard_normal("logistic")
     options = {"loss": "logistic", "solver": "sgd", "tol": 1e-8}
@@ -174,6 +179,7 @@ def is_like_recorded(result, X, y):
     assert result.loss == pytest.approx(np.mean(np.logaddexp(0, z) - y * z), rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_history_tells_estimates_from_evaluations():
     X, y = standard_normal("logistic")
     result = fastgd.fit(X, y, loss="logistic", solver="sgd", max_iter=3, tol=0.0)
@@ -203,6 +209,7 @@ def test_a_stop_within_an_epoch_ends_with_an_evaluation_of_all_samples(row):
     is_like_recorded(result, X, y)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_time_limit_within_an_epoch():
     X, y = standard_normal("logistic")
     slow = {"callback": lambda row: row.partial and time.sleep(0.02)}
@@ -212,12 +219,14 @@ def test_time_limit_within_an_epoch():
     is_like_recorded(result, X, y)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_no_iteration_is_the_start():
     X, y = standard_normal("squared", 1000)
     result = fastgd.fit(X, y, solver="sgd", max_iter=0)
     assert len(result.history) == 1 and not result.coef.any()
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_a_given_rate_is_kept_and_may_diverge():
     X, y = standard_normal("squared")
     history = fastgd.fit(X, y, solver="sgd", learning_rate=0.1, max_iter=3).history

@@ -18,6 +18,7 @@ import fastgd
 from fastgd import checkpoints, losses
 from fastgd.rules import RULES
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 DTYPES = [np.float64, np.float32, np.int16]
 
 
@@ -301,8 +302,9 @@ def test_a_limit_of_file_sizes_is_an_error_that_leaves_everything_as_it_was(run_
     code = """
 import os, resource, sys
 import numpy as np, fastgd
+from fastgd.diagnosis import quietly
 X, y = np.random.default_rng(0).standard_normal((300, 50)), np.arange(300.0)
-fit = lambda k: fastgd.fit(X, y, solver="lbfgs", checkpoint=sys.argv[1] + "/fit.ckpt", tol=0.0, max_iter=k)
+fit = lambda k: quietly(fastgd.fit)(X, y, solver="lbfgs", checkpoint=sys.argv[1] + "/fit.ckpt", tol=0.0, max_iter=k)
 fit(2)
 before = open(sys.argv[1] + "/fit.ckpt", "rb").read()
 model = fit(2)

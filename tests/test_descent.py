@@ -121,6 +121,7 @@ def test_overflow_is_divergence_and_no_warning(rule, rate):
     np.testing.assert_array_equal(result.coef, START)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("solver", ["gd", "nesterov", "sgd"])
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 @pytest.mark.parametrize("rate", [1e3, 1e100, 1e200, 1e308])

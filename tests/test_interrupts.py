@@ -17,6 +17,7 @@ from fastgd.interrupts import Interruption
 from fastgd.rules import RULES
 from fastgd.sources import InMemory
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 DEFAULT = signal.default_int_handler
 
 
@@ -108,6 +109,9 @@ def test_any_look_can_find_a_press(kind, solver, start, monkeypatch, tmp_path):
         looks[0] = 0
         path = tmp_path / f"{at[0]}.ckpt"
         part = fastgd.fit(X, y, start=start, checkpoint=path, **options)
+        if at[0] == total:  # the descent was over, only what is said about it is left out
+            assert part.status is whole.status and columns(part.history) == columns(whole.history)
+            continue
         assert part.status is fastgd.Status.INTERRUPTED and len(part.history) >= 1
         assert np.isfinite(part.loss) and np.isfinite(part.coef).all() and part.coef.shape == whole.coef.shape
         assert np.isfinite(part.spread).all() and part.predict(X).shape == y.shape
@@ -122,6 +126,25 @@ def test_any_look_can_find_a_press(kind, solver, start, monkeypatch, tmp_path):
             again = fastgd.fit(X, y, start=start, checkpoint=path, **options)
             assert columns(again.history) == columns(whole.history) and again.coef.tobytes() == whole.coef.tobytes()
     assert early
+
+
+@pytest.mark.parametrize("search", ["explain_separation", "find_redundant"])
+def test_a_search_after_the_descent_is_left_out_at_once(search, monkeypatch):
+    X, y = problem()
+    X = np.column_stack((X, X[:, 0]))
+    whole = fastgd.fit(X, y, loss="logistic")
+    assert whole.redundant == ["x4"] and "x4" in whole.message
+
+    def endless(*_):
+        press()
+        time.sleep(10)
+        raise AssertionError
+
+    monkeypatch.setattr(f"fastgd.fitting.{search}", endless)
+    began = time.monotonic()
+    part = fastgd.fit(X, y, loss="logistic")
+    assert time.monotonic() - began < 9
+    assert part.converged and columns(part.history) == columns(whole.history) and part.redundant == []
 
 
 def test_interrupted_while_it_makes_ready_to_go_on(monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ from scipy.optimize import basinhopping, dual_annealing
 import fastgd
 from bench.report import table
 from fastgd import surfaces
+from fastgd.diagnosis import quietly
 
 RUNS = 20
 BUDGETS = (1000,)
@@ -60,11 +61,11 @@ class Counted:
 def annealed(counted, start, window, seed):
     spent = 41  # curvature, temperature, the start
     options = {"solver": "annealed", "window": window, "rng": seed, "max_iter": counted.budget - spent}
-    fastgd.minimize(counted, start, **options)
+    quietly(fastgd.minimize)(counted, start, **options)
 
 
 def starts(counted, start, window, seed):
-    fastgd.minimize(counted, start, starts=counted.budget, window=window, rng=seed)
+    quietly(fastgd.minimize)(counted, start, starts=counted.budget, window=window, rng=seed)
 
 
 def scipy_dual_annealing(counted, start, window, seed):

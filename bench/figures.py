@@ -5,6 +5,7 @@ from __future__ import annotations
 import fastgd
 from bench.report import RESULTS
 from fastgd import demo, plots, surfaces
+from fastgd.diagnosis import quietly
 
 FIGURES = RESULTS / "figures"
 
@@ -26,7 +27,7 @@ def run() -> str:
 
 
 def roll(surface, start, rate, **options):
-    return fastgd.minimize(surface, start, solver="gd", learning_rate=rate, record_path=True, **options)
+    return quietly(fastgd.minimize)(surface, start, solver="gd", learning_rate=rate, record_path=True, **options)
 
 
 def rolling_ball():
@@ -41,7 +42,7 @@ def rate_too_large():
 
 def local_and_global():
     surface = surfaces.double_well
-    result = fastgd.minimize(surface, surface.start, solver="gd", learning_rate=0.05, starts=24, rng=0)
+    result = quietly(fastgd.minimize)(surface, surface.start, solver="gd", learning_rate=0.05, starts=24, rng=0)
     return plots.minima(result, surface)
 
 
@@ -54,4 +55,6 @@ def saddle():
 def flights():
     data = demo.flights()
     options = {"loss": "logistic", "l2": 1e-6, "solver": "nesterov", "tol": 1e-5}
-    return plots.history(fastgd.fit(data.table, data.late, **options).history, "Which flights come late? The descent")
+    return plots.history(
+        quietly(fastgd.fit)(data.table, data.late, **options).history, "Which flights come late? The descent"
+    )

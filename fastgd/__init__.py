@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastgd import plots as plots
     from fastgd import surfaces as surfaces
     from fastgd.curvature import stationary as stationary
+    from fastgd.descent import ConvergenceWarning as ConvergenceWarning
     from fastgd.descent import History as History
     from fastgd.descent import Result as Result
     from fastgd.descent import Status as Status
@@ -40,6 +41,7 @@ _ROOMS = {
     "Result": "descent",
     "History": "descent",
     "Status": "descent",
+    "ConvergenceWarning": "descent",
     "Loss": "losses",
     "Huber": "losses",
     "LinearRegression": "estimators",

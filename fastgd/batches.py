@@ -7,7 +7,7 @@ stretch is drawn anew in every epoch, and an epoch reads every row once. Memory 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastgd import passes
 from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
-from fastgd.sources import Floats, InMemory
+from fastgd.sources import Floats, InMemory, Tile
 
 STRETCHES = 32  # tiles of a batch
 PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row from every stretch
@@ -37,8 +37,9 @@ def batch_count(n: int, row_bytes: float, least: int = PER_EPOCH) -> int:
 class Batches:
     """Estimates of an objective near an anchor, each from the next batch.
 
-    Called with a point y and an `Anchor` a, it gives ``f_B(y) − f_B(a) + f(a)`` and its gradient, where f_B is the
-    objective over the batch B, scaled up such that the mean over an epoch's batches is f, whatever their weights.
+    Called with a point y, an `Anchor` a and the number of batches before, it gives ``f_B(y) − f_B(a) + f(a)`` and its
+    gradient, where f_B is the objective over the batch B, scaled up such that the mean over an epoch's batches is f,
+    whatever their weights.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class Batches:
     source : InMemory
         The samples.
     rng : Generator
-        Shuffles the tiles.
+        Draws the key that tiles are shuffled by.
     least : int
         Batches of an epoch, if there are rows enough.
     """
@@ -61,14 +62,16 @@ class Batches:
         self.tile_rows = -(-n // (STRETCHES * self.count))
         weight = objective.moments.total_weight / self.count
         self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
-        self.order = shuffled(-(-n // self.tile_rows), self.count, rng)
+        key = int(rng.integers(1 << 63))
+        deal = functools.partial(shuffled, -(-n // self.tile_rows), self.count, key)
+        self.epoch = functools.lru_cache(1)(deal)
 
-    def __call__(self, point: Floats, anchor: Anchor) -> Evaluation:
-        """Evaluate the next batch."""
+    def __call__(self, point: Floats, anchor: Anchor, turn: int) -> Evaluation:
+        """Evaluate the batch that comes after ``turn`` others."""
         objective, rows = self.objective, self.tile_rows
         coef, intercept = objective.to_coef(point)
         there, intercept_there = objective.to_coef(anchor.coef)
-        tile, starts = self.source.runs(next(self.order) * rows, rows)
+        tile, starts = self._runs(turn)
         sums = passes.change_sums(
             tile, coef, intercept, there, intercept_there, objective.loss, starts, rows, objective.n_threads
         )
@@ -77,18 +80,25 @@ class Batches:
         value = anchor.value + change.value + float(np.vdot(objective.l2 * there, move))  # its value is not
         return Evaluation(value, anchor.gradient + change.gradient, 1.0 / self.count, partial=True)
 
-    def plain(self, point: Floats) -> Evaluation:
-        """Evaluate the next batch by itself: ``f_B(y)`` and its gradient, for which no anchor is needed."""
+    def plain(self, point: Floats, turn: int) -> Evaluation:
+        """Evaluate that batch by itself: ``f_B(y)`` and its gradient, for which no anchor is needed."""
         objective, rows = self.objective, self.tile_rows
         coef, intercept = objective.to_coef(point)
-        tile, starts = self.source.runs(next(self.order) * rows, rows)
+        tile, starts = self._runs(turn)
         sums = passes.run_sums(tile, coef, intercept, objective.loss, starts, rows, objective.n_threads)
         return objective.evaluation(coef, np.add.reduce(sums, axis=0))._replace(passes=1.0 / self.count, partial=True)
 
+    def _runs(self, turn: int) -> tuple[Tile, NDArray[np.intp]]:
+        """Give a tile that holds a batch's runs of rows, and where in it they start."""
+        epoch, batch = divmod(turn, self.count)
+        return self.source.runs(self.epoch(epoch)[batch] * self.tile_rows, self.tile_rows)
 
-def shuffled(tiles: int, batches: int, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
-    """Deal tiles out to batches, one from each stretch of as many tiles as there are batches, epoch after epoch."""
+
+def shuffled(tiles: int, batches: int, key: int, epoch: int) -> list[NDArray[np.intp]]:
+    """Deal tiles out to the batches of an epoch, one from each stretch of as many tiles as there are batches.
+
+    The order follows from the arguments alone, so there is no state to keep.
+    """
     stretches = np.arange(-(-tiles // batches) * batches).reshape(-1, batches)
-    while True:
-        for batch in rng.permuted(stretches, axis=1).T:
-            yield batch[batch < tiles]
+    dealt = np.random.default_rng((key, epoch)).permuted(stretches, axis=1).T
+    return [batch[batch < tiles] for batch in dealt]

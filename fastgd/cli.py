@@ -1,6 +1,6 @@
 """The command line: ``fastgd fit | predict | roll | rates | demo | doctor`` (extra: cli).
 
-Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage.
+Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastgd import __version__, rolling
+from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.rules import SOLVERS, check_solver
 from fastgd.writing import check_writable, replacing
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="for sgd: epochs; default: 1000")
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
     fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
+    fit.add_argument("--checkpoint", help="keep the state of the fit in this file, and go on from it if it is there")
     fit.add_argument("--output", help="write the model here, as JSON")
     fit.add_argument("--report", help="write a page about the fit here, .html (extra: plot)")
 
@@ -128,16 +130,16 @@ def _at_least(least: float) -> Callable[[str], float]:
 
 def _fit(options: argparse.Namespace) -> int:
     from fastgd import files
+    from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
-    if options.output:
-        check_writable(options.output)
+    for file in filter(None, (options.output, options.checkpoint, options.report)):
+        check_writable(file)
     if options.report:
         from fastgd import report
 
-        check_writable(options.report)
         if not options.report.lower().endswith((".html", ".htm")):
             raise ValueError(f"--report {options.report}: a name ending in .html is needed")
     columns = options.features and [*dict.fromkeys([*options.features, options.target])]
@@ -155,7 +157,7 @@ def _fit(options: argparse.Namespace) -> int:
     target = table[options.target].to_numpy()
     if options.model == "linear" and target.dtype.kind not in "biuf":
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
-    result = fit(
+    result = quietly(fit)(
         table.drop_columns(options.target),
         target,
         loss={"linear": "squared", "logistic": "logistic"}[options.model],
@@ -171,6 +173,7 @@ def _fit(options: argparse.Namespace) -> int:
         time_limit=options.time_limit,
         n_threads=options.threads,
         progress=sys.stderr.isatty(),
+        checkpoint=options.checkpoint,
     )
     if options.output:
         result.save(options.output)
@@ -214,6 +217,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     from fastgd import demo, files, plots
+    from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
 
     plots.check_output(options.plot)
@@ -230,7 +234,7 @@ def _demo(options: argparse.Namespace) -> int:
     if options.export:
         files.write_table(options.export, {**data.table, demo.TARGET: data.late})
     seen = ~data.held_out
-    result = fit(
+    result = quietly(fit)(
         data.part(seen),
         data.late[seen],
         loss="logistic",
@@ -279,6 +283,8 @@ def summary(result: FitResult) -> str:
 def _conclude(result: FitResult) -> int:
     if not result.converged:
         print(f"fastgd: {result.message}", file=sys.stderr)
+    if result.status is Status.INTERRUPTED:
+        return 130
     return 0 if result.converged else 1
 
 

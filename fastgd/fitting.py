@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd import __version__
-from fastgd.beginnings import Model, begin, choose_solver
+from fastgd.beginnings import Model, choose_solver
+from fastgd.checkpoints import hashed
 from fastgd.checks import (
     check_descent,
     check_determined,
@@ -25,11 +28,21 @@ from fastgd.checks import (
     targets,
     weights,
 )
-from fastgd.descent import Result, Row, descend
+from fastgd.continuing import run
+from fastgd.descent import Result, Row, Status
+from fastgd.diagnosis import (
+    explain_divergence,
+    explain_separation,
+    find_redundant,
+    say_redundant,
+    warns_once,
+)
+from fastgd.interrupts import Interrupted, interruptible
 from fastgd.losses import Loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
 from fastgd.progress import watching
+from fastgd.redundancy import Columns, only_constants
 from fastgd.rules import check_solver
 from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
 from fastgd.sparse import SparseMatrix
@@ -37,6 +50,7 @@ from fastgd.tables import as_features
 from fastgd.threads import max_threads
 
 
+@warns_once
 def fit(
     X: Any,
     y: ArrayLike,
@@ -58,6 +72,7 @@ def fit(
     n_threads: int | None = None,
     callback: Callable[[Row], object] | None = None,
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Fit a linear or logistic regression by gradient descent.
 
@@ -119,8 +134,11 @@ def fit(
         Seconds; looked at after every evaluation. ``"sgd"`` ends with one more on all samples.
     start : array-like of shape (d,) or (d + 1,), FitResult, "random" or None
         Where to begin: None is zeros, from which newton first walks on sub-samples; otherwise coefficients followed by
-        the intercept if there is one, in k rows if there are several outputs; the end of an earlier fit; or a
-        standard normal draw in the coordinates.
+        the intercept if there is one, in k rows if there are several outputs; a standard normal draw in the
+        coordinates; or an earlier result. If that is of the same data and arguments (those that only say when to stop
+        apart, and ``rng``), its descent goes on, to the same bits as if it had never stopped: ``max_iter`` and
+        ``time_limit`` count from there, and the history is the whole one. What prepares a descent is done again.
+        Otherwise, and if the result was loaded from a file, its coefficients are where to begin.
     rng : int, Generator or None
         Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
         repeated.
@@ -132,17 +150,34 @@ def fit(
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool
         Show a progress line on stderr (extra: cli).
+    checkpoint : str or path, optional
+        A file to write the descent's state to, every few seconds and at the end, so that this takes at most 4 % of the
+        time. If it is there already, the fit goes on from it, to the same bits as if it had never stopped: after a
+        kill, or after its end with other ``tol``, ``max_iter`` and ``time_limit``, which count from the beginning. The
+        data and all arguments but these, ``n_threads``, ``callback`` and ``progress`` have to be the same, and so does
+        the machine's way to add up. The file holds numbers alone and stays after the fit; remove it to begin anew.
 
     Returns
     -------
     FitResult
-        Whatever happened: look at ``converged``, ``status`` or ``message``.
+        Whatever happened: look at ``converged``, ``status`` or ``message``. Where many coefficients fit alike, as
+        columns are redundant, and there is no penalty, they are the smallest ones, if the columns have been found.
+        After Ctrl-C, too, in the main thread and where nobody else handles it, there is the best point so far. If no
+        reading of all samples had been completed, it is judged by a few of them, and the only row of the history is
+        ``partial``. A second press is a KeyboardInterrupt.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, with the message, if the fit ended otherwise than by ``tol``, ``callback`` or Ctrl-C.
 
     Raises
     ------
     ValueError, TypeError
         On bad input, before any long work: the message names the argument, the row or column, what was found and
         what is allowed.
+    OSError
+        If the checkpoint cannot be read or written; a file that was there stays as it was.
     """
     began = time.perf_counter()
     chosen = choose_loss(loss)
@@ -165,44 +200,74 @@ def fit(
         if n_threads > max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
     check_solver(solver, learning_rate)
-    origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
+    begin_at = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
+    if not (checkpoint is None or isinstance(checkpoint, (str, os.PathLike))):
+        raise TypeError(f"checkpoint={checkpoint!r}; the name of a file, or None, is needed")
 
     def check(statistics: Moments, read: Source) -> None:
         check_moments(statistics, matrix, measured=not chosen.classifies)
         if isinstance(matrix, SparseMatrix) and read.shape == matrix.shape:
             matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
-    source = InMemory(matrix, labels, weight)
-    model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
-    chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
-    ready = begin(model, source, chosen_solver, learning_rate, origin, tol, generator(rng))
-    objective = ready.objective
-    with watching(progress, callback, tol) as watch:
-        result = descend(
-            objective,
-            ready.point,
-            ready.rule,
+    with interruptible() as interruption, watching(progress, callback, tol) as watch:
+        source = InMemory(matrix, labels, weight, look=interruption.look)
+        model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
+        chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
+        rate = learning_rate if isinstance(learning_rate, str) else float(learning_rate)
+        asked = {
+            "loss": type(chosen).__name__.lower(),
+            **{name: float(value) for name, value in chosen._asdict().items()},
+            "l2": float(l2),
+            "intercept": bool(intercept),
+            "standardize": bool(standardize),
+            "solver": chosen_solver,
+            "learning_rate": rate,
+            "weighted": weight is not None,
+            "shape of X": [n, d],
+            "dtype of X": matrix.dtype.name,
+            "columns": hashed(matrix.features),
+            "labels": hashed(None if classes is None else classes.tolist()),
+            "version of fastgd": __version__,
+        }
+        lightest = 1.0 if weight is None else float(weight[weight > 0.0].min())
+        objective, result, lipschitz = run(
+            model,
+            source,
+            chosen_solver,
+            rate,
+            begin_at,
+            generator(rng),
+            asked=asked,
+            earlier=start.state if isinstance(start, FitResult) else None,
+            checkpoint=checkpoint,
+            interruption=interruption,
             tol=tol,
             max_iter=max_iter,
             time_limit=time_limit,
-            gradient_norm=objective.largest_slope,
             callback=watch,
-            first=ready.first,
-            passes=ready.passes,
             began=began,
-            estimate=ready.batches,
+            lightest=lightest,
         )
+        columns = None
+        if result.status is not Status.INTERRUPTED:
+            with suppress(Interrupted):  # what can only be told after the descent is left out then
+                state = result.state.kept.state
+                result = explain_divergence(result, chosen_solver, learning_rate, state.curvature, lipschitz)
+                outlook = state.coming.coef - state.last.coef
+                with interruption.at_once():
+                    result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
+                    columns = find_redundant(objective, source, result)
     settings = {
         "solver": chosen_solver,
         "solver_reason": reason,
-        "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
+        "learning_rate": rate,
         "tol": float(tol),
         "max_iter": int(max_iter),
         "time_limit": None if time_limit is None else float(time_limit),
         "weighted": weight is not None,
         "copied": matrix.copied,
     }
-    return as_fitted(result, objective, matrix, labels.ndim == 1, classes, n, settings)
+    return as_fitted(result, objective, matrix, labels.ndim == 1, classes, n, settings, columns)
 
 
 def as_fitted(
@@ -213,13 +278,24 @@ def as_fitted(
     classes: NDArray[Any] | None,
     rows: int,
     settings: dict[str, Any],
+    columns: Columns | None = None,
 ) -> FitResult:
-    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``."""
+    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``.
+
+    Without a penalty, of all coefficients that fit alike as columns are redundant, the smallest.
+    """
     coef, b = objective.to_coef(result.coef)
     order = slice(None) if matrix.order is None else matrix.order
     one = flat and objective.outputs == 1
+    columns = columns or only_constants(objective.moments.spread[order])
+    redundant = [coef_names(matrix.features, matrix.shape[1])[j] for j in columns.redundant]
+    result = say_redundant(result, redundant)
+    coef = coef[:, order]
+    if redundant and objective.l2 == 0.0:
+        given, coef = coef, columns.smallest(coef)
+        b = b + (given - coef) @ objective.moments.mean[order] if objective.intercept else b
     return FitResult(
-        coef=coef[0, order] if one else coef[:, order],
+        coef=coef[0] if one else coef,
         loss=result.loss,
         status=result.status,
         message=result.message,
@@ -228,6 +304,7 @@ def as_fitted(
         spread=objective.moments.spread[order],
         classes=classes,
         features=matrix.features,
+        redundant=redundant,
         rows=rows,
         settings={
             "loss": {"name": type(objective.loss).__name__.lower(), **objective.loss._asdict()},
@@ -237,6 +314,7 @@ def as_fitted(
             **settings,
         },
         version=__version__,
+        state=result.state,
     )
 
 

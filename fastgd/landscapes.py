@@ -22,6 +22,7 @@ except ImportError:
 
 from fastgd.curvature import stationary
 from fastgd.descent import Floats, Status
+from fastgd.diagnosis import quietly
 from fastgd.minimizing import ManyStarts, MinimizeResult, minimize
 from fastgd.surfaces import Surface
 from fastgd.writing import check_writable, replacing
@@ -246,7 +247,7 @@ def _basin(result: ManyStarts, surface: Surface, start: Floats) -> int:
     options = {name: result.settings[name] for name in ("solver", "tol", "max_iter")}
     if options["solver"] in ("gd", "nesterov"):
         options["learning_rate"] = result.settings["learning_rate"]
-    end = minimize(surface, start, **options).coef
+    end = quietly(minimize)(surface, start, **options).coef
     return int(np.argmin([np.linalg.norm(minimum.coef - end) for minimum in result.minima]))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from fastgd.checks import check_number, generator
 from fastgd.curvature import classified, evaluator
 from fastgd.descent import Floats, History, Result, Status
+from fastgd.diagnosis import quietly
 from fastgd.fitting import fit
 from fastgd.minimizing import CLASSIFIED, minimize
 from fastgd.rules import estimate_lipschitz
@@ -119,12 +120,12 @@ def learning_rates(
 
     def descend(rate: float | str, steps: int = max_iter) -> Result:
         if y is not None:
-            return fit(
+            return quietly(fit)(
                 objective, y, solver="gd", learning_rate=rate, start=start, max_iter=steps, **{"tol": 1e-6, **options}
             )
         assert start is not None  # noqa: S101  looked at above
         plane = np.shape(start) == (2,)
-        return minimize(
+        return quietly(minimize)(
             objective, start, solver="gd", learning_rate=rate, max_iter=steps, **{"record_path": plane, **options}
         )
 
@@ -144,7 +145,10 @@ def _limit(objective: Any, result: Result) -> float:
     evaluate, here = evaluator(objective, result.coef)
     if result.coef.size > CLASSIFIED:
         return 2.0 / estimate_lipschitz(evaluate, result.coef, generator(None), 50)
-    return 2.0 / (float(np.abs(classified(evaluate, result.coef, here).eigenvalues).max()) or 1.0)
+    return 2.0 / (
+        float(np.abs(classified(evaluate, result.coef, here, differences=evaluate.differences).eigenvalues).max())
+        or 1.0
+    )
 
 
 def overshoots(history: History) -> np.ndarray[Any, np.dtype[np.bool_]]:

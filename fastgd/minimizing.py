@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd.checks import as_point, check_descent, check_flag, check_number, check_whole, generator
 from fastgd.curvature import Evaluator, Stationary, classified, evaluator
-from fastgd.descent import Evaluation, Floats, Result, Row, Rule, Status, descend
+from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, Status, descend
+from fastgd.diagnosis import explain_divergence, warns_once
+from fastgd.interrupts import Interrupted, Interruption, interruptible
+from fastgd.models import FitResult
 from fastgd.noise import SCHEDULES, Annealed, Perturbed
 from fastgd.progress import watching
 from fastgd.rules import LBFGS, MINIMIZERS, check_solver, estimate_lipschitz, fixed_rate_rule
@@ -84,9 +88,10 @@ class ManyStarts(MinimizeResult):
     starts: Floats
 
 
+@warns_once
 def minimize(
     objective: Callable[[Floats], Any],
-    start: ArrayLike,
+    start: ArrayLike | Result,
     *,
     solver: str = "auto",
     learning_rate: float | str = "auto",
@@ -111,8 +116,9 @@ def minimize(
         Maps a point, ndarray of shape (d,), to ``(value, gradient)``, the gradient of shape (d,); or to a value
         alone: then gradients are central differences, 2 d + 1 evaluations each, and the result says so. Compiled by
         numba or not; a surface of `fastgd.surfaces`.
-    start : array-like of shape (d,)
-        Where to begin.
+    start : array-like of shape (d,), or Result
+        Where to begin; or an earlier result, as for `fit`: the same are ``objective``, if it has the same value and
+        gradient at the result's point, and the arguments that say how to step.
     solver : {"auto", "lbfgs", "nesterov", "gd", "annealed"}
         As for `fit`; ``"auto"`` is ``"lbfgs"``. ``"annealed"``: descent with noise that cools down, which leaves local
         minima, see `fastgd.noise.Annealed`; 80 % of ``max_iter`` are for that, and then L-BFGS goes on from the lowest
@@ -149,6 +155,11 @@ def minimize(
         ``coef`` is the point, ``loss`` the value there; with several starts of the best one, with ``minima`` and
         ``ends``.
 
+    Warns
+    -----
+    ConvergenceWarning
+        As `fit` does.
+
     Raises
     ------
     ValueError, TypeError
@@ -162,7 +173,11 @@ def minimize(
     (True, True)
     """
     began = time.perf_counter()
-    point = as_point(start)
+    if isinstance(start, FitResult):
+        raise TypeError("start is the result of fit; that of minimize, or an array, is needed")
+    state = start.state if isinstance(start, Result) else None
+    earlier = state if isinstance(state, _Rolled) else None
+    point = as_point(start.coef if isinstance(start, Result) else start)
     if point.ndim != 1 or not point.size:
         raise ValueError(f"start has shape {point.shape}; (d,) is needed")
     check_descent(tol, max_iter, time_limit, callback)
@@ -185,12 +200,14 @@ def minimize(
         "escape_saddles": bool(escape_saddles),
     }
     ends: list[MinimizeResult] = []
-    with watching(progress, callback, tol) as watch:
+    with interruptible() as interruption, watching(progress, callback, tol) as watch:
         for origin in points:
             left = None if time_limit is None else max(0.0, time_limit - (time.perf_counter() - began))
-            descent = _Descent(objective, origin, settings, temperature, schedule, box, draws)
-            ends.append(descent.run(left, watch, record=record_path, began=None if ends else began))
-    return ends[0] if starts == 1 else _gathered(ends, points)
+            ball = _Ball(objective, origin, settings, temperature, schedule, box, draws, bool(record_path))
+            ends.append(ball.roll(earlier, left, watch, interruption, began=None if ends else began))
+            if ends[-1].status in (Status.STOPPED, Status.INTERRUPTED):
+                break
+    return ends[0] if starts == 1 else _gathered(ends, points[: len(ends)])
 
 
 def _check_rule(solver: str, learning_rate: float | str, escape: bool, temperature: float | str, schedule: str) -> None:
@@ -226,8 +243,24 @@ def _drawn(count: int, point: Floats, box: Floats | None, rng: np.random.Generat
     return np.asarray(point + np.maximum(1.0, np.abs(point)) * rng.standard_normal((count, point.size)))
 
 
+class _Rolled(NamedTuple):
+    """What a result of `minimize` holds for ``start=result``."""
+
+    settings: dict[str, Any]
+    rule: Rule
+    state: Descent
+    path: list[Floats] | None
+
+
+_STEPPING = (
+    "solver",
+    "learning_rate",
+    "escape_saddles",
+)  # settings that a descent can go on with, if they are the same
+
+
 @dataclass
-class _Descent:
+class _Ball:
     """One descent from one start."""
 
     objective: Callable[[Floats], Any]
@@ -237,50 +270,78 @@ class _Descent:
     schedule: str
     box: Floats | None
     rng: np.random.Generator
+    record: bool
     passes: float = 0.0
     """Spent before the start is evaluated."""
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is reported by status
-    def run(
-        self, time_limit: float | None, watch: Callable[[Row], object] | None, *, record: bool, began: float | None
+    def roll(
+        self,
+        earlier: _Rolled | None,
+        time_limit: float | None,
+        watch: Callable[[Row], object] | None,
+        interruption: Interruption,
+        *,
+        began: float | None,
     ) -> MinimizeResult:
         """Descend, and look at what kind of point the end is."""
         evaluate, first = evaluator(self.objective, self.start)
         if not (np.isfinite(first.value) and np.isfinite(first.gradient).all()):
             raise ValueError("start: the objective or its gradient is not finite there; choose another start")
-        path = [self.start]
+        settings, max_iter = self.settings, self.settings["max_iter"]
+        path: list[Floats] | None
+        if earlier is not None and self._goes_on(earlier, evaluate):
+            rule, here, path = earlier.rule, earlier.state._replace(stopped=False), earlier.path
+            settings = {**earlier.settings, **settings}
+            max_iter, time_limit = here.beyond(max_iter, time_limit)
+        else:
+            settings = {**settings, "gradient": "differences" if evaluate.differences else "given"}
+            rule, path = self._rule(evaluate, first, settings), [self.start]
+            here = Descent.at(self.start, rule, first, self.passes)
+        path = list(path) if self.record and path else None
 
         def followed(x: Floats) -> Evaluation:
-            path.append(x)
+            if path is not None:
+                path.append(x)
             return evaluate(x)
 
-        settings = {**self.settings, "gradient": "differences" if evaluate.differences else "given"}
         result = descend(
-            followed if record else evaluate,
-            self.start,
-            self._rule(evaluate, first, settings),
+            followed,
+            here,
+            rule,
             tol=settings["tol"],
-            max_iter=settings["max_iter"],
+            max_iter=max_iter,
             time_limit=time_limit,
             callback=watch,
-            first=first,
-            passes=self.passes,
             began=began,
+            look=interruption.look,
         )
-        status, message = result.status, result.message
+        state: Descent = result.state
         kind = None
-        if status is Status.CONVERGED and self.start.size <= CLASSIFIED:
-            at_end = Evaluation(result.loss, evaluate(result.coef).gradient)
-            kind = classified(evaluate, result.coef, at_end)
-            status = {"saddle": Status.SADDLE, "maximum": Status.MAXIMUM}.get(kind.kind, status)
-            message = status.value + message.removeprefix(result.status.value)
-            if kind.kind == "degenerate":
-                message += f" {kind.message}"
-        if evaluate.differences:
-            message += " Gradients are differences of values."
+        with suppress(Interrupted):  # what can only be told after the descent is left out then
+
+            def looked(x: Floats) -> Evaluation:
+                interruption.look()
+                return evaluate(x)
+
+            def nearby() -> float:
+                return estimate_lipschitz(looked, result.coef, self.rng, LIPSCHITZ_EVALUATIONS)
+
+            result = explain_divergence(result, settings["solver"], settings["learning_rate"], state.curvature, nearby)
+            if result.converged and self.start.size <= CLASSIFIED:
+                kind = classified(looked, result.coef, looked(result.coef), differences=evaluate.differences)
+                result = _named_by(result, kind)
         kept = {field.name: getattr(result, field.name) for field in fields(result)}
-        kept |= {"status": status, "message": message}
-        return MinimizeResult(**kept, path=np.array(path) if record else None, stationary=kind, settings=settings)
+        if evaluate.differences:
+            kept["message"] += " Gradients are differences of values."
+        kept["state"] = _Rolled(settings, rule, state, path)
+        points = None if path is None else np.array(path[: len(result.history)])
+        return MinimizeResult(**kept, path=points, stationary=kind, settings=settings)
+
+    def _goes_on(self, earlier: _Rolled, evaluate: Evaluator) -> bool:
+        same = all(earlier.settings[name] == self.settings[name] for name in _STEPPING)
+        recorded = earlier.path is not None or not self.record
+        return same and recorded and self.settings["starts"] == 1 and earlier.state.is_of(evaluate)
 
     def _rule(self, evaluate: Evaluator, first: Evaluation, settings: dict[str, Any]) -> Rule:
         """Make the rule, and note what "auto" chose."""
@@ -323,6 +384,15 @@ class _Descent:
         self.passes += TEMPERATURE_EVALUATIONS
         low, high = np.quantile([value for value in values if np.isfinite(value)] or [0.0], [0.25, 0.75])
         return 1.5 * float(high - low) or 1.0
+
+
+def _named_by(result: Result, kind: Stationary) -> Result:
+    """Say in a result what kind of stationary point it ended at."""
+    status = {"saddle": Status.SADDLE, "maximum": Status.MAXIMUM}.get(kind.kind, result.status)
+    message = status.value + result.message.removeprefix(result.status.value)
+    if kind.kind == "degenerate":
+        message += f" {kind.message}"
+    return replace(result, status=status, message=message)
 
 
 def _gathered(ends: list[MinimizeResult], points: Floats) -> ManyStarts:

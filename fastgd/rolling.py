@@ -91,6 +91,7 @@ def _ground(options: argparse.Namespace) -> Surface:
 def _roll(options: argparse.Namespace) -> int:
     from fastgd import plots
     from fastgd.checks import as_point, generator
+    from fastgd.diagnosis import quietly
     from fastgd.minimizing import minimize
 
     moving = options.output.lower().endswith((".gif", ".html"))
@@ -101,7 +102,7 @@ def _roll(options: argparse.Namespace) -> int:
     if rate is None and options.rule in RATED:
         rate = GENTLE / estimate_lipschitz(surface, start, generator(options.seed))
         print(f"learning rate {rate:.4g}: {GENTLE:g}/L, so that the ball rolls rather than jumps")
-    result = minimize(
+    result = quietly(minimize)(
         surface,
         start,
         solver=options.rule,

@@ -24,6 +24,7 @@ LEAST_BLOCKS = 8  # for threads to share
 VIEW_BYTES = 1 << 28  # of X per tile that is only sliced: ten milliseconds, so Ctrl-C is never far
 TURN_BYTES = 1 << 26  # if rows are turned around in the cache: every block of a tile has its own room for that
 VIEW_ROWS = 1 << 20  # at most: labels and integers of y are converted tile by tile, and stay in cache for the pass
+LEAST_TILE = 16  # blocks at least, for threads to share, where a visit is so much work that tiles are made smaller
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
 STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
 
@@ -158,8 +159,11 @@ class Source(Protocol):
     dtype: np.dtype[Any]
     row_bytes: float
 
-    def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
+    def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
+
+        A visit that takes ``work`` times as long as that of a pass has smaller tiles.
+        """
 
     def total_weight(self) -> float:
         """Give the sum of the weights, without reading X."""
@@ -249,21 +253,37 @@ class Values(Protocol):
 
 
 class InMemory:
-    """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights."""
+    """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights.
 
-    def __init__(self, matrix: Matrix, y: NDArray[Any], weight: Floats | None = None) -> None:
+    ``look`` is called before every tile; it may raise an exception.
+    """
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        y: NDArray[Any],
+        weight: Floats | None = None,
+        *,
+        look: Callable[[], object] = bool,
+    ) -> None:
         self.matrix = matrix
         self.shape = matrix.shape
         self.dtype = matrix.dtype
         self.row_bytes = matrix.row_bytes
         self.y = y
         self.weight = np.empty(0) if weight is None else weight
+        self.look = look
 
-    def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
+    def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
+
+        A visit that takes ``work`` times as long as that of a pass has smaller tiles.
+        """
         block_rows = self.matrix.block_rows
         total: Floats | None = None
-        for start, stop in spans(self.matrix, self.matrix.tile_bytes, block_rows):
+        least = min(self.matrix.tile_bytes, LEAST_TILE * block_rows * self.row_bytes)
+        for start, stop in spans(self.matrix, int(max(self.matrix.tile_bytes / max(1.0, work), least)), block_rows):
+            self.look()
             X, rows, entries = self.matrix.place(start, stop)
             y = _as_targets(self.y[start:stop])
             partial = visit(Tile(X, y, self.weight[start:stop], rows, entries), block_rows)
@@ -293,6 +313,7 @@ class InMemory:
 
         ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
         """
+        self.look()
         n = self.shape[0]
         if self.matrix.tile_bytes != COPY_BYTES:
             X, rows, entries = self.matrix.place(0, n)
@@ -306,11 +327,12 @@ class InMemory:
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples."""
-        return InMemory(self.matrix.some(rows), self.y[rows], self.weight[rows] if self.weight.size else None)
+        weight = self.weight[rows] if self.weight.size else None
+        return InMemory(self.matrix.some(rows), self.y[rows], weight, look=self.look)
 
     def by_rows(self) -> InMemory:
         """Give the same samples so that tiles have rows."""
-        return InMemory(self.matrix.by_rows(), self.y, self.weight)
+        return InMemory(self.matrix.by_rows(), self.y, self.weight, look=self.look)
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
@@ -356,6 +378,16 @@ def spans(matrix: Matrix, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> 
     tile_rows = max(1, min(VIEW_ROWS, int(tile_bytes // max(1.0, matrix.row_bytes))) // block_rows) * block_rows
     for start in range(0, n, tile_rows):
         yield start, min(start + tile_rows, n)
+
+
+def dense_rows(matrix: Matrix, rows: NDArray[np.intp]) -> Floats:
+    """Give some rows, (rows, d), as an array of float64 with the columns in the caller's order."""
+    taken = matrix.take(rows)
+    part = taken.place(0, len(rows))
+    if part.entries is None and taken.order is None and not part.rows.size:
+        return part.X.astype(np.float64)
+    d = taken.shape[1]
+    return taken.margins(np.eye(d), np.zeros(d))
 
 
 def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

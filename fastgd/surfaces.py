@@ -278,6 +278,7 @@ def regression(
     """
     from fastgd.beginnings import Model
     from fastgd.checks import choose_loss, targets
+    from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
     from fastgd.losses import Squared
     from fastgd.objective import moments
@@ -285,7 +286,7 @@ def regression(
     from fastgd.tables import as_features
 
     samples = X[:, None] if isinstance(X, np.ndarray) and X.ndim == 1 else X
-    result = fit(samples, y, loss=loss, l2=l2, intercept=intercept, tol=1e-9)
+    result = quietly(fit)(samples, y, loss=loss, l2=l2, intercept=intercept, tol=1e-9)
     matrix = as_features(samples)
     if matrix.shape[1] + intercept != 2 or np.ndim(result.intercept):
         raise ValueError(

@@ -9,6 +9,8 @@ from fastgd import surfaces
 from fastgd.descent import Evaluation
 from fastgd.noise import Annealed
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+
 SOLVERS = ("gd", "nesterov", "lbfgs", "annealed")
 RIDGE = np.array([surfaces.double_well.saddles[0, 0], 0.8])  # from here, gradients lead to the saddle point
 
@@ -139,6 +141,40 @@ def test_a_minimum_is_not_left(solver):
     result = fastgd.minimize(surfaces.bowl, [2.0, 1.0], solver=solver, escape_saddles=True)
     assert result.converged and 0 < result.n_iter - plain.n_iter <= 103
     np.testing.assert_array_equal(result.coef, plain.coef)
+
+
+def test_an_end_that_is_no_minimum_warns_once():
+    with pytest.warns(fastgd.ConvergenceWarning, match="saddle point") as caught:
+        fastgd.minimize(surfaces.saddle, [1.0, 0.0], starts=1)
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_result_is_gone_on_from(solver):
+    options = {"solver": solver, "record_path": True, "rng": 3, "max_iter": 300}
+    whole = fastgd.minimize(surfaces.himmelblau, [0.0, 0.0], **options)
+    part = fastgd.minimize(surfaces.himmelblau, [0.0, 0.0], callback=lambda row: row.iteration == 5, **options)
+    rest = fastgd.minimize(surfaces.himmelblau, part, **options)
+    assert part.n_iter == 5 and whole.converged
+    np.testing.assert_array_equal(rest.path, whole.path)
+    np.testing.assert_array_equal(rest.history.loss, whole.history.loss)
+    elsewhere = fastgd.minimize(surfaces.rosenbrock, part, **options)  # another objective begins anew
+    assert elsewhere.history.loss[0] == surfaces.rosenbrock(part.coef).value
+    with pytest.raises(TypeError, match="result of fit"):
+        fastgd.minimize(surfaces.bowl, fastgd.fit(np.arange(4.0)[:, None], np.arange(4.0)))
+
+
+@pytest.mark.parametrize("solver", ["gd", "nesterov"])
+def test_divergence_names_the_largest_stable_rate(solver):
+    result = fastgd.minimize(surfaces.elongated_bowl, [2.0, 1.0], solver=solver, learning_rate=0.3)
+    stable = {"gd": 2.0, "nesterov": 4.0 / 3.0}[solver] / 10.0
+    assert result.status is fastgd.Status.DIVERGED
+    assert f"{solver} is stable up to a rate of" in result.message and f"= {stable:.4g}." in result.message
+
+
+def test_stopping_ends_all_starts():
+    result = fastgd.minimize(surfaces.bowl, [1.0, 1.0], starts=5, callback=lambda _: True)
+    assert len(result.ends) == len(result.starts) == 1 and result.status is fastgd.Status.STOPPED
 
 
 def test_without_bound_is_said():

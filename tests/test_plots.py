@@ -9,6 +9,8 @@ from PIL import Image
 import fastgd
 from fastgd import plots, surfaces
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+
 
 @pytest.fixture(scope="module")
 def result():

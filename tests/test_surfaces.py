@@ -9,6 +9,8 @@ from fastgd.descent import descend
 from fastgd.rules import GradientDescent
 from fastgd.surfaces import SURFACES
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+
 SMOOTH = {name: surface for name, surface in SURFACES.items() if surface.smooth}
 
 

@@ -34,6 +34,7 @@ from fastgd.diagnosis import (
     explain_divergence,
     explain_separation,
     find_redundant,
+    quietly,
     say_redundant,
     warns_once,
 )
@@ -343,7 +344,7 @@ def warmup(
                 X[::2] = 1
                 y = np.arange(len(X)) % 3 == 0
                 for solver in solvers:
-                    fit(X, y, loss=loss, solver=solver, max_iter=1)
+                    quietly(fit)(X, y, loss=loss, solver=solver, max_iter=1)
 
 
 def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> None:

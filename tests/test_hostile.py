@@ -161,6 +161,12 @@ class Truth(NamedTuple):
     slope_noise: np.longdouble
 
 
+def spread_of(values, s, mean, share):
+    """About a mean, 0 where that has rounding alone to it or no more than a share of the mean's square."""
+    variance = s @ (values - mean) ** 2
+    return np.where(variance <= max(share, 100 * np.finfo(np.longdouble).eps ** 2) * mean**2, 0, np.sqrt(variance))
+
+
 def truth(problem, coef, intercept):
     X, options = flushed(dense(problem.X)), problem.options
     y = flushed(problem.y.astype(np.longdouble)[:, None])[:, 0]
@@ -177,12 +183,9 @@ def truth(problem, coef, intercept):
     moved = (4 + len(coef)) * EPS * size
     squares = s @ size**2 * (options["loss"] == "squared")  # the value may come from normal equations
     mean = s @ X * options["intercept"]
-    variance = s @ (X - mean) ** 2
-    # Sparse columns are not centred; any other is constant if it is so exactly.
-    lost = 1e-13 if sparse.issparse(problem.X) else np.finfo(np.longdouble).eps ** 2 * 16
-    spread = np.where(variance <= lost * mean**2, 0, np.sqrt(variance))
+    spread = spread_of(X, s, mean, 1e-13 if sparse.issparse(problem.X) else 0)  # sparse columns are not centred
     y_mean = s @ y * options["intercept"]
-    unit = losses.LOSSES[options["loss"]]().unit(np.sqrt(s @ (y - y_mean) ** 2) or abs(y_mean) or np.longdouble(1))
+    unit = losses.LOSSES[options["loss"]]().unit(spread_of(y, s, y_mean, 0) or abs(y_mean) or np.longdouble(1))
     largest = abs(s @ slope) * options["intercept"]
     noise = s @ (bound * moved + 50 * EPS * abs(slope))
     about = np.sqrt(l2 / bound)

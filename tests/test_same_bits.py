@@ -105,7 +105,7 @@ SOURCES = {
         lambda: sparse.csr_array(DENSITY),
         lambda: sparse.csr_matrix(DENSITY),
         lambda: sparse.coo_array(DENSITY),
-        lambda: sparse.csr_array(DENSITY).astype(">f8"),
+        lambda: sparse.lil_array(DENSITY),
     ],
     "CSC": [lambda: sparse.csc_array(DENSITY), lambda: sparse.csc_matrix(DENSITY)],
     "categories": [

@@ -32,7 +32,6 @@ from fastgd.objective import Moments
 from fastgd.passes import max_threads
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
-from fastgd.sparse import SparseMatrix
 from fastgd.tables import as_features
 
 
@@ -169,7 +168,7 @@ def fit(
 
     def check(statistics: Moments, read: Source) -> None:
         _check_moments(statistics, matrix, measured=not chosen.classifies)
-        if isinstance(matrix, SparseMatrix) and read.shape == matrix.shape:
+        if read.shape == matrix.shape:
             matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
     source = InMemory(matrix, labels, weight)

@@ -17,7 +17,7 @@ from fastgd.losses import Loss, Squared
 from fastgd.sources import Floats, Source, Tile
 
 CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
-LEAST, LARGEST = 1e-140, 1e140  # spread and root mean square of what products and their sums hold all digits of
+LEAST, LARGEST = 1e-140, 1e150  # spread and root mean square of what products and their sums hold all digits of
 GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
 
 

@@ -17,6 +17,7 @@ TABLES = {
     "sparse": "sparse",
     "memory": "memory",
     "precision": "precision",
+    "incremental": "incremental",
     "rivals": "rivals_table",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores

@@ -23,9 +23,15 @@ PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row 
 BATCH_BYTES = 1 << 22  # of X at most: threads share that much with gain, and a cache holds it where it is converted
 
 
-def batch_count(n: int, row_bytes: float) -> int:
-    """Say into how many batches to cut n rows."""
-    return max(1, min(max(PER_EPOCH, int(n * row_bytes) // BATCH_BYTES), n // STRETCHES))
+def check_rows(source: InMemory) -> None:
+    """Refuse what batches can't be taken of."""
+    if source.matrix.by_rows() is not source.matrix:
+        raise ValueError("solver='sgd' reads rows, but X is a sparse CSC: give X.tocsr(), or choose solver='lbfgs'")
+
+
+def batch_count(n: int, row_bytes: float, least: int = PER_EPOCH) -> int:
+    """Say into how many batches to cut n rows: into ``least``, or more of fewer bytes, if there are rows enough."""
+    return max(1, min(max(least, int(n * row_bytes) // BATCH_BYTES), n // STRETCHES))
 
 
 class Batches:
@@ -42,12 +48,16 @@ class Batches:
         The samples.
     rng : Generator
         Shuffles the tiles.
+    least : int
+        Batches of an epoch, if there are rows enough.
     """
 
-    def __init__(self, objective: Objective, source: InMemory, rng: np.random.Generator) -> None:
+    def __init__(
+        self, objective: Objective, source: InMemory, rng: np.random.Generator, least: int = PER_EPOCH
+    ) -> None:
         n = source.shape[0]
         self.source = source
-        self.count = batch_count(n, source.row_bytes)
+        self.count = batch_count(n, source.row_bytes, least)
         self.tile_rows = -(-n // (STRETCHES * self.count))
         weight = objective.moments.total_weight / self.count
         self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
@@ -66,6 +76,14 @@ class Batches:
         change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
         value = anchor.value + change.value + float(np.vdot(objective.l2 * there, move))  # its value is not
         return Evaluation(value, anchor.gradient + change.gradient, 1.0 / self.count, partial=True)
+
+    def plain(self, point: Floats) -> Evaluation:
+        """Evaluate the next batch by itself: ``f_B(y)`` and its gradient, for which no anchor is needed."""
+        objective, rows = self.objective, self.tile_rows
+        coef, intercept = objective.to_coef(point)
+        tile, starts = self.source.runs(next(self.order) * rows, rows)
+        sums = passes.run_sums(tile, coef, intercept, objective.loss, starts, rows, objective.n_threads)
+        return objective.evaluation(coef, np.add.reduce(sums, axis=0))._replace(passes=1.0 / self.count, partial=True)
 
 
 def shuffled(tiles: int, batches: int, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.batches import STRETCHES, Batches
+from fastgd.batches import STRETCHES, Batches, check_rows
 from fastgd.descent import Evaluation, Floats, Rule
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
@@ -105,8 +105,8 @@ def begin(
     rng: np.random.Generator,
 ) -> Beginning:
     """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
-    if solver == "sgd" and source.matrix.by_rows() is not source.matrix:
-        raise ValueError("solver='sgd' reads rows, but X is CSC: give X.tocsr(), or choose solver='lbfgs'")
+    if solver == "sgd":
+        check_rows(source)
     n, d = source.shape
     size = model.coupled(d)
     sizes = sample_sizes(n, size) if solver == "newton" else None

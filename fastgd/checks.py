@@ -13,7 +13,7 @@ from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
 from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector, refuse_mixed
 
-MODERATE = 30  # the power of two up to which weights are left as they are: their sums with squares don't overflow
+MODERATE = 1e9  # the largest weight for which sums with squares do not overflow, and the inverse of the smallest
 
 
 def choose_loss(loss: str | Loss) -> Loss:
@@ -40,24 +40,14 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
         for k, column in enumerate(array.T):
             check_vector(f"y: column {k}", column, n)
         return loss, array, None
-    labels = as_array("y", y)
-    if labels.shape != (n,):
-        raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
-    if labels.dtype.kind in "OT":
-        check_present("y", labels)
-        values = labels.tolist()
-        refuse_mixed("y", values)
-        labels = np.array(values)
+    labels = _as_labels("y", y, n)
     if labels.dtype.kind in "biuf":
-        check_vector("y", labels, n)
         low, high = labels.min(), labels.max()
         coded = labels == high
         if low < high and bool(np.all(coded | (labels == low))):
             return loss, coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
-    elif labels.dtype.kind != "U":
-        raise ValueError(f"y has dtype {labels.dtype}; labels, numbers or text, are needed")
     classes, coded = np.unique(labels, return_inverse=True)
-    some = ", ".join(map(str, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
+    some = _some(classes)
     if len(classes) == 1:
         raise ValueError(f"y has only one class: {some}; at least two are needed")
     if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
@@ -69,22 +59,76 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
     return Softmax(), coded.astype(np.min_scalar_type(len(classes))), classes.astype(_of_labels(classes.dtype))
 
 
+def all_classes(classes: ArrayLike) -> NDArray[Any]:
+    """Check the labels that a stream of samples may have; give them sorted."""
+    labels = _as_labels("classes", classes, np.size(classes))
+    found = np.unique(labels)
+    if len(found) < 2:
+        raise ValueError(f"classes has only {len(found)}: {_some(found)}; at least two labels are needed")
+    return found.astype(_of_labels(found.dtype))
+
+
+def coded(y: ArrayLike, n: int, classes: NDArray[Any]) -> NDArray[Any]:
+    """Give labels as 0, 1, ... for sorted classes; a ValueError names one that is not among them."""
+    labels = _as_labels("y", y, n)
+    known, codes = np.zeros(n, bool), np.zeros(n, np.intp)
+    if (labels.dtype.kind == "U") == (classes.dtype.kind == "U"):
+        codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+        known = classes[codes] == labels
+    if not known.all():
+        row = int(np.argmin(known))
+        raise ValueError(f"y has the label {labels[row]} in row {row}, which is not among classes: {_some(classes)}")
+    return codes.astype(bool if len(classes) == 2 else np.min_scalar_type(len(classes)))
+
+
+def _as_labels(name: str, y: ArrayLike, n: int) -> NDArray[Any]:
+    """Give labels as an array of numbers or of NumPy's text."""
+    labels = as_array(name, y)
+    if labels.shape != (n,):
+        raise ValueError(f"{name} has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
+    if labels.dtype.kind in "OT":
+        check_present(name, labels)
+        values = labels.tolist()
+        refuse_mixed(name, values)
+        labels = np.array(values)
+    if labels.dtype.kind in "biuf":
+        check_vector(name, labels, n)
+    elif labels.dtype.kind != "U":
+        raise ValueError(f"{name} has dtype {labels.dtype}; labels, numbers or text, are needed")
+    return labels
+
+
+def _some(classes: NDArray[Any]) -> str:
+    return ", ".join(map(str, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
+
+
 def _of_labels(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64) if dtype.kind == "f" else dtype
 
 
-def weights(sample_weight: ArrayLike | None, n: int) -> Floats | None:
-    """Check the weights; give them as float64, those whose sums might over- or underflow times a power of two."""
+def weights(sample_weight: ArrayLike | None, n: int, *, ratios: bool = True) -> Floats | None:
+    """Check the weights; give them as float64.
+
+    Where only their ratios matter, those whose sums with squares might over- or underflow are multiplied by a power of
+    two, which changes no bit of a fit; otherwise they are refused.
+    """
     if sample_weight is None:
         return None
     weight = np.ascontiguousarray(check_vector("sample_weight", sample_weight, n), dtype=np.float64)
     row = int(np.argmin(weight))
     if weight[row] < 0.0:
         raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
-    _, power = np.frexp(weight.max())
-    if weight.max() == 0.0:
+    largest = float(weight.max())
+    if largest == 0.0:
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
-    return weight if abs(power) < MODERATE else np.ldexp(weight, -power)
+    if 1.0 / MODERATE <= largest <= MODERATE:
+        return weight
+    if not ratios:
+        raise ValueError(
+            f"sample_weight: the largest is {largest:g}; {1.0 / MODERATE:.0e} to {MODERATE:.0e} is needed where chunks "
+            "are weighed against each other"
+        )
+    return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))
 
 
 def check_number(name: str, value: Any, least: float) -> None:
@@ -106,6 +150,13 @@ def check_flag(name: str, value: Any) -> None:
     """Check that an option is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r}; True or False is needed")
+
+
+def check_not_empty(matrix: Matrix) -> None:
+    """Refuse X without rows or without features."""
+    if 0 in matrix.shape:
+        alone = "; all its columns are categories of one level, the reference" if matrix.features else ""
+        raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed{alone}")
 
 
 def check_determined(features: tuple[Feature, ...] | None, l2: float, intercept: bool) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd import __version__
 from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model, begin, choose_solver
@@ -17,6 +17,7 @@ from fastgd.checks import (
     check_descent,
     check_determined,
     check_flag,
+    check_not_empty,
     check_number,
     check_whole,
     choose_loss,
@@ -28,7 +29,7 @@ from fastgd.checks import (
 from fastgd.descent import Evaluation, Floats, Result, Row, descend
 from fastgd.losses import Loss
 from fastgd.models import FitResult
-from fastgd.objective import Moments
+from fastgd.objective import Moments, Objective
 from fastgd.passes import max_threads
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
@@ -145,9 +146,7 @@ def fit(
     chosen = choose_loss(loss)
     check_flag("drop_first", drop_first)
     matrix = as_features(X, categorical, drop_first=bool(drop_first))
-    if 0 in matrix.shape:
-        alone = "; all its columns are categories of one level, the reference" if matrix.features else ""
-        raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed{alone}")
+    check_not_empty(matrix)
     n, d = matrix.shape
     chosen, labels, classes = targets(y, n, chosen)
     outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1
@@ -167,16 +166,14 @@ def fit(
     origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
 
     def check(statistics: Moments, read: Source) -> None:
-        _check_moments(statistics, matrix, measured=not chosen.classifies)
-        if read.shape == matrix.shape:
-            matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
+        check_moments(statistics, matrix, measured=not chosen.classifies, whole=read.shape == matrix.shape)
 
     source = InMemory(matrix, labels, weight)
     model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
     chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
     ready = begin(model, source, chosen_solver, learning_rate, origin, tol, generator(rng))
     objective = ready.objective
-    with _watching(progress, callback, tol) as watch:
+    with watching(progress, callback, tol) as watch:
         result = descend(
             objective,
             ready.point,
@@ -191,32 +188,49 @@ def fit(
             began=began,
             estimate=ready.batches,
         )
+    settings = {
+        "solver": chosen_solver,
+        "solver_reason": reason,
+        "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
+        "tol": float(tol),
+        "max_iter": int(max_iter),
+        "time_limit": None if time_limit is None else float(time_limit),
+        "weighted": weight is not None,
+        "copied": matrix.copied,
+    }
+    return as_fitted(result, objective, matrix, labels.ndim == 1, classes, n, settings)
+
+
+def as_fitted(
+    result: Result,
+    objective: Objective,
+    matrix: Matrix,
+    flat: bool,
+    classes: NDArray[Any] | None,
+    rows: int,
+    settings: dict[str, Any],
+) -> FitResult:
+    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``."""
     coef, b = objective.to_coef(result.coef)
     order = slice(None) if matrix.order is None else matrix.order
+    one = flat and objective.outputs == 1
     return FitResult(
-        coef=coef[0, order] if labels.ndim == 1 and outputs == 1 else coef[:, order],
+        coef=coef[0, order] if one else coef[:, order],
         loss=result.loss,
         status=result.status,
         message=result.message,
         history=result.history,
-        intercept=float(b[0]) if labels.ndim == 1 and outputs == 1 else b,
+        intercept=float(b[0]) if one else b,
         spread=objective.moments.spread[order],
         classes=classes,
         features=matrix.features,
-        rows=n,
+        rows=rows,
         settings={
-            "loss": {"name": type(chosen).__name__.lower(), **chosen._asdict()},
-            "l2": float(l2),
-            "intercept": bool(intercept),
-            "standardize": bool(standardize),
-            "solver": chosen_solver,
-            "solver_reason": reason,
-            "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
-            "tol": float(tol),
-            "max_iter": int(max_iter),
-            "time_limit": None if time_limit is None else float(time_limit),
-            "weighted": weight is not None,
-            "copied": matrix.copied,
+            "loss": {"name": type(objective.loss).__name__.lower(), **objective.loss._asdict()},
+            "l2": objective.l2,
+            "intercept": objective.intercept,
+            "standardize": objective.standardize,
+            **settings,
         },
         version=__version__,
     )
@@ -294,7 +308,7 @@ def minimize(
         return estimate_lipschitz(checked, point, draws, LIPSCHITZ_EVALUATIONS)
 
     rule = LBFGS() if solver in ("auto", "lbfgs") else fixed_rate_rule(solver, learning_rate, lipschitz)
-    with _watching(progress, callback, tol) as watch:
+    with watching(progress, callback, tol) as watch:
         return descend(
             checked,
             point,
@@ -336,8 +350,11 @@ def warmup(
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def _check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> None:
-    """Find out what is wrong where a mean or spread is not finite; y's mean nothing unless y is measured."""
+def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool, whole: bool = True) -> None:
+    """Find out what is wrong where a mean or spread is not finite, or where one of all rows hides differences.
+
+    Those of y mean nothing unless it is measured.
+    """
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
         check_finite(matrix)
@@ -353,11 +370,13 @@ def _check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> No
         )
     if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
+    if whole:
+        matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
 
 @contextmanager
-def _watching(
-    progress: bool, callback: Callable[[Row], object] | None, tol: float
+def watching(
+    progress: bool, callback: Callable[[Row], object] | None, tol: float | None
 ) -> Iterator[Callable[[Row], object] | None]:
     """Put the progress line in front of the callback."""
     if not progress:
@@ -370,7 +389,8 @@ def _watching(
     with tqdm(unit=" iterations", leave=False) as bar:
 
         def watch(row: Row) -> object:
-            bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e} (tol {tol:.0e})", refresh=False)
+            goal = "" if tol is None else f" (tol {tol:.0e})"
+            bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e}{goal}", refresh=False)
             bar.update()
             return callback(row) if callback is not None else False
 

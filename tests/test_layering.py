@@ -35,6 +35,10 @@ BELOW = {
         *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
         *("models", "checks", "beginnings"),
     },
+    "incremental": {
+        *("losses", "sources", "tables", "objective", "rules", "descent", "batches"),
+        *("models", "checks", "beginnings", "fitting"),
+    },
 }
 OPTIONAL = {
     "sklearn": {"estimators"},
@@ -138,6 +142,7 @@ ALSO = {
         "checks",
         "beginnings",
         "fitting",
+        "incremental",
     ],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):

@@ -278,6 +278,18 @@ def test_predictions_that_overflow_are_refused(rng):
     assert np.isfinite(proba).all() and (proba.sum(axis=1) == 1.0).all()
 
 
+@pytest.mark.parametrize("weight", [1e308, 1e-308])
+def test_weights_of_estimators_and_chunks_are_refused_where_their_size_matters(weight, rng):
+    X = rng.standard_normal((50, 3))
+    weight = np.full(50, weight)
+    assert fastgd.fit(X, X[:, 0], sample_weight=weight).coef.tobytes() == fastgd.fit(X, X[:, 0]).coef.tobytes()
+    if weight[0] > 1.0:
+        with pytest.raises(ValueError, match="sample_weight: the sum overflows"):
+            fastgd.Ridge().fit(X, X[:, 0], sample_weight=weight)
+    with pytest.raises(ValueError, match="sample_weight: the "):
+        fastgd.LinearRegression().partial_fit(X, X[:, 0], sample_weight=weight)
+
+
 @pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_array])
 def test_sparse_columns_whose_differences_are_lost_are_refused(kind, rng):
     X = rng.standard_normal((300, 3))

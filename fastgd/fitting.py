@@ -25,7 +25,6 @@ from fastgd.checks import (
     check_whole,
     choose_loss,
     generator,
-    moderate,
     start_coefs,
     targets,
     weights,
@@ -47,7 +46,6 @@ from fastgd.objective import Moments, Objective
 from fastgd.redundancy import Columns, only_constants
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
-from fastgd.sparse import SparseMatrix
 from fastgd.tables import as_features
 from fastgd.threads import max_threads
 
@@ -189,7 +187,7 @@ def fit(
     n, d = matrix.shape
     chosen, labels, classes = targets(y, n, chosen)
     outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1
-    weight = moderate(weights(sample_weight, n))
+    weight = weights(sample_weight, n)
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
     check_determined(matrix.features, l2, bool(intercept))
@@ -207,9 +205,7 @@ def fit(
         raise TypeError(f"checkpoint={checkpoint!r}; the name of a file, or None, is needed")
 
     def check(statistics: Moments, read: Source) -> None:
-        check_moments(statistics, matrix, measured=not chosen.classifies)
-        if isinstance(matrix, SparseMatrix) and read.shape == matrix.shape:
-            matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
+        check_moments(statistics, matrix, measured=not chosen.classifies, whole=read.shape == matrix.shape)
 
     with interruptible() as interruption, watching(progress, callback, tol) as watch:
         source = InMemory(matrix, labels, weight, look=interruption.look)
@@ -471,8 +467,11 @@ def warmup(
                     quietly(fit)(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> None:
-    """Find out what is wrong where a mean or spread is not finite; y's mean nothing unless y is measured."""
+def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool, whole: bool = True) -> None:
+    """Find out what is wrong where a mean or spread is not finite, or where one of all rows hides differences.
+
+    Those of y mean nothing unless it is measured.
+    """
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
         check_finite(matrix)
@@ -488,6 +487,8 @@ def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> Non
         )
     if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
+    if whole:
+        matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
 
 @contextmanager

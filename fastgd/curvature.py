@@ -149,7 +149,7 @@ def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: flo
     if where.ndim != 1 or not where.size or not np.isfinite(where).all():
         raise ValueError(f"point={point!r}; finite numbers of shape (d,) are needed")
     evaluate, here = evaluator(objective, where)
-    found = classified(evaluate, where, here, differences=evaluate.differences)
+    found = classified(evaluate, where, here)
     curvature = max(abs(found.eigenvalues[0]), abs(found.eigenvalues[-1])) + found.uncertainty
     if largest(here.gradient) > tol * curvature * max(1.0, largest(where)):
         downhill = -here.gradient / np.linalg.norm(here.gradient)
@@ -157,14 +157,12 @@ def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: flo
     return found
 
 
-def classified(
-    evaluate: Callable[[Floats], Evaluation], point: Floats, here: Evaluation, *, differences: bool
-) -> Stationary:
+def classified(evaluate: Evaluator, point: Floats, here: Evaluation) -> Stationary:
     """Say what kind of stationary point one is that is known to be stationary."""
-    step = _EPS ** (1 / 4) if differences else _EPS ** (1 / 3)
+    step = _EPS ** (1 / 4) if evaluate.differences else _EPS ** (1 / 3)
     near, rounding = _hessian(evaluate, point, step)
     far, _ = _hessian(evaluate, point, 2.0 * step)
-    if differences:  # each slope is off by the value's rounding over its own short step
+    if evaluate.differences:  # each slope is off by the value's rounding over its own short step
         rounding += _EPS ** (2 / 3) * abs(here.value) / step
     uncertainty = 10.0 * (float(np.abs(near - far).max()) + rounding)
     eigenvalues, eigenvectors = np.linalg.eigh((4.0 * near - far) / 3.0)
@@ -194,7 +192,7 @@ def _named(kind: str, found: Stationary, escape: Floats | None) -> Stationary:
     )
 
 
-def _hessian(evaluate: Callable[[Floats], Evaluation], point: Floats, relative: float) -> tuple[Floats, float]:
+def _hessian(evaluate: Evaluator, point: Floats, relative: float) -> tuple[Floats, float]:
     """Take the Hessian by central differences of gradients, and how far rounding may put it off."""
     hessian, rounding = np.empty((point.size, point.size)), 0.0
     for j, (below, above) in enumerate(_around(point, relative)):

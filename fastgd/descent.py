@@ -406,20 +406,21 @@ def _recorded(
     )
     rows.append(row)
     if step is not None:
-        times = _overshot(row, step, lowest.value) if lowest else 0
+        times = _overshot(row, step, lowest.value) if lowest and not step.exploring else 0
         met = step.curvature if np.isfinite(step.curvature) else 0.0
         here = here._replace(
             overshoots=here.overshoots + times if times else 0, curvature=max(here.curvature, float(met))
         )
     if not row.partial:
-        point, idle = Anchor(arrival.coef, evaluation.value, evaluation.gradient), here.idle + 1
+        point = Anchor(arrival.coef, evaluation.value, evaluation.gradient)
+        idle = here.idle + (step is None or not step.exploring)
         if finite and (lowest is None or point.value < lowest.value):
             idle = 0 if lowest is None or lowest.value - point.value > _rounding(row) else idle
             here = here._replace(lowest=point)
         if here.flattest is None or row.gradient_norm < here.smallest:
             idle = 0
             here = here._replace(flattest=point, smallest=row.gradient_norm)
-        here = here._replace(last=point, idle=0 if step is not None and step.exploring else idle)
+        here = here._replace(last=point, idle=idle)
     return here, row
 
 

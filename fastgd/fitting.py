@@ -23,7 +23,6 @@ from fastgd.checks import (
     check_whole,
     choose_loss,
     generator,
-    moderate,
     start_coefs,
     targets,
     weights,
@@ -46,7 +45,6 @@ from fastgd.progress import watching
 from fastgd.redundancy import Columns, only_constants
 from fastgd.rules import check_solver
 from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
-from fastgd.sparse import SparseMatrix
 from fastgd.tables import as_features
 from fastgd.threads import max_threads
 
@@ -188,7 +186,7 @@ def fit(
     n, d = matrix.shape
     chosen, labels, classes = targets(y, n, chosen)
     outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1
-    weight = moderate(weights(sample_weight, n))
+    weight = weights(sample_weight, n)
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
     check_determined(matrix.features, l2, bool(intercept))
@@ -206,9 +204,7 @@ def fit(
         raise TypeError(f"checkpoint={checkpoint!r}; the name of a file, or None, is needed")
 
     def check(statistics: Moments, read: Source) -> None:
-        check_moments(statistics, matrix, measured=not chosen.classifies)
-        if isinstance(matrix, SparseMatrix) and read.shape == matrix.shape:
-            matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
+        check_moments(statistics, matrix, measured=not chosen.classifies, whole=read.shape == matrix.shape)
 
     with interruptible() as interruption, watching(progress, callback, tol) as watch:
         source = InMemory(matrix, labels, weight, look=interruption.look)
@@ -347,8 +343,11 @@ def warmup(
                     quietly(fit)(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> None:
-    """Find out what is wrong where a mean or spread is not finite; y's mean nothing unless y is measured."""
+def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool, whole: bool = True) -> None:
+    """Find out what is wrong where a mean or spread is not finite, or where one of all rows hides differences.
+
+    Those of y mean nothing unless it is measured.
+    """
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
         check_finite(matrix)
@@ -364,3 +363,5 @@ def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool) -> Non
         )
     if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
+    if whole:
+        matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))

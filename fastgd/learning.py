@@ -118,16 +118,17 @@ def learning_rates(
     if rates is not None and not len(rates):
         raise ValueError("rates is empty; at least one is needed")
 
+    plane = np.asarray(start).shape == (2,)
+
     def descend(rate: float | str, steps: int = max_iter) -> Result:
+        given = {"solver": "gd", "learning_rate": rate, "start": start, "max_iter": steps}
         if y is not None:
-            return quietly(fit)(
-                objective, y, solver="gd", learning_rate=rate, start=start, max_iter=steps, **{"tol": 1e-6, **options}
-            )
-        assert start is not None  # noqa: S101  looked at above
-        plane = np.shape(start) == (2,)
-        return quietly(minimize)(
-            objective, start, solver="gd", learning_rate=rate, max_iter=steps, **{"record_path": plane, **options}
-        )
+            result: Result = quietly(fit)(objective, y, **{"tol": 1e-6, **given, **options})
+        else:
+            result = quietly(minimize)(objective, **{"record_path": plane, **given, **options})
+        if result.status is Status.INTERRUPTED:
+            raise KeyboardInterrupt  # a table of some of the rates would look like that of all
+        return result
 
     if y is not None:
         limit = 2.0 * float(descend("auto", 1).history.step[1])
@@ -145,10 +146,7 @@ def _limit(objective: Any, result: Result) -> float:
     evaluate, here = evaluator(objective, result.coef)
     if result.coef.size > CLASSIFIED:
         return 2.0 / estimate_lipschitz(evaluate, result.coef, generator(None), 50)
-    return 2.0 / (
-        float(np.abs(classified(evaluate, result.coef, here, differences=evaluate.differences).eigenvalues).max())
-        or 1.0
-    )
+    return 2.0 / (float(np.abs(classified(evaluate, result.coef, here).eigenvalues).max()) or 1.0)
 
 
 def overshoots(history: History) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -16,8 +16,7 @@ from fastgd.checks import as_point, check_descent, check_flag, check_number, che
 from fastgd.curvature import Evaluator, Stationary, classified, evaluator
 from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, Status, descend
 from fastgd.diagnosis import explain_divergence, warns_once
-from fastgd.interrupts import Interrupted, Interruption, interruptible
-from fastgd.models import FitResult
+from fastgd.interrupts import Interrupted, interruptible
 from fastgd.noise import SCHEDULES, Annealed, Perturbed
 from fastgd.progress import watching
 from fastgd.rules import LBFGS, MINIMIZERS, check_solver, estimate_lipschitz, fixed_rate_rule
@@ -36,12 +35,13 @@ class MinimizeResult(Result):
 
     Attributes
     ----------
-    coef, loss, status, message, history
+    coef, loss, status, message, history, state
         As in `Result`.
     path : ndarray of shape (len(history), d), or None
         The points of the history's rows if ``record_path``; those with ``history.accepted`` are the ball's way.
     stationary : Stationary or None
-        What kind of point it converged to, from the Hessian there; None if it did not, or in more than 100 dimensions.
+        What kind of point it converged to, from the Hessian there; None if it did not, in more than 100 dimensions, or
+        after Ctrl-C.
     settings : dict
         The arguments, what "auto" chose, and where the gradient came from: "given" or "differences".
     """
@@ -74,12 +74,12 @@ class ManyStarts(MinimizeResult):
 
     Attributes
     ----------
-    coef, loss, status, message, history, path, stationary, settings
+    coef, loss, status, message, history, state, path, stationary, settings
         Of the descent that ended lowest; the message also counts the others.
     minima : tuple of Minimum
         The distinct minima, the best first: the others are local minima.
     ends : tuple of MinimizeResult
-        What came of each start, in their order.
+        What came of each start, in their order; after Ctrl-C of those begun by then.
     starts : ndarray of shape (len(ends), d)
     """
 
@@ -116,9 +116,11 @@ def minimize(
         Maps a point, ndarray of shape (d,), to ``(value, gradient)``, the gradient of shape (d,); or to a value
         alone: then gradients are central differences, 2 d + 1 evaluations each, and the result says so. Compiled by
         numba or not; a surface of `fastgd.surfaces`.
-    start : array-like of shape (d,), or Result
-        Where to begin; or an earlier result, as for `fit`: the same are ``objective``, if it has the same value and
-        gradient at the result's point, and the arguments that say how to step.
+    start : array-like of shape (d,), or MinimizeResult
+        Where to begin; or an earlier result. If that is of the same objective (it has the same value and gradient at
+        the result's point) and the same arguments that say how to step, its descent goes on, to the same bits as if it
+        had never stopped: ``max_iter`` and ``time_limit`` count from there, and history and path are the whole ones.
+        Otherwise, and if there are several ``starts``, its point is where to begin.
     solver : {"auto", "lbfgs", "nesterov", "gd", "annealed"}
         As for `fit`; ``"auto"`` is ``"lbfgs"``. ``"annealed"``: descent with noise that cools down, which leaves local
         minima, see `fastgd.noise.Annealed`; 80 % of ``max_iter`` are for that, and then L-BFGS goes on from the lowest
@@ -145,7 +147,7 @@ def minimize(
         How the temperature falls: 32 times to a hundredth by equal ratios, each time from the lowest point so far; once
         so; or once to 0 by equal differences.
     record_path : bool
-        Keep the point of every evaluation, in ``path``.
+        Keep the point of every evaluation, in ``path``. A descent that goes on has to have kept it before.
     rng : int, Generator or None
         Draws starts, noise, and the directions in which curvature is estimated. None is seed 0.
 
@@ -153,12 +155,13 @@ def minimize(
     -------
     MinimizeResult or ManyStarts
         ``coef`` is the point, ``loss`` the value there; with several starts of the best one, with ``minima`` and
-        ``ends``.
+        ``ends``. After Ctrl-C the best point so far, as `fit` gives it, and no further start is begun.
 
     Warns
     -----
     ConvergenceWarning
-        As `fit` does.
+        Once, with the message, if it ended otherwise than by ``tol`` at a minimum, ``callback`` or Ctrl-C; of several
+        starts, if that of the best did.
 
     Raises
     ------
@@ -173,10 +176,8 @@ def minimize(
     (True, True)
     """
     began = time.perf_counter()
-    if isinstance(start, FitResult):
-        raise TypeError("start is the result of fit; that of minimize, or an array, is needed")
-    state = start.state if isinstance(start, Result) else None
-    earlier = state if isinstance(state, _Rolled) else None
+    if isinstance(start, Result) and not isinstance(start, MinimizeResult):
+        raise TypeError(f"start is a {type(start).__name__}; a result of minimize, or an array, is needed")
     point = as_point(start.coef if isinstance(start, Result) else start)
     if point.ndim != 1 or not point.size:
         raise ValueError(f"start has shape {point.shape}; (d,) is needed")
@@ -199,15 +200,18 @@ def minimize(
         "starts": int(starts),
         "escape_saddles": bool(escape_saddles),
     }
+    earlier = start.state if isinstance(start, Result) and starts == 1 else None
     ends: list[MinimizeResult] = []
-    with interruptible() as interruption, watching(progress, callback, tol) as watch:
+    with interruptible() as interruption, watching(progress, callback, tol) as watch, suppress(Interrupted):
         for origin in points:
+            if ends:
+                interruption.look()
             left = None if time_limit is None else max(0.0, time_limit - (time.perf_counter() - began))
-            ball = _Ball(objective, origin, settings, temperature, schedule, box, draws, bool(record_path))
-            ends.append(ball.roll(earlier, left, watch, interruption, began=None if ends else began))
-            if ends[-1].status in (Status.STOPPED, Status.INTERRUPTED):
+            descent = _Descent(objective, origin, settings, temperature, schedule, box, draws, interruption.look)
+            ends.append(descent.run(left, watch, earlier, record=record_path, began=None if ends else began))
+            if ends[-1].status is Status.STOPPED:
                 break
-    return ends[0] if starts == 1 else _gathered(ends, points[: len(ends)])
+    return ends[0] if starts == 1 else _gathered(ends, points)
 
 
 def _check_rule(solver: str, learning_rate: float | str, escape: bool, temperature: float | str, schedule: str) -> None:
@@ -243,24 +247,18 @@ def _drawn(count: int, point: Floats, box: Floats | None, rng: np.random.Generat
     return np.asarray(point + np.maximum(1.0, np.abs(point)) * rng.standard_normal((count, point.size)))
 
 
-class _Rolled(NamedTuple):
+class _Minimized(NamedTuple):
     """What a result of `minimize` holds for ``start=result``."""
 
-    settings: dict[str, Any]
+    asked: tuple[Any, ...]
     rule: Rule
-    state: Descent
+    settings: dict[str, Any]
     path: list[Floats] | None
-
-
-_STEPPING = (
-    "solver",
-    "learning_rate",
-    "escape_saddles",
-)  # settings that a descent can go on with, if they are the same
+    state: Descent
 
 
 @dataclass
-class _Ball:
+class _Descent:
     """One descent from one start."""
 
     objective: Callable[[Floats], Any]
@@ -270,43 +268,56 @@ class _Ball:
     schedule: str
     box: Floats | None
     rng: np.random.Generator
-    record: bool
+    look: Callable[[], None]
     passes: float = 0.0
     """Spent before the start is evaluated."""
 
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """How to step: what has to be the same for a descent to go on."""
+        given = self.settings
+        escaping = given["escape_saddles"]
+        return (
+            given["solver"],
+            given["learning_rate"],
+            escaping,
+            escaping * given["tol"],
+            self.temperature,
+            self.schedule,
+        )
+
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is reported by status
-    def roll(
+    def run(
         self,
-        earlier: _Rolled | None,
         time_limit: float | None,
         watch: Callable[[Row], object] | None,
-        interruption: Interruption,
+        earlier: _Minimized | None,
         *,
+        record: bool,
         began: float | None,
     ) -> MinimizeResult:
         """Descend, and look at what kind of point the end is."""
         evaluate, first = evaluator(self.objective, self.start)
         if not (np.isfinite(first.value) and np.isfinite(first.gradient).all()):
             raise ValueError("start: the objective or its gradient is not finite there; choose another start")
-        settings, max_iter = self.settings, self.settings["max_iter"]
-        path: list[Floats] | None
-        if earlier is not None and self._goes_on(earlier, evaluate):
-            rule, here, path = earlier.rule, earlier.state._replace(stopped=False), earlier.path
-            settings = {**earlier.settings, **settings}
+        settings = {**self.settings, "gradient": "differences" if evaluate.differences else "given"}
+        max_iter = settings["max_iter"]
+        if earlier is not None and earlier.asked == self.asked and earlier.state.is_of(evaluate):
+            if record and earlier.path is None:
+                raise ValueError("record_path=True: the result to go on from has no path; give its coef to begin anew")
+            rule, settings = earlier.rule, {**earlier.settings, **settings}
+            here, path = earlier.state._replace(stopped=False), list(earlier.path or ())
             max_iter, time_limit = here.beyond(max_iter, time_limit)
         else:
-            settings = {**settings, "gradient": "differences" if evaluate.differences else "given"}
-            rule, path = self._rule(evaluate, first, settings), [self.start]
-            here = Descent.at(self.start, rule, first, self.passes)
-        path = list(path) if self.record and path else None
+            rule = self._rule(evaluate, first, settings)
+            here, path = Descent.at(self.start, rule, first, self.passes), [self.start]
 
         def followed(x: Floats) -> Evaluation:
-            if path is not None:
-                path.append(x)
+            path.append(x)
             return evaluate(x)
 
         result = descend(
-            followed,
+            followed if record else evaluate,
             here,
             rule,
             tol=settings["tol"],
@@ -314,34 +325,42 @@ class _Ball:
             time_limit=time_limit,
             callback=watch,
             began=began,
-            look=interruption.look,
+            look=self.look,
         )
-        state: Descent = result.state
-        kind = None
+        here, kind = result.state, None
         with suppress(Interrupted):  # what can only be told after the descent is left out then
-
-            def looked(x: Floats) -> Evaluation:
-                interruption.look()
-                return evaluate(x)
-
-            def nearby() -> float:
-                return estimate_lipschitz(looked, result.coef, self.rng, LIPSCHITZ_EVALUATIONS)
-
-            result = explain_divergence(result, settings["solver"], settings["learning_rate"], state.curvature, nearby)
-            if result.converged and self.start.size <= CLASSIFIED:
-                kind = classified(looked, result.coef, looked(result.coef), differences=evaluate.differences)
-                result = _named_by(result, kind)
-        kept = {field.name: getattr(result, field.name) for field in fields(result)}
+            result, kind = self._explained(result, evaluate)
+        message = result.message
+        if kind is not None and kind.kind == "degenerate":
+            message += f" {kind.message}"
         if evaluate.differences:
-            kept["message"] += " Gradients are differences of values."
-        kept["state"] = _Rolled(settings, rule, state, path)
-        points = None if path is None else np.array(path[: len(result.history)])
-        return MinimizeResult(**kept, path=points, stationary=kind, settings=settings)
+            message += " Gradients are differences of values."
+        kept = {field.name: getattr(result, field.name) for field in fields(result)}
+        kept["message"] = message
+        path = path[: len(result.history)]  # Ctrl-C may come between a point and its row
+        kept["state"] = _Minimized(self.asked, rule, settings, path if record else None, here)
+        return MinimizeResult(**kept, path=np.array(path) if record else None, stationary=kind, settings=settings)
 
-    def _goes_on(self, earlier: _Rolled, evaluate: Evaluator) -> bool:
-        same = all(earlier.settings[name] == self.settings[name] for name in _STEPPING)
-        recorded = earlier.path is not None or not self.record
-        return same and recorded and self.settings["starts"] == 1 and earlier.state.is_of(evaluate)
+    def _explained(self, result: Result, evaluate: Evaluator) -> tuple[Result, Stationary | None]:
+        """Say what kind of point a descent converged to, or with which rate it would not have diverged."""
+
+        def looked(x: Floats) -> Any:
+            self.look()
+            return self.objective(x)
+
+        evaluate = replace(evaluate, objective=looked)
+        if result.status is Status.CONVERGED and self.start.size <= CLASSIFIED:
+            at_end = Evaluation(result.loss, evaluate(result.coef).gradient)
+            kind = classified(evaluate, result.coef, at_end)
+            status = {"saddle": Status.SADDLE, "maximum": Status.MAXIMUM}.get(kind.kind, result.status)
+            message = status.value + result.message.removeprefix(result.status.value)
+            return replace(result, status=status, message=message), kind
+
+        def lipschitz() -> float:
+            return estimate_lipschitz(evaluate, result.coef, self.rng, LIPSCHITZ_EVALUATIONS)
+
+        given, state = self.settings, result.state
+        return explain_divergence(result, given["solver"], given["learning_rate"], state.curvature, lipschitz), None
 
     def _rule(self, evaluate: Evaluator, first: Evaluation, settings: dict[str, Any]) -> Rule:
         """Make the rule, and note what "auto" chose."""
@@ -386,15 +405,6 @@ class _Ball:
         return 1.5 * float(high - low) or 1.0
 
 
-def _named_by(result: Result, kind: Stationary) -> Result:
-    """Say in a result what kind of stationary point it ended at."""
-    status = {"saddle": Status.SADDLE, "maximum": Status.MAXIMUM}.get(kind.kind, result.status)
-    message = status.value + result.message.removeprefix(result.status.value)
-    if kind.kind == "degenerate":
-        message += f" {kind.message}"
-    return replace(result, status=status, message=message)
-
-
 def _gathered(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
     """Put the ends that are one minimum together, and take the best."""
     spread = np.ptp(points, axis=0)
@@ -423,5 +433,7 @@ def _gathered(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
         said = said.removesuffix(".") + "; " if minima else said
         said += "ended elsewhere: " + ", ".join(f"{count} {name}" for name, count in sorted(others.items())) + "."
     kept = {field.name: getattr(best, field.name) for field in fields(best)}
+    if len(ends) < len(points):
+        said += f" Stopped before the other {len(points) - len(ends)}."
     kept["message"] += said
-    return ManyStarts(**kept, minima=minima, ends=tuple(ends), starts=points)
+    return ManyStarts(**kept, minima=minima, ends=tuple(ends), starts=points[: len(ends)])

@@ -142,6 +142,10 @@ class Matrix(Protocol):
         """Give the same matrix so that its parts have rows."""
         return self
 
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:  # noqa: ARG002
+        """Refuse columns among those that look constant whose differences are hidden by sums about 0."""
+        return
+
     def margins(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``, (n, outputs), from (outputs, d) and (outputs,), one tile at a time.
 

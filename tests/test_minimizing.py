@@ -1,5 +1,7 @@
 """Descents on any function: what is recorded, several starts, annealing, saddle points."""
 
+import signal
+
 import numba
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from fastgd import surfaces
 from fastgd.descent import Evaluation
 from fastgd.noise import Annealed
 
-pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+quiet = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 
 SOLVERS = ("gd", "nesterov", "lbfgs", "annealed")
 RIDGE = np.array([surfaces.double_well.saddles[0, 0], 0.8])  # from here, gradients lead to the saddle point
@@ -46,6 +48,7 @@ def test_objectives_of_every_kind_end_alike(objective, solver):
     np.testing.assert_allclose(result.coef, fastgd.minimize(with_gradient, [4.0, 1.0], tol=1e-10).coef, atol=1e-6)
 
 
+@quiet
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("objective", [with_gradient, value_only])
 def test_the_path_is_the_point_of_every_row(objective, solver):
@@ -86,6 +89,7 @@ def test_local_minima_are_told_from_the_best():
     assert result.ends[0].loss == pytest.approx(losses[1])  # the start itself leads to the local one
 
 
+@quiet
 def test_starts_are_drawn_from_the_window_and_from_the_seed():
     def runs(**options):
         return fastgd.minimize(with_gradient, [0.0, 50.0], starts=20, max_iter=0, **options)
@@ -104,12 +108,14 @@ def test_starts_are_drawn_from_the_window_and_from_the_seed():
 @pytest.mark.parametrize("solver", ["gd", "nesterov", "lbfgs"])
 def test_an_end_on_a_saddle_point_says_so(solver):
     options = {"learning_rate": 0.1} if solver != "lbfgs" else {}
-    result = fastgd.minimize(surfaces.saddle, [1.0, 0.0], solver=solver, **options)
+    with pytest.warns(fastgd.ConvergenceWarning, match="Stopped at a saddle point"):
+        result = fastgd.minimize(surfaces.saddle, [1.0, 0.0], solver=solver, **options)
     assert result.status is fastgd.Status.SADDLE and not result.converged
     assert result.message.startswith(fastgd.Status.SADDLE.value) and "escape_saddles=True" in result.message
     assert result.stationary.kind == "saddle"
     np.testing.assert_allclose(np.abs(result.stationary.escape), [0.0, 1.0], atol=1e-9)
-    top = fastgd.minimize(lambda p: (-(p @ p), -2 * p), [0.0, 0.0], solver=solver, **options)
+    with pytest.warns(fastgd.ConvergenceWarning, match="Stopped at a maximum"):
+        top = fastgd.minimize(lambda p: (-(p @ p), -2 * p), [0.0, 0.0], solver=solver, **options)
     assert top.status is fastgd.Status.MAXIMUM
 
 
@@ -117,7 +123,9 @@ def test_an_end_on_a_saddle_point_says_so(solver):
 @pytest.mark.parametrize("start", [RIDGE, surfaces.double_well.saddles[0]])
 def test_saddle_points_are_escaped(solver, start):
     options = {"learning_rate": 0.05} if solver != "lbfgs" else {}
-    assert fastgd.minimize(surfaces.double_well, start, solver=solver, **options).status is fastgd.Status.SADDLE
+    with pytest.warns(fastgd.ConvergenceWarning, match="Stopped at a saddle point"):
+        resting = fastgd.minimize(surfaces.double_well, start, solver=solver, **options)
+    assert resting.status is fastgd.Status.SADDLE
     result = fastgd.minimize(surfaces.double_well, start, solver=solver, escape_saddles=True, rng=1, **options)
     assert result.converged and result.stationary.kind == "minimum"
     assert np.abs(result.coef - surfaces.double_well.minima).max(axis=1).min() < 1e-5
@@ -143,42 +151,9 @@ def test_a_minimum_is_not_left(solver):
     np.testing.assert_array_equal(result.coef, plain.coef)
 
 
-def test_an_end_that_is_no_minimum_warns_once():
-    with pytest.warns(fastgd.ConvergenceWarning, match="saddle point") as caught:
-        fastgd.minimize(surfaces.saddle, [1.0, 0.0], starts=1)
-    assert len(caught) == 1 and caught[0].filename == __file__
-
-
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_a_result_is_gone_on_from(solver):
-    options = {"solver": solver, "record_path": True, "rng": 3, "max_iter": 300}
-    whole = fastgd.minimize(surfaces.himmelblau, [0.0, 0.0], **options)
-    part = fastgd.minimize(surfaces.himmelblau, [0.0, 0.0], callback=lambda row: row.iteration == 5, **options)
-    rest = fastgd.minimize(surfaces.himmelblau, part, **options)
-    assert part.n_iter == 5 and whole.converged
-    np.testing.assert_array_equal(rest.path, whole.path)
-    np.testing.assert_array_equal(rest.history.loss, whole.history.loss)
-    elsewhere = fastgd.minimize(surfaces.rosenbrock, part, **options)  # another objective begins anew
-    assert elsewhere.history.loss[0] == surfaces.rosenbrock(part.coef).value
-    with pytest.raises(TypeError, match="result of fit"):
-        fastgd.minimize(surfaces.bowl, fastgd.fit(np.arange(4.0)[:, None], np.arange(4.0)))
-
-
-@pytest.mark.parametrize("solver", ["gd", "nesterov"])
-def test_divergence_names_the_largest_stable_rate(solver):
-    result = fastgd.minimize(surfaces.elongated_bowl, [2.0, 1.0], solver=solver, learning_rate=0.3)
-    stable = {"gd": 2.0, "nesterov": 4.0 / 3.0}[solver] / 10.0
-    assert result.status is fastgd.Status.DIVERGED
-    assert f"{solver} is stable up to a rate of" in result.message and f"= {stable:.4g}." in result.message
-
-
-def test_stopping_ends_all_starts():
-    result = fastgd.minimize(surfaces.bowl, [1.0, 1.0], starts=5, callback=lambda _: True)
-    assert len(result.ends) == len(result.starts) == 1 and result.status is fastgd.Status.STOPPED
-
-
 def test_without_bound_is_said():
-    result = fastgd.minimize(surfaces.saddle, [1.0, 0.1], solver="gd", learning_rate=0.5, max_iter=5000)
+    with pytest.warns(fastgd.ConvergenceWarning, match="falls without bound"):
+        result = fastgd.minimize(surfaces.saddle, [1.0, 0.1], solver="gd", learning_rate=0.5, max_iter=5000)
     assert result.status is fastgd.Status.UNBOUNDED and "without bound" in result.message
 
 
@@ -258,5 +233,109 @@ def test_errors(change, fragment):
 
 
 def test_time_is_for_all_starts():
-    result = fastgd.minimize(surfaces.rosenbrock, [0.0, 0.0], starts=4, time_limit=0.0)
+    with pytest.warns(fastgd.ConvergenceWarning, match="4 TIME_LIMIT") as caught:
+        result = fastgd.minimize(surfaces.rosenbrock, [0.0, 0.0], starts=4, time_limit=0.0)
+    assert len(caught) == 1
     assert [end.status for end in result.ends] == [fastgd.Status.TIME_LIMIT] * 4
+
+
+# --- Going on, and Ctrl-C --------------------------------------------------------------------------------------------
+
+
+def same(one, other):
+    """Tell whether two descents have the same points, to the bit."""
+    names = ("passes", "loss", "gradient_norm", "step", "accepted")
+    rows = all(np.array_equal(getattr(one.history, name), getattr(other.history, name)) for name in names)
+    return rows and np.array_equal(one.path, other.path) and one.coef.tobytes() == other.coef.tobytes()
+
+
+@quiet
+@pytest.mark.parametrize("cut", [0, 1, 30, 161])
+@pytest.mark.parametrize("objective", [surfaces.double_well, value_only])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "gd", "learning_rate": 0.05},
+        {"solver": "nesterov"},
+        {"solver": "lbfgs"},
+        {"solver": "lbfgs", "escape_saddles": True, "rng": 3},
+        {"solver": "gd", "learning_rate": 0.05, "escape_saddles": True},
+    ],
+)
+def test_parts_are_the_whole(options, objective, cut):
+    whole = fastgd.minimize(objective, RIDGE, record_path=True, max_iter=200, **options)
+    part = fastgd.minimize(objective, RIDGE, record_path=True, max_iter=cut, **options)
+    rows = part.history.loss.copy()
+    on = fastgd.minimize(objective, part, record_path=True, max_iter=200 - cut, **{**options, "rng": 9})
+    assert same(on, whole) and on.status is whole.status and len(on.path) == len(on.history)
+    np.testing.assert_array_equal(part.history.loss, rows)  # what was gone on from stays as it is
+    assert part.status is not fastgd.Status.MAX_ITER or on.n_iter > part.n_iter
+
+
+@quiet
+@pytest.mark.parametrize("cut", [10, 90, 161])
+def test_an_interrupted_cooling_goes_on(cut):
+    options = {"solver": "annealed", "record_path": True, "max_iter": 200}
+    whole = fastgd.minimize(surfaces.rastrigin, [3.0, 2.0], **options)
+    stop = {"callback": lambda row: row.iteration == cut}
+    part = fastgd.minimize(surfaces.rastrigin, [3.0, 2.0], **options, **stop)
+    assert part.status is fastgd.Status.STOPPED and part.n_iter == cut
+    on = fastgd.minimize(surfaces.rastrigin, part, **{**options, "max_iter": 200 - cut})
+    assert same(on, whole) and on.settings["temperature"] == whole.settings["temperature"]
+
+
+@quiet
+def test_what_was_asked_for_otherwise_is_only_a_start():
+    options = {"solver": "gd", "learning_rate": 0.05, "max_iter": 4}
+    part = fastgd.minimize(surfaces.double_well, [1.5, 0.9], **options)
+    others = [{"learning_rate": 0.04}, {"solver": "nesterov"}, {"escape_saddles": True}, {"starts": 2}]
+    for other in [*others, {"objective": surfaces.himmelblau}]:
+        again = fastgd.minimize(**{"objective": surfaces.double_well, "start": part, **options, **other})
+        first = again.ends[0] if other == {"starts": 2} else again
+        assert first.n_iter == 4 and first.history.iteration[0] == 0
+        assert other.get("objective") or first.history.loss[0] == part.loss
+    with pytest.raises(ValueError, match="the result to go on from has no path"):
+        fastgd.minimize(surfaces.double_well, part, record_path=True, **options)
+    fitted = fastgd.fit(np.arange(4.0)[:, None], np.array([0.0, 1.0, 1.0, 3.0]))
+    with pytest.raises(TypeError, match="start is a FitResult; a result of minimize"):
+        fastgd.minimize(surfaces.double_well, fitted)
+
+
+def test_a_press_ends_the_remaining_starts():
+    calls = []
+
+    def pressed(p):
+        calls.append(1)
+        if len(calls) == 60:
+            signal.raise_signal(signal.SIGINT)
+        return surfaces.himmelblau(p)[:2]
+
+    result = fastgd.minimize(pressed, [0.0, 0.0], starts=1000, window=[[-5, 5], [-5, 5]], rng=0)
+    assert len(calls) == 60 and 1 < len(result.ends) == len(result.starts) < 10
+    assert f"Of {len(result.ends)} starts" in result.message
+    assert f"Stopped before the other {1000 - len(result.ends)}." in result.message
+    assert result.ends[-1].status is fastgd.Status.INTERRUPTED or result.ends[-1].stationary is None
+
+
+def test_a_press_ends_a_sweep():
+    def pressed(p):
+        signal.raise_signal(signal.SIGINT)
+        return surfaces.himmelblau(p)[:2]
+
+    with pytest.raises(KeyboardInterrupt):
+        fastgd.learning_rates(pressed, start=[0.0, 0.0], rates=[0.01, 0.02])
+
+
+@quiet
+def test_a_stop_ends_all_starts():
+    result = fastgd.minimize(surfaces.bowl, [1.0, 1.0], starts=5, callback=lambda _: True)
+    assert len(result.ends) == len(result.starts) == 1 and result.status is fastgd.Status.STOPPED
+
+
+@quiet
+@pytest.mark.parametrize("solver", ["gd", "nesterov"])
+def test_divergence_names_the_largest_stable_rate(solver):
+    result = fastgd.minimize(surfaces.elongated_bowl, [2.0, 1.0], solver=solver, learning_rate=0.3)
+    stable = {"gd": 2.0, "nesterov": 4.0 / 3.0}[solver] / 10.0
+    assert result.status is fastgd.Status.DIVERGED
+    assert f"{solver} is stable up to a rate of" in result.message and f"= {stable:.4g}." in result.message

@@ -1,10 +1,12 @@
 """Descents on any function: what is recorded, several starts, annealing, saddle points."""
 
 import signal
+from contextlib import suppress
 
 import numba
 import numpy as np
 import pytest
+from scipy import optimize
 
 import fastgd
 from fastgd import surfaces
@@ -237,6 +239,54 @@ def test_time_is_for_all_starts():
         result = fastgd.minimize(surfaces.rosenbrock, [0.0, 0.0], starts=4, time_limit=0.0)
     assert len(caught) == 1
     assert [end.status for end in result.ends] == [fastgd.Status.TIME_LIMIT] * 4
+
+
+class Spent(Exception):  # noqa: N818
+    """The budget is."""
+
+
+def share_found(minimise, surface, budget=1000, runs=6):
+    """The share of runs that come within 1e-3 of the lowest minimum in so many evaluations of value and gradient."""
+    found = 0
+    for seed in range(runs):
+        start, values = np.random.default_rng(seed).uniform(*surface.window.T), []
+
+        def counted(point, values=values):
+            if len(values) == budget:
+                raise Spent
+            value, gradient, *_ = surface(point)
+            values.append(value)
+            return value, gradient
+
+        with suppress(Spent):
+            minimise(counted, start, surface.window, seed)
+        found += min(values) < surface(surface.minima[0]).value + 1e-3
+    return found / runs
+
+
+@quiet
+@pytest.mark.parametrize("surface", ["double_well", "ackley"])
+def test_annealing_finds_the_lowest_minimum_as_often_as_scipys(surface):
+    def annealed(function, start, window, seed):  # 41: of curvature, of temperature, and the start
+        fastgd.minimize(function, start, solver="annealed", window=window, rng=seed, max_iter=1000 - 41)
+
+    def dual(function, start, window, seed):
+        last = {}
+
+        def value(point):
+            answer, last[point.tobytes()] = function(point)
+            return answer
+
+        options = {"method": "L-BFGS-B", "jac": lambda point: last[point.tobytes()], "bounds": window}
+        optimize.dual_annealing(value, window, x0=start, rng=seed, minimizer_kwargs=options)
+
+    def hopping(function, start, window, seed):  # noqa: ARG001
+        optimize.basinhopping(function, start, rng=seed, minimizer_kwargs={"jac": True})
+
+    ours = share_found(annealed, surfaces.SURFACES[surface])
+    assert ours >= 0.9
+    for other in (dual, hopping):
+        assert ours >= share_found(other, surfaces.SURFACES[surface])
 
 
 # --- Going on, and Ctrl-C --------------------------------------------------------------------------------------------

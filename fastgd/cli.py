@@ -182,6 +182,7 @@ def _fit(options: argparse.Namespace) -> int:
             result,
             table.drop_columns(options.target),
             target,
+            target=options.target,
             title=f"{options.target}, predicted from {Path(options.data).name}",
             repeat=shlex.join(["fastgd", *options.given]),
         )

@@ -139,7 +139,7 @@ def learning_rates(sweep: LearningRates, *, ax: Any = None) -> NDArray[Any]:
     return panels[:count]
 
 
-def fit(result: FitResult, X: Any, y: ArrayLike, *, ax: Any = None) -> Any:
+def fit(result: FitResult, X: Any, y: ArrayLike, *, target: str = "target", ax: Any = None) -> Any:
     """Draw a fit over its data: the line or S-curve of a single feature, otherwise the calibration.
 
     Parameters
@@ -148,6 +148,8 @@ def fit(result: FitResult, X: Any, y: ArrayLike, *, ax: Any = None) -> Any:
         Of one target or two classes.
     X, y
         Samples and targets, those of the fit or others.
+    target : str
+        The name of y, for the axes.
     ax : Axes, optional
 
     Returns
@@ -157,17 +159,17 @@ def fit(result: FitResult, X: Any, y: ArrayLike, *, ax: Any = None) -> Any:
     if np.ndim(result.intercept):
         raise ValueError(f"the model has {len(result.coef)} outputs; fits of one are drawn")
     ax = ax or Figure(figsize=(6.5, 5), layout="constrained").subplots()
-    target = np.asarray(y)
+    actual = np.asarray(y)
     if result.classes is None:
-        target, predicted, what = target.astype(np.float64), result.predict(X), "target"
+        actual, predicted, what = actual.astype(np.float64), result.predict(X), target
     else:
-        target = (target == result.classes[1]).astype(np.float64)
-        predicted, what = result.predict_proba(X)[:, 1], f"share with label {result.classes[1]}"
+        actual = (actual == result.classes[1]).astype(np.float64)
+        predicted, what = result.predict_proba(X)[:, 1], f"share of {target} = {result.classes[1]}"
     feature = _only_feature(result, X)
     if feature is not None:
-        _draw_over_feature(ax, result, feature, target, predicted, what)
+        _draw_over_feature(ax, result, feature, actual, predicted, what)
     else:
-        _draw_calibration(ax, target, predicted, what)
+        _draw_calibration(ax, actual, predicted, what)
     ax.grid(visible=True, alpha=0.3)
     return ax
 
@@ -206,16 +208,16 @@ def _binned(by: Floats, *columns: Floats) -> list[Floats]:
 
 
 def _draw_over_feature(
-    ax: Axes, result: FitResult, feature: Floats, target: Floats, predicted: Floats, what: str
+    ax: Axes, result: FitResult, feature: Floats, actual: Floats, predicted: Floats, what: str
 ) -> None:
     some = slice(None, None, -(-len(feature) // _DOTS))
     name = result.coef_names[0]
     if result.classes is None:
-        ax.plot(feature[some], target[some], ".", color="0.6", markersize=4, label="samples", zorder=1)
+        ax.plot(feature[some], actual[some], ".", color="0.6", markersize=4, label="samples", zorder=1)
     else:
         shift = 0.02 * np.sin(12.9898 * np.arange(len(feature)))[some]  # spread, so that samples do not hide others
-        ax.plot(feature[some], target[some] + shift, "|", color="0.6", markersize=7, label="samples", zorder=1)
-        x, share, _ = _binned(feature, feature, target)
+        ax.plot(feature[some], actual[some] + shift, "|", color="0.6", markersize=7, label="samples", zorder=1)
+        x, share, _ = _binned(feature, feature, actual)
         ax.plot(x, share, "s", color="white", markeredgecolor="black", markersize=8, label="share in tenths", zorder=3)
     order = np.argsort(feature, kind="stable")
     order = order[np.linspace(0, len(order) - 1, min(len(order), _DOTS)).round().astype(int)]
@@ -225,8 +227,8 @@ def _draw_over_feature(
     ax.legend(fontsize=9)
 
 
-def _draw_calibration(ax: Axes, target: Floats, predicted: Floats, what: str) -> None:
-    expected, came, squares, count = _binned(predicted, predicted, target, target * target)
+def _draw_calibration(ax: Axes, actual: Floats, predicted: Floats, what: str) -> None:
+    expected, came, squares, count = _binned(predicted, predicted, actual, actual * actual)
     error = 2.0 * np.sqrt(np.maximum(squares - came * came, 0.0) / count)
     low, high = float(min(expected.min(), came.min())), float(max(expected.max(), came.max()))
     ax.plot([low, high], [low, high], "--", color="0.4", label="perfect: what was predicted, came")

@@ -30,7 +30,7 @@ pre { background: #f4f4f4; padding: 0.8rem; overflow-x: auto; white-space: pre-w
 """
 
 
-def page(result: FitResult, X: Any, y: ArrayLike, *, title: str, repeat: str) -> str:
+def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, repeat: str) -> str:
     """Write a report of a fit as HTML that needs nothing but itself.
 
     Parameters
@@ -38,6 +38,8 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, title: str, repeat: str) ->
     result : FitResult
     X, y
         The samples and targets of the fit, or others to judge it by.
+    target : str
+        The name of y.
     title : str
     repeat : str
         The command or call that fits this model again.
@@ -64,7 +66,7 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, title: str, repeat: str) ->
     if np.ndim(result.intercept):
         judged = "<p>Calibration is drawn for models of one target or two classes.</p>"
     else:
-        judged = _picture(plots.fit(result, X, y), "Predicted against actual")
+        judged = _picture(plots.fit(result, X, y, target=target), "Predicted against actual")
         if result.classes is None:
             judged += _picture(plots.residuals(result, X, y), "Residuals against predictions")
     settings = json.dumps({**result.settings, "fastgd": result.version}, indent=1)

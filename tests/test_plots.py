@@ -143,7 +143,7 @@ def test_fits_over_their_data(classes, features):
     y = X.sum(axis=1) + rng.standard_normal(1000)
     y = np.where(y > 0, "late", "in time") if classes else y
     result = fastgd.fit(X, y, loss="logistic" if classes else "squared")
-    ax = plots.fit(result, X, y)
+    ax = plots.fit(result, X, y, target="arrival")
     predicted = result.predict_proba(X)[:, 1] if classes else result.predict(X)
     if features == 1:
         order = np.argsort(X[:, 0])
@@ -154,7 +154,7 @@ def test_fits_over_their_data(classes, features):
         x, height = ax.containers[0].lines[0].get_data()
         np.testing.assert_allclose(x, [predicted[part].mean() for part in parts])
         np.testing.assert_allclose(height, [came[part].mean() for part in parts])
-    assert ("late" in ax.get_ylabel()) == classes
+    assert ax.get_ylabel().removeprefix("actual ") == ("share of arrival = late" if classes else "arrival")
 
 
 @pytest.mark.parametrize("suffix", ["gif", "html"])

@@ -19,6 +19,8 @@ TABLES = {
     "incremental": "incremental",
     "precision": "precision",
     "rivals": "rivals_table",
+    "figures": "figures",
+    "annealing": "annealing",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores
 

@@ -30,10 +30,11 @@ from fastgd.checks import (
     weights,
 )
 from fastgd.descent import Descent, Floats, Status, descend
-from fastgd.fitting import as_fitted, check_moments, watching
+from fastgd.fitting import as_fitted, check_moments
 from fastgd.losses import Logistic, Loss, Softmax, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments, pooled
+from fastgd.progress import watching
 from fastgd.rules import AveragedSGD, Walk, check_solver, estimate_lipschitz, free_rows
 from fastgd.sources import Feature, InMemory
 from fastgd.tables import as_features

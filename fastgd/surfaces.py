@@ -298,7 +298,7 @@ def regression(
     model = Model(chosen, float(l2), intercept, standardize, None, lambda *_: None)
     objective = model.objective(source, moments(source, chosen, about_mean=intercept))
     minimum = objective.to_point(np.atleast_2d(result.coef), np.atleast_1d(result.intercept))
-    lowest, hessian = objective(minimum).value, np.array([objective(minimum + e).gradient for e in np.eye(2)])
+    lowest, hessian = objective(minimum).value, np.array([objective(minimum + unit).gradient for unit in np.eye(2)])
 
     def quadratic(points: Floats) -> Any:
         """Give the squared loss, which is its second-order expansion at the minimum."""

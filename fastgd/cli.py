@@ -23,7 +23,7 @@ from fastgd import __version__, rolling
 from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.rules import SOLVERS, check_solver
-from fastgd.writing import check_writable, replacing
+from fastgd.writing import check_distinct, check_writable, replacing
 
 LARGEST = 10
 
@@ -135,7 +135,9 @@ def _fit(options: argparse.Namespace) -> int:
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
-    for file in filter(None, (options.output, options.checkpoint, options.report)):
+    written = {"--output": options.output, "--checkpoint": options.checkpoint, "--report": options.report}
+    check_distinct({"data": options.data, **written})
+    for file in filter(None, written.values()):
         check_writable(file)
     if options.report:
         from fastgd import report
@@ -197,6 +199,7 @@ def _fit(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from fastgd import files
 
+    check_distinct({"model": options.model, "data": options.data, "--output": options.output})
     files.check_output(options.output)
     model = load(options.model)
     names = None if model.features is None else [feature.name for feature in model.features]
@@ -221,6 +224,7 @@ def _demo(options: argparse.Namespace) -> int:
     from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
 
+    check_distinct({"--plot": options.plot, "--export": options.export, "--export-recorded": options.export_recorded})
     plots.check_output(options.plot)
     for path in filter(None, (options.export, options.export_recorded)):
         files.check_output(path)

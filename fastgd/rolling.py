@@ -7,6 +7,7 @@ from typing import Any
 
 from fastgd.rules import MINIMIZERS, RATED, estimate_lipschitz
 from fastgd.surfaces import SURFACES, Surface
+from fastgd.writing import check_distinct
 
 GENTLE = 0.2  # of 1/L
 _LOSSES = {"linear": "squared", "logistic": "logistic"}
@@ -94,6 +95,7 @@ def _roll(options: argparse.Namespace) -> int:
     from fastgd.diagnosis import quietly
     from fastgd.minimizing import minimize
 
+    check_distinct({"--data": options.data, "--output": options.output})
     moving = options.output.lower().endswith((".gif", ".html"))
     (plots.check_animation if moving else plots.check_output)(options.output)
     surface = _ground(options)
@@ -128,6 +130,7 @@ def _rates(options: argparse.Namespace) -> int:
     if options.output:
         from fastgd import plots
 
+        check_distinct({"--data": options.data, "--output": options.output})
         plots.check_output(options.output)
     surface = _ground(options)
     sweep = learning_rates(surface, rates=options.rates, start=options.start, max_iter=options.max_iter)

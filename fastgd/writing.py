@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 
 
@@ -44,6 +45,20 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_distinct(files: Mapping[str, str | os.PathLike[str] | None]) -> None:
+    """Refuse arguments that name one file, of which one would be written over the other: by links, too."""
+    given = [(name, path) for name, path in files.items() if path is not None]
+    for (first, one), (second, other) in combinations(given, 2):
+        if _same(Path(one), Path(other)):
+            raise ValueError(f"{first} {one} and {second} {other} are the same file; name another")
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.is_file() and one.samefile(other)  # a device can be written to twice
+    return one.resolve() == other.resolve()
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

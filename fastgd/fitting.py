@@ -169,6 +169,9 @@ def fit(
     -----
     ConvergenceWarning
         Once, with the message, if the fit ended otherwise than by ``tol``, ``callback`` or Ctrl-C.
+    CheckpointWarning
+        Once, as soon as the checkpoint cannot be written, as on a full disk: the fit goes on, tries again, and the
+        message says in the end if what is on disk is older. What was there is never damaged.
 
     Raises
     ------
@@ -176,7 +179,7 @@ def fit(
         On bad input, before any long work: the message names the argument, the row or column, what was found and
         what is allowed.
     OSError
-        If the checkpoint cannot be read or written; a file that was there stays as it was.
+        If the checkpoint cannot be read, or no file could be written there, before any work.
     """
     began = time.perf_counter()
     chosen = choose_loss(loss)

@@ -1,10 +1,15 @@
 """Nothing is lost that somebody has or waited for: no input is written over, and a fit outlives a full disk."""
 
+import errno
 import os
+import shutil
+import warnings
 
 import numpy as np
 import pytest
 
+import fastgd
+from fastgd import checkpoints
 from fastgd.cli import main
 
 
@@ -71,3 +76,50 @@ def test_devices_may_be_given_twice_and_other_files_are_replaced(folder, capsys)
         assert main(f"{PREDICT} --output new.csv".split()) == 0
     assert {"new.ckpt", "new.html", "new.csv"} <= set(contents(folder))
     capsys.readouterr()
+
+
+# --- Checkpoints that cannot be written ------------------------------------------------------------------------------
+
+X = np.random.default_rng(1).standard_normal((300, 4))
+Y = (X @ np.arange(4.0) + np.random.default_rng(2).logistic(size=300) > 0) * 1
+
+
+def fit(path, callback=None):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        options = {"loss": "logistic", "solver": "gd", "tol": 0.0, "max_iter": 12}
+        result = fastgd.fit(X, Y, checkpoint=path, callback=callback, **options)
+    return result, [str(each.message) for each in caught if each.category is fastgd.CheckpointWarning]
+
+
+@pytest.mark.parametrize("often", [True, False], ids=["in between, too", "at the end alone"])
+def test_a_fit_whose_checkpoints_folder_goes_is_whole_and_says_so_once(often, tmp_path, monkeypatch):
+    if often:
+        monkeypatch.setattr(checkpoints, "INTERVAL", 0.0)
+        monkeypatch.setattr(checkpoints, "SHARE", 0.0)
+    path = tmp_path / "gone" / "a.ckpt"
+    path.parent.mkdir()
+    result, said = fit(path, lambda row: row.iteration == 2 and shutil.rmtree(path.parent))
+    whole, nothing = fit(None)
+    assert (result.coef == whole.coef).all() and (result.history.loss == whole.history.loss).all() and not nothing
+    assert len(said) == 1 and said[0].startswith(f"checkpoint: {path}: there is no folder {path.parent}; ")
+    assert result.message.startswith(whole.message.partition(" Largest")[0]) and said[0] in result.message
+    assert "there is no checkpoint" in said[0]
+
+
+def test_a_disk_that_has_room_again_is_written_to_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "INTERVAL", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 0.0)
+    path, room = tmp_path / "a.ckpt", os.replace
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def watch(row):
+        monkeypatch.setattr(os, "replace", full if 3 <= row.iteration <= 6 else room)
+
+    result, said = fit(path, watch)
+    assert len(said) == 1 and "No space left on device" in said[0] and "what is there is older" in said[0]
+    assert "checkpoint" not in result.message
+    again, said = fit(path, lambda _: pytest.fail("there was something left to do"))
+    assert (again.coef == result.coef).all() and not said

@@ -12,7 +12,9 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from fastgd import __version__, rolling
 from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.rules import SOLVERS, check_solver
-from fastgd.writing import check_distinct, check_writable, replacing
+from fastgd.writing import check_distinct, check_writable, replacing, say
 
 LARGEST = 10
 
@@ -42,11 +44,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print("fastgd:", *str(error).split(), file=sys.stderr)  # one line, also of what other libraries say in several
+        _complain(error)
         return 1
     except KeyboardInterrupt:
         print("fastgd: interrupted", file=sys.stderr)
         return 130
+
+
+def _complain(what: object) -> None:
+    """Say what is wrong in one line, also what other libraries say in several."""
+    print("fastgd:", *str(what).split(), file=sys.stderr)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Have the warning that a checkpoint cannot be written look like what else the command says."""
+    from fastgd.checkpoints import CheckpointWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CheckpointWarning)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            _complain(message) if category is CheckpointWarning else shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -154,32 +177,36 @@ def _fit(options: argparse.Namespace) -> int:
     if options.drop_missing:
         read = table.num_rows
         table = files.drop_missing(table)
-        print(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
+        say(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
     files.check_complete(table)
     target = table[options.target].to_numpy()
     if options.model == "linear" and target.dtype.kind not in "biuf":
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
-    result = quietly(fit)(
-        table.drop_columns(options.target),
-        target,
-        loss={"linear": "squared", "logistic": "logistic"}[options.model],
-        l2=options.l2,
-        intercept=not options.no_intercept,
-        standardize=not options.no_standardize,
-        categorical=options.categorical,
-        drop_first=not options.all_levels,
-        solver=options.solver,
-        learning_rate=options.learning_rate,
-        tol=options.tol,
-        max_iter=options.max_iter,
-        time_limit=options.time_limit,
-        n_threads=options.threads,
-        progress=sys.stderr.isatty(),
-        checkpoint=options.checkpoint,
-    )
-    if options.output:
+    with _in_one_line():
+        result = quietly(fit)(
+            table.drop_columns(options.target),
+            target,
+            loss={"linear": "squared", "logistic": "logistic"}[options.model],
+            l2=options.l2,
+            intercept=not options.no_intercept,
+            standardize=not options.no_standardize,
+            categorical=options.categorical,
+            drop_first=not options.all_levels,
+            solver=options.solver,
+            learning_rate=options.learning_rate,
+            tol=options.tol,
+            max_iter=options.max_iter,
+            time_limit=options.time_limit,
+            n_threads=options.threads,
+            progress=sys.stderr.isatty(),
+            checkpoint=options.checkpoint,
+        )
+
+    def save_model() -> None:
         result.save(options.output)
-    if options.report:
+        say(f"\nwrote {options.output}")
+
+    def save_report() -> None:
         page = report.page(
             result,
             table.drop_columns(options.target),
@@ -190,10 +217,18 @@ def _fit(options: argparse.Namespace) -> int:
         )
         with replacing(options.report) as temporary:
             temporary.write_text(page, encoding="utf-8")
-    print(summary(result))
-    for written in filter(None, (options.output, options.report)):
-        print(f"\nwrote {written}")
-    return _conclude(result)
+        say(f"\nwrote {options.report}")
+
+    failed = False
+    saving = [save_model] * bool(options.output) + [save_report] * bool(options.report)
+    for work in (lambda: say(summary(result)), *saving):  # each whatever became of the others: a fit is not done twice
+        try:
+            work()
+        except OSError as error:
+            _complain(error)
+            failed = True
+    code = _conclude(result)
+    return 1 if failed else code
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -215,7 +250,7 @@ def _predict(options: argparse.Namespace) -> int:
         else:
             columns |= {f"probability[{label}]": probabilities[:, k] for k, label in enumerate(model.classes)}
     files.write_table(options.output, columns)
-    print(f"wrote {len(columns['prediction']):,} predictions to {options.output}")
+    say(f"wrote {len(columns['prediction']):,} predictions to {options.output}")
     return 0
 
 
@@ -229,7 +264,7 @@ def _demo(options: argparse.Namespace) -> int:
     for path in filter(None, (options.export, options.export_recorded)):
         files.check_output(path)
     data = demo.flights()
-    print(
+    say(
         f"{len(data.late):,} flights from New York in 2013 that arrived ({data.without_arrival:,} others never did)."
         f"\nLate by {demo.LATE_MINUTES} minutes or more: {data.late.mean():.1%}. "
         f"Fitting four fifths of them, holding out {data.held_out.sum():,}.\n"
@@ -246,15 +281,15 @@ def _demo(options: argparse.Namespace) -> int:
         l2=1e-6,
         progress=sys.stderr.isatty(),
     )
-    print(summary(result))
+    say(summary(result))
     score = demo.score(result, data)
-    print(
+    say(
         f"\nheld out        model    base rate\n"
         f"log loss     {score.log_loss:8.4f}     {score.base_log_loss:8.4f}\n"
         f"AUC          {score.auc:8.4f}     {0.5:8.4f}\n"
     )
     plots.save(plots.history(result.history, "Late flights: the descent"), options.plot)
-    print(f"wrote {options.plot}")
+    say(f"wrote {options.plot}")
     return _conclude(result)
 
 
@@ -317,7 +352,7 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
         ("logistic pass", f"{X.nbytes / pass_seconds / 1e9:.1f} GB/s, {read_seconds / pass_seconds:.0%} of reading"),
     ]
     for name, value in rows:
-        print(f"{name:<16} {value}")
+        say(f"{name:<16} {value}")
     return 0
 
 

@@ -1,9 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all; and standard output, which can be full, too."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import combinations
@@ -36,6 +37,17 @@ def replacing(path: str | os.PathLike[str], mark: str | None = None) -> Iterator
     finally:
         if replaceable:
             temporary.unlink(missing_ok=True)
+
+
+def say(text: str) -> None:
+    """Print a text at once; an OSError says if standard output takes none, as on a full disk."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python tries again at its end, and fails in its own way
+        os.close(nowhere)
+        raise OSError(f"standard output: {error.strerror or error}") from None
 
 
 def _flush(path: Path) -> None:

@@ -3,13 +3,15 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pytest
 
 import fastgd
-from fastgd import checkpoints
+from fastgd import checkpoints, fitting
 from fastgd.cli import main
 
 
@@ -123,3 +125,60 @@ def test_a_disk_that_has_room_again_is_written_to_again(tmp_path, monkeypatch):
     assert "checkpoint" not in result.message
     again, said = fit(path, lambda _: pytest.fail("there was something left to do"))
     assert (again.coef == result.coef).all() and not said
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def gone(monkeypatch, *folders):
+    """Have folders go while a fit runs."""
+    true_fit = fitting.fit.__wrapped__
+
+    def fit(*arguments, **options):
+        result = true_fit(*arguments, **options)
+        for folder in folders:
+            shutil.rmtree(folder)
+        return result
+
+    monkeypatch.setattr(fitting, "fit", fit)
+
+
+def test_a_fit_that_cannot_be_saved_is_printed(folder, monkeypatch, capsys):
+    for name in ("one", "two", "three"):
+        (folder / name).mkdir()
+    gone(monkeypatch, "one", "two")
+    files = ["--output", "one/m.json", "--report", "three/r.html", "--checkpoint", "two/c.ckpt"]
+    capsys.readouterr()
+    assert main([*FIT.split(), *files]) == 1
+    printed = capsys.readouterr()
+    assert "Converged" in printed.out and "largest coefficients" in printed.out
+    assert "wrote three/r.html" in printed.out and "m.json" not in printed.out
+    assert printed.err.splitlines() == ["fastgd: one/m.json: there is no folder one"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_in_one_line(folder, monkeypatch, capsys):
+    (folder / "two").mkdir()
+    monkeypatch.setattr(checkpoints.Checkpoint, "check_data", lambda *_: shutil.rmtree("two"))
+    capsys.readouterr()
+    assert main([*FIT.split(), "--checkpoint", "two/c.ckpt", "--output", "new.json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.startswith("fastgd: checkpoint: two/c.ckpt: there is no folder two; ")
+    assert printed.err.count("\n") == 1 and fastgd.load("new.json").converged
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device")
+@pytest.mark.parametrize("unbuffered", [False, True], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("command", [f"{FIT} --output new.json", f"{PREDICT} --output new.csv", "doctor"])
+def test_a_full_standard_output_is_named_and_files_are_written(folder, command, unbuffered):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fastgd", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=900,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": "1" * unbuffered},
+        )
+    assert (done.returncode, done.stderr) == (1, "fastgd: standard output: No space left on device\n")
+    assert "--output" not in command or (folder / command.split()[-1]).stat().st_size > 100

@@ -162,7 +162,7 @@ def test_missing_values_are_named_and_can_be_dropped(tmp_path, capsys):
         (["fit", "{folder}/flights.xls", "--target", "late"], 1, "flights.xls"),
         (["fit", "{folder}/empty.csv", "--target", "late"], 1, "empty.csv"),
         (["fit", "{folder}/bad.parquet", "--target", "late"], 1, "bad.parquet"),
-        (["predict", "{folder}/flights.csv", "{folder}/flights.csv", "--output", "x.csv"], 1, "not a fastgd model"),
+        (["predict", "{folder}/flights.parquet", "{folder}/flights.csv", "--output", "x.csv"], 1, "not a fastgd model"),
         (["predict", "{folder}/none.json", "{folder}/flights.csv", "--output", "{folder}/x.csv"], 1, "none.json"),
         (["demo", "--plot", "/nowhere/x.png"], 1, "no folder /nowhere"),
         (["fit", "data.csv"], 2, "--target"),

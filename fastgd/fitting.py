@@ -205,6 +205,8 @@ def fit(
     begin_at = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
     if not (checkpoint is None or isinstance(checkpoint, (str, os.PathLike))):
         raise TypeError(f"checkpoint={checkpoint!r}; the name of a file, or None, is needed")
+    if checkpoint is not None and not os.fspath(checkpoint):
+        raise ValueError("checkpoint=''; the name of a file, or None, is needed")
 
     def check(statistics: Moments, read: Source) -> None:
         check_moments(statistics, matrix, measured=not chosen.classifies, whole=read.shape == matrix.shape)

@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,3 +184,30 @@ def test_a_full_standard_output_is_named_and_files_are_written(folder, command, 
         )
     assert (done.returncode, done.stderr) == (1, "fastgd: standard output: No space left on device\n")
     assert "--output" not in command or (folder / command.split()[-1]).stat().st_size > 100
+
+
+@pytest.mark.parametrize("imported", ["fastgd.cli", "argparse", "numpy", "fastgd.rolling", "fastgd.passes"])
+def test_a_press_during_imports_is_one_line(imported):
+    code = f"""
+import runpy, sys
+
+class Press:
+    def find_spec(self, name, *_):
+        if name == {imported!r}:
+            raise KeyboardInterrupt
+
+for name in [name for name in sys.modules if name.split(".")[0] == "argparse"]:
+    del sys.modules[name]
+sys.meta_path.insert(0, Press())
+sys.argv = ["fastgd", "doctor"]
+runpy.run_module("fastgd", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    before_any_work = "" if imported == "fastgd.passes" else ": nothing was saved"
+    assert done.stderr == f"fastgd: interrupted{before_any_work}\n"
+
+
+def test_the_installed_command_is_the_one_that_catches_it():
+    scripts = tomllib.loads((Path(fastgd.__file__).parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"fastgd": "fastgd.__main__:main"}

@@ -137,6 +137,19 @@ def weights(sample_weight: ArrayLike | None, n: int, *, ratios: bool = True) -> 
     return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))
 
 
+def check_weighted_classes(labels: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
+    """Refuse weights that leave a single class: those of 0 count as if they were not there."""
+    if weight is None or classes is None:
+        return
+    weighted = weight > 0.0
+    low = np.min(labels, where=weighted, initial=len(classes) - 1)
+    if low == np.max(labels, where=weighted, initial=0):
+        raise ValueError(
+            f"sample_weight is zero for all samples but those of {classes[int(low)]}: y has only one class then; "
+            "at least two are needed"
+        )
+
+
 def check_number(name: str, value: Any, least: float) -> None:
     """Check that an option is a finite number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):

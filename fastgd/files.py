@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ except ImportError:
     raise ImportError("reading and writing files needs pyarrow: pip install 'fastgd[cli]'") from None
 
 from fastgd.writing import check_writable, replacing
+
+_MANY, _NEARLY_ALL = 20, 0.9  # levels that are numbers, so that the others look like mistakes
 
 
 def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -72,6 +75,29 @@ def check_complete(table: pa.Table) -> None:
     missing = [f"{name} ({count})" for name, count in counts.items() if count]
     if missing:
         raise ValueError(f"missing values in columns: {', '.join(missing)}; fill them in, or use --drop-missing")
+
+
+def check_text(table: pa.Table) -> None:
+    """Refuse a column of numbers that a few values make one of text: as a category it would have a level for each."""
+    for name in table.column_names:
+        if not (pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type)):
+            continue
+        levels = table[name].unique().to_pylist()
+        others = [level for level in levels if not _is_number(level)]
+        if others and len(levels) - len(others) >= max(_MANY, _NEARLY_ALL * len(levels)):
+            row = table[name].index(others[0]).as_py()
+            raise ValueError(
+                f"column {name} is text, though {len(levels) - len(others):,} of its {len(levels):,} different values "
+                f"are numbers; the first that is none is {others[0]!r} in row {row}. Mend it, or take the column as "
+                f"categories by naming all of those in --categorical"
+            )
+
+
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        float(text)
+        return True
+    return False
 
 
 def _missing(column: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shlex
 import statistics
 import sys
@@ -25,7 +26,7 @@ from fastgd import __version__, rolling
 from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.rules import SOLVERS, check_solver
-from fastgd.writing import check_distinct, check_writable, replacing, say
+from fastgd.writing import as_options, check_distinct, check_writable, replacing, say
 
 LARGEST = 10
 
@@ -179,6 +180,8 @@ def _fit(options: argparse.Namespace) -> int:
         table = files.drop_missing(table)
         say(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
     files.check_complete(table)
+    if options.categorical == "auto":
+        files.check_text(table.drop_columns(options.target))
     target = table[options.target].to_numpy()
     if options.model == "linear" and target.dtype.kind not in "biuf":
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
@@ -301,12 +304,15 @@ def summary(result: FitResult) -> str:
         ("coefficients", f"{result.coef.size:,}"),
         ("loss", f"{result.loss:.8g} ({result.settings['loss']['name']})"),
         ("solver", result.settings["solver"]),
-        ("status", result.status.value),
+        ("status", result.status.name.capitalize().replace("_", " ")),  # the sentence is on stderr if it is needed
         ("passes", f"{passes:.4g}"),
         ("seconds", f"{seconds:.3g}"),
         ("rows/s", f"{result.rows * passes / seconds:.3g}"),
         ("intercept", ", ".join(f"{b:.6g}" for b in np.ravel(result.intercept))),
     ]
+    if result.redundant:
+        more = f" and {len(result.redundant) - LARGEST} more" if len(result.redundant) > LARGEST else ""
+        lines.append(("redundant", ", ".join(result.redundant[:LARGEST]) + more))
     coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
     names = result.coef_names
     if result.coef.ndim == 2:
@@ -322,7 +328,9 @@ def summary(result: FitResult) -> str:
 
 def _conclude(result: FitResult) -> int:
     if not result.converged:
-        print(f"fastgd: {result.message}", file=sys.stderr)
+        message = result.message.replace(result.status.value, as_options(result.status.value))
+        limit = r"(?<= s\. )(max_iter|time_limit)="  # the rest may name columns
+        _complain(re.sub(limit, lambda found: as_options(found[0]), message))
     if result.status is Status.INTERRUPTED:
         return 130
     return 0 if result.converged else 1

@@ -163,6 +163,15 @@ def find_redundant(objective: Objective, source: InMemory, result: Result) -> Co
     return columns
 
 
+def say_limit(result: R, max_iter: int, time_limit: float | None) -> R:
+    """Name the limit that ended a descent."""
+    if result.status is Status.MAX_ITER:
+        return replace(result, message=f"{result.message} max_iter={max_iter}.")
+    if result.status is Status.TIME_LIMIT:
+        return replace(result, message=f"{result.message} time_limit={time_limit:g} s.")
+    return result
+
+
 def say_redundant(result: R, names: Sequence[str], *, exact: bool) -> R:
     """Name redundant columns in a result's message."""
     if not names:

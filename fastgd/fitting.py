@@ -36,6 +36,7 @@ from fastgd.diagnosis import (
     explain_separation,
     find_redundant,
     quietly,
+    say_limit,
     say_redundant,
     warns_once,
 )
@@ -263,6 +264,7 @@ def fit(
                     result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
                     columns = find_redundant(objective, source, result)
     result = explain_interruption(result, interruption)
+    result = say_limit(result, int(max_iter), time_limit)
     settings = {
         "solver": chosen_solver,
         "solver_reason": reason,

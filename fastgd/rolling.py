@@ -7,7 +7,7 @@ from typing import Any
 
 from fastgd.rules import MINIMIZERS, RATED, estimate_lipschitz
 from fastgd.surfaces import SURFACES, Surface
-from fastgd.writing import check_distinct, say
+from fastgd.writing import as_options, check_distinct, say
 
 GENTLE = 0.2  # of 1/L
 _LOSSES = {"linear": "squared", "logistic": "logistic"}
@@ -119,7 +119,8 @@ def _roll(options: argparse.Namespace) -> int:
     else:
         plots.save(plots.path(result, surface, view="both"), options.output)
     x, y = result.coef
-    say(f"{surface.name}: {surface.formula}\nend: ({x:.6g}, {y:.6g}), height {result.loss:.6g}\n{result.message}")
+    say(f"{surface.name}: {surface.formula}\nend: ({x:.6g}, {y:.6g}), height {result.loss:.6g}")
+    say(as_options(result.message))
     say(f"wrote {options.output}")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,18 @@ def say(text: str) -> None:
         os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python tries again at its end, and fails in its own way
         os.close(nowhere)
         raise OSError(f"standard output: {error.strerror or error}") from None
+
+
+def as_options(sentence: str) -> str:
+    """Spell the arguments in a sentence as the command line does."""
+    sentence = sentence.replace("continue with start=result", "with --checkpoint the same command goes on")
+    names = r"\b(solver|learning_rate|escape_saddles|max_iter|time_limit|tol|l2)\b(?:=True|='(\w+)'|(=))?"
+
+    def option(found: re.Match[str]) -> str:
+        value = f" {found[2]}" if found[2] else " " if found[3] else ""
+        return f"--{found[1].replace('_', '-')}{value}"
+
+    return re.sub(names, option, sentence)
 
 
 def _flush(path: Path) -> None:

@@ -157,7 +157,7 @@ def test_missing_values_are_named_and_can_be_dropped(tmp_path, capsys):
                 "0",
             ],
             1,
-            "max_iter",
+            "Stopped at --max-iter",
         ),
         (["fit", "{folder}/flights.xls", "--target", "late"], 1, "flights.xls"),
         (["fit", "{folder}/empty.csv", "--target", "late"], 1, "empty.csv"),

@@ -80,7 +80,7 @@ def choose_solver(model: Model, source: Source) -> tuple[str, str]:
     """Pick the solver for ``"auto"``: newton where its metric costs less than it saves. Say why."""
     n, d = source.shape
     size = model.coupled(d)
-    sizes = sample_sizes(n, size)
+    sizes = sample_sizes(n, size, source.sample_rows)
     rows = sizes[1] if sizes else n
     numbers = source.row_bytes / source.dtype.itemsize  # that a row takes, indices of sparse ones included
     products = rows * min(size, numbers * size / d) ** 2 + 2 * size**3  # adding it up and inverting it
@@ -97,7 +97,7 @@ def choose_solver(model: Model, source: Source) -> tuple[str, str]:
 
 def begin(
     model: Model,
-    source: InMemory,
+    source: Source,
     solver: str,
     learning_rate: float | str,
     start: tuple[Floats, Floats] | str | None,
@@ -105,11 +105,13 @@ def begin(
     rng: np.random.Generator,
 ) -> Beginning:
     """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
-    if solver == "sgd" and source.matrix.by_rows() is not source.matrix:
+    if solver == "sgd" and not isinstance(source, InMemory):
+        raise ValueError("solver='sgd' reads data in memory, or mapped into it; choose 'newton' or 'lbfgs' for streams")
+    if solver == "sgd" and isinstance(source, InMemory) and source.matrix.by_rows() is not source.matrix:
         raise ValueError("solver='sgd' reads rows, but X is CSC: give X.tocsr(), or choose solver='lbfgs'")
     n, d = source.shape
     size = model.coupled(d)
-    sizes = sample_sizes(n, size) if solver == "newton" else None
+    sizes = sample_sizes(n, size, source.sample_rows) if solver == "newton" else None
     if start is None and solver == "newton" and _in_one_reading(model, size, sizes):
         return _after_one_reading(model, source, tol)
     if start is None and sizes:
@@ -126,7 +128,7 @@ def begin(
     if solver == "lbfgs":
         memory = 5 if VECTORS * 8 * objective.size > n * source.row_bytes else 10
         return Beginning(objective, point, LBFGS(1.0 / objective.largest_diagonal, memory=memory), passes, evaluation)
-    batches = Batches(objective, source, rng) if solver == "sgd" else None
+    batches = Batches(objective, source, rng) if solver == "sgd" and isinstance(source, InMemory) else None
 
     def lipschitz() -> float:
         nonlocal passes
@@ -144,7 +146,7 @@ def _in_one_reading(model: Model, size: int, sizes: tuple[int, int] | None) -> b
     return type(model.loss) is Squared and (sizes is None or size <= ONE_READING)
 
 
-def _after_one_reading(model: Model, source: InMemory, tol: float) -> Beginning:
+def _after_one_reading(model: Model, source: Source, tol: float) -> Beginning:
     """Begin at the solution of the normal equations, in their metric.
 
     That is the end, too, unless rounding may hide slopes of ``tol``: then iterations refine the solution by gradients
@@ -159,7 +161,7 @@ def _after_one_reading(model: Model, source: InMemory, tol: float) -> Beginning:
     return Beginning(objective, point, LBFGS(metric=lambda _: (metric, 0.0)), 1.0, first)
 
 
-def _after_samples(model: Model, source: InMemory, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:
+def _after_samples(model: Model, source: Source, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:
     """Begin at the end of growing sub-samples; moments come with the first evaluation, in one reading of X."""
     zeros = model.zeros(source.shape[1])
     warm = warm_start(source, sizes, lambda sample: model.read(sample, *zeros)[0], rng)

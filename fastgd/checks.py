@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd.descent import Floats, Result, Row
 from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
-from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector, refuse_mixed
+from fastgd.sources import Feature, Matrix, Source, as_array, check_present, check_vector, refuse_mixed
 
 
 def choose_loss(loss: str | Loss) -> Loss:
@@ -27,17 +28,42 @@ def choose_loss(loss: str | Loss) -> Loss:
     return loss
 
 
+def check_shape(X: Matrix | Source) -> None:
+    """Refuse data without rows or features."""
+    if 0 in X.shape:
+        alone = "; all its columns are categories of one level, the reference" if X.features else ""
+        raise ValueError(f"X has shape {X.shape}; at least one row and one feature are needed{alone}")
+
+
 def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
     """Give the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for."""
     if not loss.classifies:
-        array = as_array("y", y)
-        if array.ndim == 1:
-            return loss, check_vector("y", array, n), None
-        if array.ndim != 2 or not array.shape[1]:
-            raise ValueError(f"y has shape {array.shape}; X has {n} rows, so ({n},) or ({n}, targets) is needed")
-        for k, column in enumerate(array.T):
-            check_vector(f"y: column {k}", column, n)
-        return loss, array, None
+        return loss, numbers(y, n), None
+    labels = labels_of(y, n)
+    if labels.dtype.kind != "U":
+        low, high = labels.min(), labels.max()
+        coded = labels == high
+        if low < high and bool(np.all(coded | (labels == low))):
+            return loss, coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
+    classes, coded = np.unique(labels, return_inverse=True)
+    chosen, classes = choose_classes(classes, loss)
+    return chosen, coded.astype(bool if len(classes) == 2 else np.min_scalar_type(len(classes))), classes
+
+
+def numbers(y: ArrayLike, n: int) -> NDArray[Any]:
+    """Check targets of a regression, (n,) or (n, targets)."""
+    array = as_array("y", y)
+    if array.ndim == 1:
+        return check_vector("y", array, n)
+    if array.ndim != 2 or not array.shape[1]:
+        raise ValueError(f"y has shape {array.shape}; X has {n} rows, so ({n},) or ({n}, targets) is needed")
+    for k, column in enumerate(array.T):
+        check_vector(f"y: column {k}", column, n)
+    return array
+
+
+def labels_of(y: ArrayLike, n: int) -> NDArray[Any]:
+    """Check labels; give them as numbers or text, (n,)."""
     labels = as_array("y", y)
     if labels.shape != (n,):
         raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
@@ -48,23 +74,25 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
         labels = np.array(values)
     if labels.dtype.kind in "biuf":
         check_vector("y", labels, n)
-        low, high = labels.min(), labels.max()
-        coded = labels == high
-        if low < high and bool(np.all(coded | (labels == low))):
-            return loss, coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
     elif labels.dtype.kind != "U":
         raise ValueError(f"y has dtype {labels.dtype}; labels, numbers or text, are needed")
-    classes, coded = np.unique(labels, return_inverse=True)
-    some = ", ".join(map(str, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
-    if len(classes) == 1:
+    return labels
+
+
+def choose_classes(distinct: NDArray[Any], loss: Loss) -> tuple[Loss, NDArray[Any]]:
+    """Give the loss for as many classes as there are different labels, which are sorted, and the classes."""
+    some = ", ".join(map(str, distinct[:5].tolist())) + (", ..." if len(distinct) > 5 else "")
+    if len(distinct) == 1:
         raise ValueError(f"y has only one class: {some}; at least two are needed")
-    if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
-        raise ValueError(f"y has {len(classes)} different values that are not whole numbers: {some}; are they classes?")
-    if len(classes) == 2:
-        return loss, coded.astype(bool), classes
+    if len(distinct) == 2:
+        return loss, distinct.astype(_of_labels(distinct.dtype))
+    if distinct.dtype.kind == "f" and (distinct != np.round(distinct)).any():
+        raise ValueError(
+            f"y has {len(distinct)} different values that are not whole numbers: {some}; are they classes?"
+        )
     if not isinstance(loss, Logistic):
-        raise ValueError(f"y has {len(classes)} classes: {some}; a {type(loss).__name__} loss takes exactly two")
-    return Softmax(), coded.astype(np.min_scalar_type(len(classes))), classes.astype(_of_labels(classes.dtype))
+        raise ValueError(f"y has {len(distinct)} classes: {some}; a {type(loss).__name__} loss takes exactly two")
+    return Softmax(), distinct.astype(_of_labels(distinct.dtype))
 
 
 def _of_labels(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -75,14 +103,20 @@ def weights(sample_weight: ArrayLike | None, n: int) -> Floats | None:
     """Check the weights; give them as float64."""
     if sample_weight is None:
         return None
+    weight = some_weights(sample_weight, n)
+    if weight.max() == 0.0:
+        raise ValueError("sample_weight is zero in every row; at least one must be positive")
+    return weight
+
+
+def some_weights(sample_weight: ArrayLike, n: int) -> Floats:
+    """Check the weights of some of the rows, which may all be 0."""
     weight = np.ascontiguousarray(check_vector("sample_weight", sample_weight, n), dtype=np.float64)
     row = int(np.argmin(weight))
     if weight[row] < 0.0:
         raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
     if weight.max() > np.finfo(np.float64).max / n:
         raise ValueError("sample_weight: the sum may overflow; only ratios matter, so scale the weights down")
-    if weight.max() == 0.0:
-        raise ValueError("sample_weight is zero in every row; at least one must be positive")
     return weight
 
 
@@ -92,6 +126,28 @@ def check_number(name: str, value: Any, least: float) -> None:
         raise TypeError(f"{name}={value!r}; a number is needed")
     if not least <= float(value) < np.inf:
         raise ValueError(f"{name}={value!r}; a finite number of at least {least:g} is needed")
+
+
+MEMORY_LIMIT = 512_000_000  # bytes that streamed data may take, unless told,
+LEAST_MEMORY = 1_000_000  # and the least that can be asked for
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def memory_bytes(limit: int | str | None) -> int:
+    """Give a memory limit in bytes: a number, or text like ``"512MB"``; None is the default."""
+    if limit is None:
+        return MEMORY_LIMIT
+    if isinstance(limit, str):
+        parts = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", limit)
+        try:
+            found = float(parts[1]) * _UNITS[parts[2].upper()] if parts else None
+        except (ValueError, KeyError):
+            found = None
+        if found is None:
+            raise ValueError(f"memory_limit={limit!r}; a number of bytes, or text like '512MB', is needed")
+        limit = int(found)
+    check_whole("memory_limit", limit, LEAST_MEMORY)
+    return int(limit)
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
@@ -149,7 +205,7 @@ def as_point(start: Any) -> Floats:
 
 
 def start_coefs(
-    start: Any, shape: tuple[int, int], intercept: bool, classes: NDArray[Any] | None, matrix: Matrix
+    start: Any, shape: tuple[int, int], intercept: bool, classes: NDArray[Any] | None, source: Source
 ) -> tuple[Floats, Floats] | str | None:
     """Give the coefficients (outputs, d) and the intercepts to begin at; "random" and None as they are."""
     outputs, d = shape
@@ -162,7 +218,7 @@ def start_coefs(
     if isinstance(start, Result) and not isinstance(start, FitResult):
         raise TypeError("start is the result of minimize; the result of a fit, or an array, is needed")
     if isinstance(start, FitResult):
-        if matrix.features is not None and start.features is not None and matrix.features != start.features:
+        if source.features is not None and start.features is not None and source.features != start.features:
             raise ValueError("start was fitted on other columns or levels than X has, or in another order")
         if (start.classes is None) != (classes is None):
             raise ValueError("start is a regression and the fit a classification, or the other way round")
@@ -181,7 +237,7 @@ def start_coefs(
             )
         rows = point.reshape(outputs, -1)
         coef, b = rows[:, :d], rows[:, -1]
-    if matrix.order is not None:
+    if source.order is not None:
         coef, given = np.empty_like(coef), coef
-        coef[:, matrix.order] = given
+        coef[:, source.order] = given
     return coef, b if intercept else np.zeros(outputs)

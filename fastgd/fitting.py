@@ -11,39 +11,44 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fastgd import __version__
-from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model, begin, choose_solver
+from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, ONE_READING, Model, begin, choose_solver
 from fastgd.checks import (
     as_point,
     check_descent,
     check_determined,
     check_flag,
     check_number,
+    check_shape,
     check_whole,
     choose_loss,
     generator,
+    memory_bytes,
     start_coefs,
     targets,
     weights,
 )
 from fastgd.descent import Evaluation, Floats, Result, Row, descend
-from fastgd.losses import Loss
+from fastgd.losses import Loss, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments
 from fastgd.passes import max_threads
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
-from fastgd.sources import InMemory, Matrix, check_finite, coef_names
-from fastgd.tables import as_features
+from fastgd.sources import InMemory, Source, coef_names, is_mapped
+from fastgd.streams import SAMPLE_SHARE, Chunks, Form, Given, Tuples, is_path, open_stream
+from fastgd.tables import as_features, is_frame
 
 
 def fit(
     X: Any,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     *,
+    target: str | None = None,
+    features: Sequence[str] | None = None,
     loss: str | Loss = "squared",
     l2: float = 0.0,
     intercept: bool = True,
     standardize: bool = True,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | str | None = None,
     categorical: str | Sequence[str] = "auto",
     drop_first: bool = True,
     solver: str = "auto",
@@ -54,6 +59,8 @@ def fit(
     start: ArrayLike | FitResult | str | None = None,
     rng: int | np.random.Generator | None = None,
     n_threads: int | None = None,
+    memory_limit: int | str | None = None,
+    cache: str = "auto",
     callback: Callable[[Row], object] | None = None,
     progress: bool = False,
 ) -> FitResult:
@@ -68,14 +75,22 @@ def fit(
 
     Parameters
     ----------
-    X : array-like of shape (n, d), or a table
+    X : array-like of shape (n, d), a table, paths, or a re-iterable of chunks
         The samples, without NaN and infinity. Float64 and float32 are read where they lie, in any order; any other real
         dtype, and tables (pandas, polars, pyarrow, dict of arrays), are converted a few MB at a time; of a table, text
         and categories are encoded once, in one to four bytes per value. DataFrames need the extra: tables.
+
+        What is larger than memory: the path of a file or folder, a pattern such as ``"data/*.parquet"``, or a list of
+        paths (extra: files), see `fastgd.files.Files`; or anything that gives tuples ``(X, y)`` or ``(X, y, weight)``
+        whenever it is iterated. Chunks are read ahead in another thread: their memory must not be used again.
     y : array-like of shape (n,) or (n, k)
         The targets: numbers, k of them at once if wanted; or for ``"logistic"`` labels of any kind, at least two
         different ones, sorted as NumPy sorts them, also those of an ordered Categorical. Of two, log-odds are of the
         one that sorts last.
+    target : str, optional
+        Of files: the column to predict, in the place of ``y``.
+    features : sequence of str, optional
+        Of files: the columns to predict from; None for all but the target and the weights.
     loss : {"squared", "logistic", ...} or Loss
         ``L = (y − z)²``; or ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with ``h(z) = 1/(1 + e^(−z))``; or another
         name in `fastgd.losses.LOSSES`; or an instance of a `fastgd.Loss`.
@@ -88,7 +103,7 @@ def fit(
         Descend in coordinates in which every feature has mean 0 and standard deviation 1 (adjusted for the penalty).
         It changes the path and its length, not the minimum; X is not touched, and what is reported is in the user's
         units. False is the plain iteration in the coefficients themselves.
-    sample_weight : array-like of shape (n,), optional
+    sample_weight : array-like of shape (n,), or of files a column's name, optional
         Weights s, at least 0 and not all 0. Only their ratios matter. None is all ones.
     categorical : "auto" or sequence of str
         Columns of a table to take as categories, by a coefficient for each level. ``"auto"``: those of text or of a
@@ -125,6 +140,13 @@ def fit(
     n_threads : int, optional
         Threads for the passes; None is numba's number (``NUMBA_NUM_THREADS``, by default the available cores).
         The result is the same, to the bit, for any number.
+    memory_limit : int or str, optional
+        Of data that are streamed or mapped: bytes that may be taken for them, or text like ``"2GB"``; None is 512 MB.
+        Those of Python and its libraries, and of matrices with the square of the coefficients, come on top; so do
+        chunks that are larger than 1/32 of it.
+    cache : {"auto", "none"}
+        Of streamed data: ``"auto"`` keeps them in memory after the first reading if they take at most a sixth of
+        ``memory_limit``; ``"none"`` reads them again whenever they are needed.
     callback : callable, optional
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool
@@ -144,17 +166,9 @@ def fit(
     began = time.perf_counter()
     chosen = choose_loss(loss)
     check_flag("drop_first", drop_first)
-    matrix = as_features(X, categorical, drop_first=bool(drop_first))
-    if 0 in matrix.shape:
-        alone = "; all its columns are categories of one level, the reference" if matrix.features else ""
-        raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed{alone}")
-    n, d = matrix.shape
-    chosen, labels, classes = targets(y, n, chosen)
-    outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1
-    weight = weights(sample_weight, n)
+    check_solver(solver, learning_rate)
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
-    check_determined(matrix.features, l2, bool(intercept))
     check_flag("standardize", standardize)
     check_flag("progress", progress)
     check_descent(tol, max_iter, time_limit, callback)
@@ -163,16 +177,27 @@ def fit(
         n_threads = int(n_threads)
         if n_threads > max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
-    check_solver(solver, learning_rate)
-    origin = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
+    draws = generator(rng)
+    X, y, chunks = _opened(X, y, target, features, sample_weight)
+    if chunks is None:
+        given = _in_memory(X, y, sample_weight, chosen, categorical, bool(drop_first), memory_limit, cache)
+    else:
+        form = Form(chosen, categorical, bool(drop_first))
+        least = ONE_READING if type(chosen) is Squared and solver in ("auto", "newton") and start is None else 0
+        given = open_stream(chunks, form, memory_bytes(memory_limit), draws, cache=cache, unsurveyed=least)
+    source, chosen, classes = given.source, given.loss, given.classes
+    check_shape(source)
+    d = source.shape[1]
+    outputs = len(classes) if chosen.joint and classes is not None else max(1, given.targets)
+    check_determined(source.features, l2, bool(intercept))
+    origin = start_coefs(start, (outputs, d), bool(intercept), classes, source)
 
     def check(statistics: Moments) -> None:
-        _check_moments(statistics, matrix)
+        _check_moments(statistics, source)
 
-    source = InMemory(matrix, labels, weight)
     model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
     chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
-    ready = begin(model, source, chosen_solver, learning_rate, origin, tol, generator(rng))
+    ready = begin(model, source, chosen_solver, learning_rate, origin, tol, draws)
     objective = ready.objective
     with _watching(progress, callback, tol) as watch:
         result = descend(
@@ -185,23 +210,24 @@ def fit(
             gradient_norm=objective.largest_slope,
             callback=watch,
             first=ready.first,
-            passes=ready.passes,
+            passes=source.readings + ready.passes,
             began=began,
             estimate=ready.batches,
         )
     coef, b = objective.to_coef(result.coef)
-    order = slice(None) if matrix.order is None else matrix.order
+    order = slice(None) if source.order is None else source.order
+    single = outputs == 1 and not given.targets
     return FitResult(
-        coef=coef[0, order] if labels.ndim == 1 and outputs == 1 else coef[:, order],
+        coef=coef[0, order] if single else coef[:, order],
         loss=result.loss,
         status=result.status,
         message=result.message,
         history=result.history,
-        intercept=float(b[0]) if labels.ndim == 1 and outputs == 1 else b,
+        intercept=float(b[0]) if single else b,
         spread=objective.moments.spread[order],
         classes=classes,
-        features=matrix.features,
-        rows=n,
+        features=source.features,
+        rows=source.shape[0],
         settings={
             "loss": {"name": type(chosen).__name__.lower(), **chosen._asdict()},
             "l2": float(l2),
@@ -213,11 +239,67 @@ def fit(
             "tol": float(tol),
             "max_iter": int(max_iter),
             "time_limit": None if time_limit is None else float(time_limit),
-            "weighted": weight is not None,
-            "copied": matrix.copied,
+            "weighted": given.weighted,
+            "copied": source.copied,
+            "cached": given.cached,
         },
         version=__version__,
     )
+
+
+def _opened(
+    X: Any, y: Any, target: str | None, features: Sequence[str] | None, sample_weight: Any
+) -> tuple[Any, Any, Chunks | None]:
+    """Give X and y as they are in memory, or what reads them in chunks."""
+    if is_path(X) and str(X).endswith(".npy"):
+        X = np.load(X, mmap_mode="r")
+        if is_path(y):
+            y = np.load(y, mmap_mode="r")
+    elif is_path(X) or (isinstance(X, (list, tuple)) and X and all(map(is_path, X))):
+        if y is not None:
+            raise ValueError("y: targets are in the files, too; name their column by target=")
+        if target is None:
+            raise ValueError("target: the name of the column to predict is needed")
+        if not (sample_weight is None or isinstance(sample_weight, str)):
+            raise ValueError("sample_weight: weights are in the files, too; give the name of their column")
+        from fastgd.files import Files
+
+        return None, None, Files(X, target, features=features, weight=sample_weight)
+    if isinstance(X, Chunks):
+        _refuse("in X", y=y, target=target, features=features, sample_weight=sample_weight)
+        return None, None, X
+    _refuse("for files", target=target, features=features)
+    if y is not None:
+        return X, y, None
+    if hasattr(X, "shape") or isinstance(X, (dict, str)) or is_frame(X) or not hasattr(X, "__iter__"):
+        raise TypeError("y is missing: targets of data in memory are given beside X")
+    _refuse("in the chunks of X", sample_weight=sample_weight)
+    return None, None, Tuples(X)
+
+
+def _refuse(where: str, **options: Any) -> None:
+    """Refuse options that mean nothing here."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name}={value!r}: that is {where}; leave it out")
+
+
+def _in_memory(
+    X: Any, y: Any, sample_weight: Any, loss: Loss, categorical: Any, drop_first: bool, memory_limit: Any, cache: Any
+) -> Given:
+    """Look at data in memory, or mapped into it."""
+    mapped = is_mapped(X)
+    _refuse("for data that are streamed", cache=None if cache == "auto" else cache)
+    if not mapped:
+        _refuse("for data that are streamed or mapped", memory_limit=memory_limit)
+    matrix = as_features(X, categorical, drop_first=drop_first)
+    check_shape(matrix)  # before y, which is as long
+    n = matrix.shape[0]
+    chosen, labels, classes = targets(y, n, loss)
+    weight = weights(sample_weight, n)
+    most = int(memory_bytes(memory_limit) / SAMPLE_SHARE // matrix.row_bytes) if mapped else None
+    source = InMemory(matrix, labels, weight, most)
+    return Given(source, chosen, classes, labels.shape[1] if labels.ndim == 2 else 0, weight is not None, None)
 
 
 def minimize(
@@ -334,17 +416,17 @@ def warmup(
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def _check_moments(statistics: Moments, matrix: Matrix) -> None:
+def _check_moments(statistics: Moments, source: Source) -> None:
     """Find out what is wrong where a mean or spread is not finite."""
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
-        check_finite(matrix)
+        source.check_finite()
         column = int(np.argmin(finite))
-        if matrix.order is not None:
-            column = int(np.flatnonzero(matrix.order == column)[0])
-        name = coef_names(matrix.features, matrix.shape[1])[column]
-        if matrix.features is not None:  # of which a category is one column
-            column = int(np.repeat(np.arange(len(matrix.features)), [each.width for each in matrix.features])[column])
+        if source.order is not None:
+            column = int(np.flatnonzero(source.order == column)[0])
+        name = coef_names(source.features, source.shape[1])[column]
+        if source.features is not None:  # of which a category is one column
+            column = int(np.repeat(np.arange(len(source.features)), [each.width for each in source.features])[column])
         raise ValueError(
             f"X: the values of column {column} ({name}) are so large or so close "
             "that squares overflow or underflow; rescale it"

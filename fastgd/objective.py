@@ -14,7 +14,7 @@ import numpy as np
 from fastgd import passes
 from fastgd.descent import Evaluation
 from fastgd.losses import Loss, Squared
-from fastgd.sources import Floats, Source, Tile
+from fastgd.sources import Floats, InMemory, Source, Tile
 
 CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
 GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
@@ -108,27 +108,31 @@ def gram(
     below, or 1 if it is 0.
     """
     targets = len(y_center)
-    grams = np.empty((0, 0, 0))
-    blocks = dense = columns = 0
 
-    def visit(tile: Tile, block_rows: int) -> Floats:
-        nonlocal grams, blocks, dense, columns
-        if not blocks:
-            dense = tile.X.shape[1]
-            columns = len(center) - dense
-            shape = passes.gram_shape(dense, targets, columns)
-            grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
-        point = coef, intercept, loss, pair, step, center, y_center
-        passes.add_gram(tile, *point, grams, blocks, block_rows, n_threads)
-        blocks += -(-tile.y.shape[-1] // block_rows)
-        return np.zeros((1, 1))
+    def of_part(part: InMemory) -> Floats:
+        grams = np.empty((0, 0, 0))
+        blocks = dense = columns = 0
 
-    source.by_rows().fold(visit)
-    total = np.add.reduce(grams, axis=0)
-    size = dense + 1 + targets
-    upper = np.triu(total[:size, :size])
-    whole = upper + np.triu(upper, 1).T
-    return _with_columns(whole, total[-columns:], center, dense) if columns else whole
+        def visit(tile: Tile, block_rows: int) -> Floats:
+            nonlocal grams, blocks, dense, columns
+            if not blocks:
+                dense = tile.X.shape[1]
+                columns = len(center) - dense
+                shape = passes.gram_shape(dense, targets, columns)
+                grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
+            point = coef, intercept, loss, pair, step, center, y_center
+            passes.add_gram(tile, *point, grams, blocks, block_rows, n_threads)
+            blocks += -(-tile.y.shape[-1] // block_rows)
+            return np.zeros((1, 1))
+
+        part.by_rows().fold(visit)
+        total = np.add.reduce(grams, axis=0)
+        size = dense + 1 + targets
+        upper = np.triu(total[:size, :size])
+        whole = upper + np.triu(upper, 1).T
+        return _with_columns(whole, total[-columns:], center, dense) if columns else whole
+
+    return source.add_up(of_part)
 
 
 def _with_columns(whole: Floats, further: Floats, center: Floats, dense: int) -> Floats:

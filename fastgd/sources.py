@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from mmap import mmap
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -151,26 +152,55 @@ class Matrix(Protocol):
 
 
 class Source(Protocol):
-    """Samples with targets and weights, wherever they live."""
+    """Samples with targets and weights, wherever they live.
+
+    Whatever is asked of them is a sum over **parts**, samples in memory: in this process, one after the other (a
+    stream), or each in its own (a cluster). A source elsewhere implements `add_up` and `sample`; the rest is small.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, d); n is what has been seen so far if nothing has read all samples yet.
+    row_bytes : float
+        What a row takes in memory, as it is read.
+    sample_rows : int
+        The most rows that `sample` can give.
+    readings : float
+        Spent to get to know the samples, before anything was asked of them.
+    order, features, copied
+        As for `Matrix`.
+    """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     row_bytes: float
+    sample_rows: int
+    readings: float = 0.0
+    order: NDArray[np.intp] | None = None
+    features: tuple[Feature, ...] | None = None
+    copied: str | None = None
+
+    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
+        """Add up what a function gives for the parts, each in memory, in a fixed order: one reading.
+
+        The function keeps nothing from one part to the next, so parts can be far apart.
+        """
 
     def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
+        return self.add_up(lambda part: part.fold(visit))
 
     def total_weight(self) -> float:
         """Give the sum of the weights, without reading X."""
 
     def pivot(self) -> tuple[Floats, Floats]:
-        """Give the dense features and the targets of a sample that no other outweighs."""
+        """Give the dense features and the targets of a sample that no other, or not many, outweigh."""
 
-    def by_rows(self) -> Source:
-        """Give the same samples so that tiles have rows, not sparse columns."""
+    def sample(self, size: int, rng: np.random.Generator) -> InMemory:
+        """Draw samples of positive weight at random; all of them, or `sample_rows`, if there are no more."""
 
-    def sample(self, size: int, rng: np.random.Generator) -> Source:
-        """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
+    def check_finite(self) -> None:
+        """Find the first NaN or infinity in X, and say where it stands: a ValueError."""
 
 
 class Array(Matrix):
@@ -247,16 +277,29 @@ class Values(Protocol):
         """Give the rows of a slice or of an array of row numbers."""
 
 
-class InMemory:
-    """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights."""
+class InMemory(Source):
+    """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights.
 
-    def __init__(self, matrix: Matrix, y: NDArray[Any], weight: Floats | None = None) -> None:
+    Where X lies on disk and is only mapped into memory, ``sample_rows`` says how many rows a sample may have: it is
+    copied, because rows here and there cost as much to read as all of them.
+    """
+
+    def __init__(
+        self, matrix: Matrix, y: NDArray[Any], weight: Floats | None = None, sample_rows: int | None = None
+    ) -> None:
         self.matrix = matrix
         self.shape = matrix.shape
         self.dtype = matrix.dtype
         self.row_bytes = matrix.row_bytes
         self.y = y
         self.weight = np.empty(0) if weight is None else weight
+        self.mapped = sample_rows is not None
+        self.sample_rows = self.shape[0] if sample_rows is None else sample_rows
+        self.order, self.features, self.copied = matrix.order, matrix.features, matrix.copied
+
+    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
+        """Give what a function gives for these samples, which are one part."""
+        return of_part(self)
 
     def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
@@ -303,9 +346,14 @@ class InMemory:
         tile = Tile(X, np.ascontiguousarray(self._targets[..., index]), weight, rows, entries)
         return tile, np.arange(len(starts)) * run_rows
 
+    def check_finite(self) -> None:
+        """Find the first NaN or infinity in X, and say where it stands: a ValueError."""
+        check_finite(self.matrix)
+
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples."""
-        return InMemory(self.matrix.some(rows), self.y[rows], self.weight[rows] if self.weight.size else None)
+        matrix = self.matrix.take(rows) if self.mapped else self.matrix.some(rows)
+        return InMemory(matrix, self.y[rows], self.weight[rows] if self.weight.size else None)
 
     def by_rows(self) -> InMemory:
         """Give the same samples so that tiles have rows."""
@@ -315,6 +363,7 @@ class InMemory:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
         rows = np.flatnonzero(self.weight) if self.weight.size else None
         n = self.shape[0] if rows is None else len(rows)
+        size = min(size, self.sample_rows)
         if size >= n:
             return self if rows is None else self.rows(rows)
         drawn = stratified_rows(n, size, rng)
@@ -352,6 +401,13 @@ def spans(matrix: Matrix, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> 
     tile_rows = max(1, min(VIEW_ROWS, int(tile_bytes // max(1.0, matrix.row_bytes))) // block_rows) * block_rows
     for start in range(0, n, tile_rows):
         yield start, min(start + tile_rows, n)
+
+
+def is_mapped(X: Any) -> bool:
+    """Tell whether an array lies in a file that is mapped into memory."""
+    while isinstance(X, np.ndarray):
+        X = X.base
+    return isinstance(X, mmap)
 
 
 def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

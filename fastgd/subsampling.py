@@ -32,11 +32,14 @@ class WarmStart(NamedTuple):
     passes: float
 
 
-def sample_sizes(n: int, size: int) -> tuple[int, int] | None:
-    """Say how many of n rows the first and the largest sub-sample have for a point (size,); None: they don't pay."""
+def sample_sizes(n: int, size: int, most: int | None = None) -> tuple[int, int] | None:
+    """Say how many of n rows the first and the largest sub-sample have for a point (size,); None: they don't pay.
+
+    They do not either where less than the first would be had: ``most`` rows at most can be drawn.
+    """
     few = max(ROWS_PER_COEFFICIENT * size, LEAST_ROWS)
-    many = max(few, n // SHARE)
-    return None if 2 * many > n else (few, many)
+    many = max(few, min(n // SHARE, n if most is None else most))
+    return None if 2 * many > n or (most is not None and many > most) else (few, many)
 
 
 def warm_start(

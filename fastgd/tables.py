@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastgd.sources import (
     COPY_BYTES,
     STRETCH_ROWS,
+    Array,
     Feature,
     Floats,
     Matrix,
@@ -34,7 +35,7 @@ from fastgd.sources import (
     refuse_mixed,
     stretches,
 )
-from fastgd.sparse import as_sparse
+from fastgd.sparse import Rows, as_sparse, stacked
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -181,6 +182,17 @@ class Table(Matrix):
         """Give some rows as a table in memory."""
         return Table([Column(feature, values[rows]) for feature, values in self.columns])
 
+    def recoded(self, features: Sequence[Feature]) -> Table:
+        """Give the same rows by the numbers of other levels, among which all of these are."""
+        columns = []
+        for (own, values), feature in zip(self.columns, features, strict=True):
+            if own.levels is not None and own.levels != feature.levels:
+                numbers = {level: number for number, level in enumerate(feature.levels or ())}
+                codes = np.array([numbers[level] for level in own.levels], _code_dtype(numbers))
+                values = codes[values[:]]
+            columns.append(Column(feature, values))
+        return Table(columns)
+
     def margins(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names what is missing or infinite."""
         z = np.tile(intercept, (self.shape[0], 1))
@@ -200,6 +212,18 @@ class Table(Matrix):
                 z[start : start + STRETCH_ROWS] += part[:, None] * own
             first += feature.width
         return z
+
+
+def joined(matrices: Sequence[Matrix], features: Sequence[Feature] | None) -> Matrix:
+    """Put rows of several matrices together: tables, whose levels are among those of ``features``, or all alike."""
+    first = matrices[0]
+    if isinstance(first, Table):
+        tables = [table.recoded(features or ()).columns for table in matrices if isinstance(table, Table)]
+        columns = zip(*tables, strict=True)
+        return Table([Column(c[0].feature, np.concatenate([each.values[:] for each in c])) for c in columns])
+    if isinstance(first, Array):
+        return Array(np.concatenate([matrix.place(0, matrix.shape[0]).X for matrix in matrices]))
+    return stacked([matrix for matrix in matrices if isinstance(matrix, Rows)])
 
 
 class Pieces:
@@ -425,18 +449,22 @@ def _encode(feature: Feature, column: _Plain | _Series, unseen: str) -> Column:
     texts = {value: _level(value) for value in column.distinct}
     refuse_mixed(f"X: column {feature.name}", texts)
     found = dict.fromkeys(texts.values())  # in the order of the values, of which several may have one text
-    levels = feature.levels or tuple(found if column.ordered else _sort(found))
+    levels = feature.levels or tuple(found if column.ordered else sort_levels(found))
     numbers = {level: number for number, level in enumerate(levels)}
-    unknown = _sort(found.keys() - numbers)
+    unknown = sort_levels(found.keys() - numbers)
     if unknown and unseen == "error":
         raise ValueError(
             f"X: column {feature.name} has levels that the model was not fitted on: {', '.join(unknown[:5])}; "
             f"known are {', '.join(levels[:20])}; unseen='zero' has them add nothing"
         )
     codes = {value: numbers.get(text, UNSEEN) for value, text in texts.items()}
-    dtype = np.min_scalar_type(-len(levels) - 1)  # a byte for up to 127 levels
+    dtype = _code_dtype(levels)
     encoded = np.concatenate([np.zeros(0, dtype), *(part.astype(dtype) for part in column.encode(codes))])
     return Column(feature._replace(levels=levels), encoded)
+
+
+def _code_dtype(levels: Collection[str]) -> np.dtype[Any]:
+    return np.min_scalar_type(-len(levels) - 1)  # a byte for up to 127 levels, and `UNSEEN`
 
 
 def _level(value: Any) -> str:
@@ -444,7 +472,7 @@ def _level(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _sort(levels: Collection[str]) -> list[str]:
+def sort_levels(levels: Collection[str]) -> list[str]:
     """Sort levels: as numbers if all are, whether a file has them as text or as numbers."""
     with suppress(ValueError):
         numbers = {level: float(level) for level in levels}

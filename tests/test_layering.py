@@ -30,10 +30,12 @@ BELOW = {
     "batches": {"passes", "sources", "objective", "descent"},
     "subsampling": {"sources", "objective", "rules", "descent"},
     "checks": {"losses", "sources", "descent", "models"},
+    "streams": {"checks", "losses", "sources", "tables"},
+    "files": {"sources", "streams", "tables", "writing"},
     "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches"},
     "fitting": {
         *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
-        *("models", "checks", "beginnings"),
+        *("models", "checks", "beginnings", "streams", "files"),
     },
 }
 OPTIONAL = {
@@ -135,6 +137,7 @@ ALSO = {
         "passes",
         "subsampling",
         "batches",
+        "streams",
         "checks",
         "beginnings",
         "fitting",

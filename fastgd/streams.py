@@ -49,6 +49,9 @@ class Chunks(ABC):
     def __iter__(self) -> Iterator[Chunk]:
         """Read from the start."""
 
+    def limit(self, chunk_bytes: int) -> None:  # noqa: B027
+        """Read no more at once than this, if that is for this object to say."""
+
 
 class Tuples(Chunks):
     """A caller's re-iterable of ``(X, y)`` or ``(X, y, weight)``."""
@@ -314,6 +317,7 @@ def open_stream(
     """
     if cache not in ("auto", "none"):
         raise ValueError(f"cache={cache!r}; choose 'auto' or 'none'")
+    chunks.limit(memory_limit // CHUNK_SHARE)
     example, form = peek(chunks, form)
     plain = all(feature.levels is None for feature in form.features or ())
     source: Source

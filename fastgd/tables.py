@@ -368,6 +368,31 @@ class _Series:
             yield part.replace_strict(codes).to_numpy()
 
 
+class _Coded(_Series):
+    """A column that Arrow has by its distinct values already."""
+
+    def describe(self) -> str:
+        """Give the type of the values."""
+        return str(self.series.to_native().type.value_type)
+
+    @cached_property
+    def distinct(self) -> Iterable[Any]:
+        """The values that occur, once each: a dictionary may have more."""
+        found: dict[Any, None] = {}
+        for chunk in self.series.to_native().chunks:
+            numbers = np.asarray(chunk.indices.drop_null())
+            counts = np.bincount(numbers, minlength=len(chunk.dictionary))
+            values = chunk.dictionary.to_pylist()
+            found |= {value: None for value, count in zip(values, counts, strict=True) if count}
+        return found
+
+    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
+        """Replace values by codes, a chunk at a time."""
+        for chunk in self.series.to_native().chunks:
+            own = np.array([codes.get(value, UNSEEN) for value in chunk.dictionary.to_pylist()], np.int32)
+            yield own[np.asarray(chunk.indices)] if len(own) else own
+
+
 def is_frame(X: Any) -> bool:
     """Tell a DataFrame of any library from an array: by its type, as a lazy one would start work if it were asked."""
     return any(hasattr(type(X), name) for name in ("column_names", "columns"))
@@ -415,8 +440,10 @@ def _vector(name: Any, values: Any) -> NDArray[Any]:
 
 def _column(series: nw.Series[Any]) -> _Plain | _Series:
     """Look at a frame's column: as an array if it is one, as most of pandas' are."""
-    plain = isinstance(getattr(series.to_native(), "dtype", None), np.dtype)
-    return _Plain(series.to_numpy()) if plain else _Series(series)
+    native = series.to_native()
+    if isinstance(getattr(native, "dtype", None), np.dtype):
+        return _Plain(series.to_numpy())
+    return _Coded(series) if hasattr(getattr(native, "type", None), "index_type") else _Series(series)
 
 
 def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> None:

@@ -23,14 +23,12 @@ class Again:
 
     def __iter__(self):
         n = len(self.y)
-        done = 0
-        for start in [*range(0, n, self.rows), n]:
+        for number, start in enumerate([*range(0, n, self.rows), n]):
             chunk = slice(start, start + self.rows)
             X = self.X.slice(start, self.rows) if isinstance(self.X, pa.Table) else self.X[chunk]
             y = np.asarray(self.y)[chunk]
             if self.change:
-                X, y = self.change(self.readings, done, X, y)
-            done += 1
+                X, y = self.change(self.readings, number, X, y)
             yield (X, y) if self.weight is None else (X, y, self.weight[chunk])
         self.readings += 1
 
@@ -75,3 +73,178 @@ def test_chunks_give_what_memory_gives(loss, weighted, solver):
     close(streamed, whole)
     cached = fastgd.fit(Again(X, y, weight), memory_limit="100MB", **options)
     close(cached, whole)
+
+
+@pytest.mark.parametrize(("loss", "most"), [("squared", 1.0), ("logistic", 7.0), ("classes", 7.0), ("huber", 7.0)])
+def test_few_readings_reach_1e_9(loss, most):
+    X, y, _ = problem(loss, n=40_000, d=4)
+    options = {"loss": LOSSES[loss], "l2": 1e-4}
+    best = fastgd.fit(X, y, tol=1e-13, **options).loss
+    chunks = Again(X, y, rows=5000)
+    result = fastgd.fit(chunks, tol=1e-8, cache="none", **options)
+    assert (result.loss - best) / best < 1e-9
+    assert chunks.readings <= most
+    assert chunks.readings <= result.history.passes[-1] < chunks.readings + 1.5  # walks on samples are fractions
+    assert fastgd.fit(chunks, tol=1e-8, **options).settings["cached"] == (
+        None if loss == "squared" else "in memory: the data take at most 1/6 of memory_limit"
+    )
+
+
+def test_a_map_of_a_file_gives_the_same_bits(tmp_path):
+    X, y, _ = problem("logistic", n=40_000)
+    for name, array in {"X": X.astype(np.float32), "y": y}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    whole = fastgd.fit(X.astype(np.float32), y, loss="logistic")
+    for mapped in (
+        fastgd.fit(tmp_path / "X.npy", tmp_path / "y.npy", loss="logistic"),
+        fastgd.fit(np.load(tmp_path / "X.npy", mmap_mode="r"), y, loss="logistic"),
+    ):
+        assert (mapped.coef == whole.coef).all()
+        assert mapped.history.loss.tolist() == whole.history.loss.tolist()
+    tight = fastgd.fit(tmp_path / "X.npy", y, loss="logistic", memory_limit="1MB", tol=1e-12)  # with a smaller sample
+    close(tight, fastgd.fit(X.astype(np.float32), y, loss="logistic", tol=1e-12))
+
+
+FORMS = {
+    "array": lambda X, _: X,
+    "fortran": lambda X, _: np.asfortranarray(X),
+    "float32": lambda X, _: X.astype(np.float32),
+    "sparse": lambda X, _: sparse.csr_array(np.where(np.abs(X - 3) > 1, X, 0)),
+    "dict": lambda X, text: {"a": X[:, 0], "b": X[:, 1], "c": text},
+    "pandas": lambda X, text: pd.DataFrame({"a": X[:, 0], "c": text, "b": X[:, 1]}),
+    "polars": lambda X, text: pl.DataFrame({"a": X[:, 0], "c": text, "b": X[:, 1]}),
+    "arrow": lambda X, text: pa.table({"a": X[:, 0], "c": pa.array(text).dictionary_encode(), "b": X[:, 1]}),
+}
+
+
+@pytest.mark.parametrize("cache", ["auto", "none"])
+@pytest.mark.parametrize("form", FORMS)
+def test_all_forms_of_chunks(form, cache):
+    """Levels come and go along the stream, and are sorted as numbers in the end."""
+    X, y, _ = problem("logistic")
+    text = np.array([str(1 + number // 500) for number in range(len(X))])  # 1 to 12: 10 sorts behind 9
+    whole = fastgd.fit(FORMS[form](X, text), y, loss="logistic", l2=1e-3, tol=TIGHT)
+    chunks = [(FORMS[form](X[k : k + 900], text[k : k + 900]), y[k : k + 900]) for k in range(0, len(X), 900)]
+    streamed = fastgd.fit(chunks, loss="logistic", l2=1e-3, tol=TIGHT, cache=cache, memory_limit="1MB")
+    if form in ("float32", "sparse"):
+        cache = "auto"  # small enough
+    close(streamed, whole)
+    if whole.features is not None:
+        assert next(feature.levels for feature in streamed.features if feature.levels) == tuple(map(str, range(1, 13)))
+
+
+def test_sampling_is_even_whatever_the_chunks():
+    """One of each stretch, for any cuts, with every row equally often."""
+    n, most = 3000, 8 * 2 * 100
+    counts = np.zeros(n)
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        cuts = np.sort(rng.integers(0, n, 5))
+        sampler = Sampler(most, rng)
+        for rows in np.split(np.arange(n, dtype=float), cuts):
+            if len(rows):
+                sampler.add(InMemory(Array(rows[:, None]), rows))
+        drawn = np.concatenate([piece.y for piece in sampler.pieces]).astype(int)
+        assert 30 <= len(drawn) <= 100
+        assert not sampler.complete
+        assert (np.diff(drawn) > 0).all()
+        assert (np.diff(drawn // sampler.stretch) == 1).all()
+        counts[drawn] += 1
+    share = counts.reshape(30, -1).sum(axis=1) / counts.sum()
+    np.testing.assert_allclose(share, 1 / 30, rtol=0.1)
+
+
+def test_sampling_leaves_weights_of_zero_out():
+    weight = (np.arange(2000) % 5 == 0).astype(float)
+    X = np.arange(2000.0)[:, None]
+    sampler = Sampler(8 * 3 * 100, np.random.default_rng(0))
+    for k in range(0, 2000, 60):
+        sampler.add(InMemory(Array(X[k : k + 60]), X[k : k + 60, 0], weight[k : k + 60]))
+    assert all(piece.weight.all() for piece in sampler.pieces)
+    assert 50 <= sum(len(piece.y) for piece in sampler.pieces) <= 100
+
+
+def test_reading_ahead_is_bounded_and_ends():
+    import threading
+
+    made = []
+
+    def items():
+        for k in range(100):
+            made.append(k)
+            yield k
+
+    stream = ahead(items(), 2)
+    assert next(stream) == 0
+    stream.close()
+    assert len(made) <= 5
+    assert not [thread for thread in threading.enumerate() if thread.name == "fastgd-reader"]
+    assert list(ahead(iter(range(10)))) == list(range(10))
+
+
+X0, Y0 = np.ones((9, 2)) * np.arange(9)[:, None], np.arange(9.0)
+BAD = [
+    ([(X0, Y0), (X0[:, :1], Y0)], {}, ValueError, "chunk 1, from row 9: X has 1 features; chunks before have 2"),
+    ([(X0, Y0), (X0, Y0[:4])], {}, ValueError, "chunk 1, from row 9: y has shape (4,)"),
+    ([(X0, Y0), X0], {}, TypeError, "chunk 1 is a ndarray; (X, y) or (X, y, weight) is needed"),
+    ([(X0, Y0), (X0, Y0, Y0)], {}, ValueError, "chunk 1, from row 9: there are weights, but not so in chunks before"),
+    ([(X0, Y0, -Y0)], {}, ValueError, "chunk 0, from row 0: sample_weight is -8.0 in row 8"),
+    ([(X0, Y0, 0 * Y0)], {}, ValueError, "sample_weight is zero in every row"),
+    ([(np.where(X0 == 5, np.nan, X0), Y0)], {}, ValueError, "chunk 0, from row 0: X contains NaN in row 5, column 0"),
+    ([(X0, Y0 * 0)], {"loss": "logistic"}, ValueError, "y has only one class: 0"),
+    ([({"a": Y0}, Y0), ({"b": Y0}, Y0)], {}, ValueError, "chunk 1, from row 9: X"),
+    ([({"a": Y0}, Y0), (X0, Y0)], {}, ValueError, "chunk 1, from row 9: X has no named columns"),
+    ([({"a": ["x", None]}, [1, 2])], {}, ValueError, "chunk 0, from row 0: X has missing values: a (1"),
+    ([], {}, ValueError, "X has no rows"),
+    ((chunk for chunk in [(X0, Y0)]), {}, TypeError, "which can be read only once"),
+    ([(X0, Y0)], {"target": "late"}, ValueError, "target='late'"),
+    ([(X0, Y0)], {"sample_weight": Y0}, ValueError, "in the chunks of X"),
+    ([(X0, Y0)], {"memory_limit": "many"}, ValueError, "memory_limit='many'"),
+    ([(X0, Y0)], {"memory_limit": 10}, ValueError, "memory_limit=10"),
+    ([(X0, Y0)], {"cache": "disk"}, ValueError, "cache='disk'"),
+    ([(X0, Y0)], {"solver": "sgd", "cache": "none"}, ValueError, "solver='sgd'"),
+    (X0, {}, TypeError, "y is missing"),
+    (X0, {"y": Y0, "target": "late"}, ValueError, "target='late': that is for files"),
+    (X0, {"y": Y0, "features": ["late"]}, ValueError, "features=['late']: that is for files"),
+    (X0, {"y": Y0, "memory_limit": "1GB"}, ValueError, "memory_limit='1GB': that is for data that are streamed"),
+    (X0, {"y": Y0, "cache": "none"}, ValueError, "cache='none': that is for data that are streamed"),
+]
+
+
+@pytest.mark.parametrize(("X", "options", "error", "fragment"), BAD, ids=[bad[3][:40] for bad in BAD])
+def test_what_cannot_be_used_is_named(X, options, error, fragment):
+    with pytest.raises(error) as caught:
+        fastgd.fit(X, **options)
+    assert fragment in str(caught.value)
+
+
+CHANGES = {
+    "rows": (lambda X, y: (X[:-1], y[:-1]), "X changed while it was read: the last reading found"),
+    "label": (lambda X, y: (X, y + 7), "y has the label 7, which was not there in the first reading"),
+    "width": (lambda X, y: (X[:, 1:], y), "X has 4 features; chunks before have 5"),
+    "nan": (lambda X, y: (X * np.nan, y), "NaN"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_stream_that_changes_between_readings(change):
+    X, y, _ = problem("logistic")
+    apply, fragment = CHANGES[change]
+    chunks = Again(
+        X, y.astype(int), change=lambda reading, number, X, y: apply(X, y) if reading and number == 3 else (X, y)
+    )
+    with pytest.raises(ValueError, match=fragment):
+        fastgd.fit(chunks, loss="logistic", cache="none", memory_limit="1MB")
+
+
+def test_an_error_of_the_stream_itself_is_raised_as_it_is():
+    class BrokenError(Exception):
+        pass
+
+    class Chunks:
+        def __iter__(self):
+            yield X0, Y0
+            raise BrokenError
+
+    with pytest.raises(BrokenError):
+        fastgd.fit(Chunks())

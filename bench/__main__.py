@@ -16,6 +16,7 @@ TABLES = {
     "cold": "cold",
     "sparse": "sparse",
     "memory": "memory",
+    "stream": "stream",
     "rivals": "rivals_table",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores

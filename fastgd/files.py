@@ -206,18 +206,18 @@ def _find(paths: Any) -> tuple[list[_File], str]:
     if len(set(kinds.values())) > 1:
         one, other = found[0], next(path for path in found if kinds[path] != kinds[found[0]])
         raise ValueError(f"{other} is {kinds[other]}, but {one} is {kinds[one]}; one format at a time is needed")
-    return [_File(path, keys, _stamp(path)) for path, keys in zip(found, _keys(found), strict=True)], kinds[found[0]]
+    kind = kinds[found[0]]
+    return [_File(path, keys, _stamp(path)) for path, keys in zip(found, _keys(found, kind), strict=True)], kind
 
 
-def _keys(paths: Sequence[str]) -> list[dict[str, Any]]:
+def _keys(paths: Sequence[str], kind: str) -> list[dict[str, Any]]:
     """Give the values that folders named key=value say, as pyarrow reads them."""
-    folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
-    if not any("=" in folder for folder in folders):
+    if not any("=" in os.path.dirname(path) for path in paths):
         return [{} for _ in paths]
-    factory = ds.HivePartitioning.discover(infer_dictionary=False)
-    factory.inspect([f"{folder}/x" for folder in folders])
-    partitioning = factory.finish()
-    keys = [ds.get_partition_keys(partitioning.parse(f"{folder}/x")) for folder in folders]
+    with _reading(paths[0]):
+        kinds = {PARQUET: ds.ParquetFileFormat(), CSV: ds.CsvFileFormat(), IPC: ds.IpcFileFormat()}
+        dataset = ds.dataset([os.path.abspath(path) for path in paths], format=kinds[kind], partitioning="hive")
+        keys = [ds.get_partition_keys(fragment.partition_expression) for fragment in dataset.get_fragments()]
     for path, own in zip(paths, keys, strict=True):
         if own.keys() != keys[0].keys():
             raise ValueError(f"{path}: is in folders of {', '.join(own) or 'no keys'}, others of {', '.join(keys[0])}")
@@ -272,8 +272,7 @@ def _as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     """Give targets or weights as an array, of text one of a fixed width."""
     whole = column.combine_chunks()
     if pa.types.is_dictionary(whole.type) and not whole.null_count and len(whole):
-        values: NDArray[Any] = np.array(whole.dictionary.to_pylist())
-        return values[whole.indices.to_numpy()]
+        return np.asarray(np.array(whole.dictionary.to_pylist())[whole.indices.to_numpy()])
     return np.asarray(whole.to_numpy(zero_copy_only=False))
 
 

@@ -487,6 +487,8 @@ class Sampler:
 
     def _within(self, begin: NDArray[np.intp]) -> NDArray[np.intp]:
         """Draw a row from each stretch that begins at one of these rows."""
+        if self.stretch == 1:  # a stream that is small enough leaves the generator as it is
+            return begin
         return begin + (self.rng.random(len(begin)) * self.stretch).astype(np.intp)
 
     def _halve(self) -> None:

@@ -165,7 +165,9 @@ class Files(Chunks):
 
     def _batches(self, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Read some columns of a file, a chunk at a time; text by its distinct values."""
-        rows = max(1, min(CHUNK_ROWS, self.chunk_bytes // (8 * len(columns))))
+        rows = max(
+            1, min(CHUNK_ROWS, self.chunk_bytes // sum(_width(self.schema.field(name).type) for name in columns))
+        )
         text = [name for name in columns if _kind(self.schema.field(name).type) == "text"]
         if self.kind == PARQUET:  # a part of a row group at a time, however large it is
             options = {"read_dictionary": text, "pre_buffer": False, "buffer_size": 1 << 18}
@@ -251,6 +253,11 @@ def _kind(of: pa.DataType) -> str:
     value = of.value_type if pa.types.is_dictionary(of) else of
     text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     return "text" if any(is_text(value) for is_text in text) else str(of)
+
+
+def _width(of: pa.DataType) -> int:
+    """Say what a value takes in memory, of text its number."""
+    return max(1, of.bit_width // 8) if _kind(of) == "numbers" else 4
 
 
 def _coded(column: pa.Array) -> pa.Array:

@@ -145,7 +145,7 @@ def fit(
         Those of Python and its libraries, and of matrices with the square of the coefficients, come on top; so do
         chunks that are larger than 1/32 of it.
     cache : {"auto", "none"}
-        Of streamed data: ``"auto"`` keeps them in memory after the first reading if they take at most a sixth of
+        Of streamed data: ``"auto"`` keeps them in memory after the first reading if they take at most an eighth of
         ``memory_limit``; ``"none"`` reads them again whenever they are needed.
     callback : callable, optional
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from fastgd.checks import choose_classes, labels_of, numbers, some_weights
 from fastgd.losses import Loss
 from fastgd.sources import Feature, Floats, InMemory, Source
-from fastgd.tables import as_features, joined, sort_levels
+from fastgd.tables import as_features, joined, packed, sort_levels
 
 AHEAD = 2  # chunks that wait for the pass, besides the one that is read and the one that is converted
 CHUNK_SHARE = 32  # of the memory limit that one chunk from a file takes,
-SAMPLE_SHARE = 6  # and what the survey keeps, which is put together by a copy
+SAMPLE_SHARE = 8  # and what the survey keeps, which is put together by a copy
 MANY_CLASSES = 10_000  # labels of a stream: more are a mistake, and would not fit in memory
 
 
@@ -115,14 +115,14 @@ class Form:
             else:
                 matrix = as_features(chunk.X, features=self.features)
             n, width = matrix.shape
-            if self.width is not None and matrix.features is None and width != self.width:
-                raise ValueError(f"X has {width} features; chunks before have {self.width}")
             if self.features is not None and matrix.features is None:
                 raise ValueError("X has no named columns, as chunks before have")
+            if self.width is not None and matrix.features is None and width != self.width:
+                raise ValueError(f"X has {width} features; chunks before have {self.width}")
             weight = None if chunk.weight is None else some_weights(chunk.weight, n)
             if self.weighted is not None and self.weighted != (weight is not None):
                 raise ValueError(f"there are {'no ' if weight is None else ''}weights, but not so in chunks before")
-            return InMemory(matrix, self._targets(chunk.y, n), weight)
+            return InMemory(packed(matrix), self._targets(chunk.y, n), weight)
 
     def _targets(self, y: Any, n: int) -> NDArray[Any]:
         if not self.loss.classifies:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastgd.sources import (
     COPY_BYTES,
     STRETCH_ROWS,
+    VIEW_BYTES,
     Array,
     Feature,
     Floats,
@@ -34,6 +35,7 @@ from fastgd.sources import (
     refuse_missing,
     refuse_mixed,
     stretches,
+    tile_dtype,
 )
 from fastgd.sparse import Rows, as_sparse, stacked
 
@@ -214,6 +216,30 @@ class Table(Matrix):
         return z
 
 
+class Packed(Array):
+    """Columns of numbers, put side by side into one array, a column after the other, as compiled code reads them."""
+
+    def __init__(self, X: NDArray[Any], features: tuple[Feature, ...] | None) -> None:
+        super().__init__(X)
+        self.sliced, self.tile_bytes = True, VIEW_BYTES
+        self.features = features
+
+    def take(self, rows: NDArray[np.intp]) -> Packed:
+        """Give some rows, a row after the other."""
+        return Packed(np.ascontiguousarray(self.X[rows]), self.features)
+
+
+def packed(matrix: Matrix) -> Matrix:
+    """Copy a table that has numbers alone once, instead of in every tile; give any other matrix as it is."""
+    if not isinstance(matrix, Table) or not matrix.numbers or len(matrix.numbers) < len(matrix.columns):
+        return matrix
+    dtype = tile_dtype(np.result_type(*(values[:0].dtype for values in matrix.numbers)))
+    X = np.empty(matrix.shape, dtype, order="F")
+    for j, values in enumerate(matrix.numbers):
+        X[:, j] = values[:]
+    return Packed(X, matrix.features)
+
+
 def joined(matrices: Sequence[Matrix], features: Sequence[Feature] | None) -> Matrix:
     """Put rows of several matrices together: tables, whose levels are among those of ``features``, or all alike."""
     first = matrices[0]
@@ -222,7 +248,7 @@ def joined(matrices: Sequence[Matrix], features: Sequence[Feature] | None) -> Ma
         columns = zip(*tables, strict=True)
         return Table([Column(c[0].feature, np.concatenate([each.values[:] for each in c])) for c in columns])
     if isinstance(first, Array):
-        return Array(np.concatenate([matrix.place(0, matrix.shape[0]).X for matrix in matrices]))
+        return Packed(np.concatenate([matrix.place(0, matrix.shape[0]).X for matrix in matrices]), first.features)
     return stacked([matrix for matrix in matrices if isinstance(matrix, Rows)])
 
 

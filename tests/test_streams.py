@@ -86,7 +86,7 @@ def test_few_readings_reach_1e_9(loss, most):
     assert chunks.readings <= most
     assert chunks.readings <= result.history.passes[-1] < chunks.readings + 1.5  # walks on samples are fractions
     assert fastgd.fit(chunks, tol=1e-8, **options).settings["cached"] == (
-        None if loss == "squared" else "in memory: the data take at most 1/6 of memory_limit"
+        None if loss == "squared" else "in memory: the data take at most 1/8 of memory_limit"
     )
 
 

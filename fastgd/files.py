@@ -106,7 +106,7 @@ class Files(Chunks):
     @property
     def target_is_numbers(self) -> bool:
         """Whether the target can be that of a regression."""
-        return _kind(self.schema.field(self.target).type) == "numbers"
+        return _kind(self.schema.field(self.target).type) in ("numbers", "null")  # of a column without values
 
     def limit(self, chunk_bytes: int) -> None:
         """Read no more at once than this."""

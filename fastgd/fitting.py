@@ -34,7 +34,7 @@ from fastgd.objective import Moments
 from fastgd.passes import max_threads
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import InMemory, Source, coef_names, is_mapped
-from fastgd.streams import SAMPLE_SHARE, Chunks, Form, Given, Tuples, is_path, open_stream
+from fastgd.streams import SAMPLE_SHARE, Chunk, Chunks, Form, Given, Tuples, is_path, open_stream
 from fastgd.tables import as_features, is_frame
 
 
@@ -182,6 +182,7 @@ def fit(
     if chunks is None:
         given = _in_memory(X, y, sample_weight, chosen, categorical, bool(drop_first), memory_limit, cache)
     else:
+        chunks = _Shown(chunks) if progress else chunks
         form = Form(chosen, categorical, bool(drop_first))
         least = ONE_READING if type(chosen) is Squared and solver in ("auto", "newton") and start is None else 0
         given = open_stream(chunks, form, memory_bytes(memory_limit), draws, cache=cache, unsurveyed=least)
@@ -435,6 +436,36 @@ def _check_moments(statistics: Moments, source: Source) -> None:
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
 
 
+class _Shown(Chunks):
+    """Chunks with a line that shows which reading this is, its rows, and from the second on the time that is left."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self.chunks = chunks
+        self.readings, self.rows = 0, None
+
+    def limit(self, chunk_bytes: int) -> None:
+        """Read no more at once than this."""
+        self.chunks.limit(chunk_bytes)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Read from the start."""
+        what = f"reading {self.readings + 1}"
+        with _tqdm()(desc=what, total=self.rows, unit=" rows", unit_scale=True, leave=False, position=1) as bar:
+            for chunk in self.chunks:
+                yield chunk
+                bar.update(len(chunk.y))
+            self.rows = bar.n
+        self.readings += 1
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise ImportError("progress=True needs tqdm: pip install 'fastgd[cli]'") from None
+    return tqdm
+
+
 @contextmanager
 def _watching(
     progress: bool, callback: Callable[[Row], object] | None, tol: float
@@ -443,11 +474,7 @@ def _watching(
     if not progress:
         yield callback
         return
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        raise ImportError("progress=True needs tqdm: pip install 'fastgd[cli]'") from None
-    with tqdm(unit=" iterations", leave=False) as bar:
+    with _tqdm()(unit=" iterations", leave=False) as bar:
 
         def watch(row: Row) -> object:
             bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e} (tol {tol:.0e})", refresh=False)

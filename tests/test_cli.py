@@ -209,7 +209,7 @@ def test_text_without_value_is_missing_in_every_format(tmp_path, capsys):
     for name in ("data.csv", "null.parquet", "nan.parquet"):
         arguments = ["fit", str(tmp_path / name), "--target", "y", "--categorical", "c"]
         assert main(arguments) == 1
-        assert "c (1)" in capsys.readouterr().err
+        assert "c (1, the first in row 2)" in capsys.readouterr().err
         assert main([*arguments, "--drop-missing"]) == 0
         assert "left out 1 of 4 rows" in capsys.readouterr().out
 

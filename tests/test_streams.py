@@ -248,3 +248,17 @@ def test_an_error_of_the_stream_itself_is_raised_as_it_is():
 
     with pytest.raises(BrokenError):
         fastgd.fit(Chunks())
+
+
+def test_progress_shows_readings_and_rows(capsys):
+    X, y, _ = problem("logistic")
+    fastgd.fit(Again(X, y), loss="logistic", cache="none", progress=True)
+    printed = capsys.readouterr().err
+    assert "reading 2" in printed and "/6.00k" in printed and "iterations" in printed
+
+
+def test_estimators_say_that_they_read_memory():
+    from fastgd import LogisticRegression
+
+    with pytest.raises(TypeError, match=r"X='data.csv' is a path: estimators read what is in memory"):
+        LogisticRegression().fit("data.csv", [0, 1])

@@ -1,4 +1,4 @@
-"""``pytest bench --benchmark-only``: small fits, each within 1e-6 of the minimum."""
+"""``pytest bench --benchmark-only -n 0``: small fits, each within 1e-6 of the minimum."""
 
 from dataclasses import replace
 from functools import cache

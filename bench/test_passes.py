@@ -1,4 +1,4 @@
-"""``pytest bench --benchmark-only``: loss and gradient, everyone's on the same problem in one group."""
+"""``pytest bench --benchmark-only -n 0``: loss and gradient, everyone's on the same problem in one group."""
 
 from functools import lru_cache
 

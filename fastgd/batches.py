@@ -3,11 +3,15 @@
 A batch is a few short runs of consecutive rows, **tiles**, one from each of as many equal stretches of the data: a
 file that is sorted, by class or by time, still gives batches that are like the whole. The order of tiles within their
 stretch is drawn anew in every epoch, and an epoch reads every row once. Memory is read in runs, and X is not copied.
+
+Of a stream, a batch is rows drawn at random from a pool of chunks, as many as memory allows: a stream that is sorted
+over longer distances than that gives batches that differ, and takes more epochs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +20,8 @@ from numpy.typing import NDArray
 from fastgd import passes
 from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
-from fastgd.sources import Floats, InMemory
+from fastgd.sources import Floats, InMemory, Tile
+from fastgd.streams import Stream, together
 
 STRETCHES = 32  # tiles of a batch
 PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row from every stretch
@@ -49,23 +54,89 @@ class Batches:
         self.source = source
         self.count = batch_count(n, source.row_bytes)
         self.tile_rows = -(-n // (STRETCHES * self.count))
+        self.rows = self.tile_rows * STRETCHES
         weight = objective.moments.total_weight / self.count
         self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
         self.order = shuffled(-(-n // self.tile_rows), self.count, rng)
 
     def __call__(self, point: Floats, anchor: Anchor) -> Evaluation:
         """Evaluate the next batch."""
-        objective, rows = self.objective, self.tile_rows
-        coef, intercept = objective.to_coef(point)
-        there, intercept_there = objective.to_coef(anchor.coef)
-        tile, starts = self.source.runs(next(self.order) * rows, rows)
-        sums = passes.change_sums(
-            tile, coef, intercept, there, intercept_there, objective.loss, starts, rows, objective.n_threads
-        )
-        move = coef - there
-        change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
-        value = anchor.value + change.value + objective.l2 * float(np.vdot(there, move))  # its value is not
-        return Evaluation(value, anchor.gradient + change.gradient, 1.0 / self.count, partial=True)
+        tile, starts = self.source.runs(next(self.order) * self.tile_rows, self.tile_rows)
+        return _change(self.objective, tile, starts, self.tile_rows, point, anchor, self.count)
+
+
+class StreamBatches:
+    """Estimates as those of `Batches`, of a stream that is read once per epoch.
+
+    Parameters
+    ----------
+    objective : Objective
+        Over all samples.
+    source : Stream
+        The samples, after their survey.
+    rng : Generator
+        Shuffles the rows of a pool.
+    """
+
+    def __init__(self, objective: Objective, source: Stream, rng: np.random.Generator) -> None:
+        n = source.shape[0]
+        self.source, self.rng = source, rng
+        self.rows = -(-n // batch_count(n, source.row_bytes))
+        self.count = -(-n // self.rows)
+        weight = objective.moments.total_weight * self.rows / n
+        self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
+        self.batches = self._read()
+
+    def __call__(self, point: Floats, anchor: Anchor) -> Evaluation:
+        """Evaluate the next batch."""
+        batch = next(self.batches)
+        X, rows, entries = batch.matrix.place(0, batch.shape[0])
+        y = np.require(batch.y.T, np.float64, ["C", "ALIGNED"])
+        run = -(-batch.shape[0] // STRETCHES)
+        starts = np.arange(0, batch.shape[0], run)
+        return _change(self.objective, Tile(X, y, batch.weight, rows, entries), starts, run, point, anchor, self.count)
+
+    def _read(self) -> Iterator[InMemory]:
+        """Deal out the rows of pools, epoch after epoch; what is left of a pool goes to the next."""
+        while True:
+            pool: list[InMemory] = []
+            with closing(self.source.parts()) as parts:
+                for part in parts:
+                    pool.append(part)
+                    if sum(each.shape[0] * each.row_bytes for each in pool) > self.source.kept_bytes:
+                        pool = yield from self._deal(pool)
+            rest = yield from self._deal(pool)
+            yield from rest
+
+    def _deal(self, pool: list[InMemory]) -> Generator[InMemory, None, list[InMemory]]:
+        """Give whole batches, and in the end the rows that are left."""
+        whole = together(pool, self.source.features)
+        order = self.rng.permutation(whole.shape[0])
+        full = len(order) // self.rows * self.rows
+        for rows in order[:full].reshape(-1, self.rows):
+            yield whole.picked(rows)
+        return [whole.picked(order[full:])] if full < len(order) else []
+
+
+def _change(
+    objective: Objective,
+    tile: Tile,
+    starts: NDArray[np.intp],
+    run_rows: int,
+    point: Floats,
+    anchor: Anchor,
+    count: int,
+) -> Evaluation:
+    """Correct the anchor's evaluation by how runs of a tile change from there to a point."""
+    coef, intercept = objective.to_coef(point)
+    there, intercept_there = objective.to_coef(anchor.coef)
+    sums = passes.change_sums(
+        tile, coef, intercept, there, intercept_there, objective.loss, starts, run_rows, objective.n_threads
+    )
+    move = coef - there
+    change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
+    value = anchor.value + change.value + objective.l2 * float(np.vdot(there, move))  # its value is not
+    return Evaluation(value, anchor.gradient + change.gradient, 1.0 / count, partial=True)
 
 
 def shuffled(tiles: int, batches: int, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:

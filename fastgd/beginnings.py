@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.batches import STRETCHES, Batches
+from fastgd.batches import Batches, StreamBatches
 from fastgd.descent import Evaluation, Floats, Rule
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
 from fastgd.rules import LBFGS, estimate_lipschitz, fixed_rate_rule, inverse, times
 from fastgd.sources import InMemory, Source
+from fastgd.streams import Stream
 from fastgd.subsampling import newton, sample_sizes, warm_start
 
 LIPSCHITZ_EVALUATIONS = 20
@@ -73,7 +74,7 @@ class Beginning(NamedTuple):
     rule: Rule
     passes: float
     first: Evaluation | None
-    batches: Batches | None = None
+    batches: Batches | StreamBatches | None = None
 
 
 def choose_solver(model: Model, source: Source) -> tuple[str, str]:
@@ -105,8 +106,6 @@ def begin(
     rng: np.random.Generator,
 ) -> Beginning:
     """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
-    if solver == "sgd" and not isinstance(source, InMemory):
-        raise ValueError("solver='sgd' reads data in memory, or mapped into it; choose 'newton' or 'lbfgs' for streams")
     if solver == "sgd" and isinstance(source, InMemory) and source.matrix.by_rows() is not source.matrix:
         raise ValueError("solver='sgd' reads rows, but X is CSC: give X.tocsr(), or choose solver='lbfgs'")
     n, d = source.shape
@@ -128,11 +127,11 @@ def begin(
     if solver == "lbfgs":
         memory = 5 if VECTORS * 8 * objective.size > n * source.row_bytes else 10
         return Beginning(objective, point, LBFGS(1.0 / objective.largest_diagonal, memory=memory), passes, evaluation)
-    batches = Batches(objective, source, rng) if solver == "sgd" and isinstance(source, InMemory) else None
+    batches = _batches(objective, source, rng) if solver == "sgd" else None
 
     def lipschitz() -> float:
         nonlocal passes
-        rows = batches.tile_rows * STRETCHES if batches else max(1000, 10 * size)
+        rows = batches.rows if batches else max(1000, 10 * size)
         sample = objective.over(source.sample(rows, rng))
         passes += LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / n
         zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
@@ -140,6 +139,13 @@ def begin(
 
     rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
     return Beginning(objective, point, rule, passes, evaluation, batches)
+
+
+def _batches(objective: Objective, source: Source, rng: np.random.Generator) -> Batches | StreamBatches:
+    if isinstance(source, Stream):
+        return StreamBatches(objective, source, rng)
+    assert isinstance(source, InMemory)  # noqa: S101  other sources are still to come
+    return Batches(objective, source, rng)
 
 
 def _in_one_reading(model: Model, size: int, sizes: tuple[int, int] | None) -> bool:

@@ -352,8 +352,13 @@ class InMemory(Source):
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples."""
-        matrix = self.matrix.take(rows) if self.mapped else self.matrix.some(rows)
-        return InMemory(matrix, self.y[rows], self.weight[rows] if self.weight.size else None)
+        if self.mapped:
+            return self.picked(rows)
+        return InMemory(self.matrix.some(rows), self.y[rows], self.weight[rows] if self.weight.size else None)
+
+    def picked(self, rows: NDArray[np.intp]) -> InMemory:
+        """Copy some of the samples."""
+        return InMemory(self.matrix.take(rows), self.y[rows], self.weight[rows] if self.weight.size else None)
 
     def by_rows(self) -> InMemory:
         """Give the same samples so that tiles have rows."""

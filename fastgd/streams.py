@@ -193,6 +193,8 @@ class Stream(Source):
         The heaviest of the samples that were looked at, in that form.
     sample : InMemory, or None
         Drawn from all rows, all of positive weight; None without a survey.
+    kept_bytes : int
+        What chunks that are looked at together may take.
     rows, weight
         Of all samples, if they are known.
     """
@@ -203,11 +205,12 @@ class Stream(Source):
         form: Form,
         example: InMemory,
         sample: InMemory | None = None,
+        kept_bytes: int = 0,
         rows: int | None = None,
         weight: float | None = None,
     ) -> None:
         self.chunks, self.form, self.drawn, self.example = chunks, form, sample, example
-        self.rows, self.weight = rows, weight
+        self.rows, self.weight, self.kept_bytes = rows, weight, kept_bytes
         self.dtype, self.row_bytes = example.dtype, (sample or example).row_bytes
         self.order, self.features, self.copied = example.order, example.features, example.copied
         self.sample_rows = sample.shape[0] if sample else 0
@@ -400,7 +403,7 @@ def survey(
     if keep_all and sampler.complete:
         sample.readings = 1.0
         return sample, form
-    return Stream(chunks, form, _settled([heaviest], form), sample, rows, weight), form
+    return Stream(chunks, form, _settled([heaviest], form), sample, kept_bytes, rows, weight), form
 
 
 def _close(feature: Feature, found: dict[str, None]) -> Feature:
@@ -420,21 +423,24 @@ def _merge(classes: NDArray[Any] | None, found: NDArray[Any]) -> NDArray[Any]:
     return merged
 
 
-def _settled(pieces: list[InMemory], form: Form) -> InMemory:
-    """Put pieces together, in the form that all of them have."""
-    matrix = joined([piece.matrix for piece in pieces], form.features)
+def together(pieces: list[InMemory], features: tuple[Feature, ...] | None) -> InMemory:
+    """Put pieces together by a copy, with the levels that all of them have."""
+    matrix = joined([piece.matrix for piece in pieces], features)
     y = np.concatenate([piece.y for piece in pieces])
     weight = np.concatenate([piece.weight for piece in pieces])
-    return InMemory(matrix, y if form.classes is None else encode(y, form.classes), weight if weight.size else None)
+    return InMemory(matrix, y, weight if weight.size else None)
 
 
-def _some(part: InMemory, rows: NDArray[np.intp]) -> InMemory:
-    """Copy some rows of a chunk, whose memory is not kept."""
-    return InMemory(part.matrix.take(rows), part.y[rows], part.weight[rows] if part.weight.size else None)
+def _settled(pieces: list[InMemory], form: Form) -> InMemory:
+    """Put pieces together in the form that was found out."""
+    whole = together(pieces, form.features)
+    if form.classes is None:
+        return whole
+    return InMemory(whole.matrix, encode(whole.y, form.classes), whole.weight if whole.weight.size else None)
 
 
 def _heaviest(part: InMemory) -> InMemory:
-    return _some(part, np.array([np.argmax(part.weight) if part.weight.size else 0]))
+    return part.picked(np.array([np.argmax(part.weight) if part.weight.size else 0]))
 
 
 class Sampler:
@@ -465,7 +471,7 @@ class Sampler:
         self.begun = until
         self.pending, drawn = drawn[drawn >= end], drawn[drawn < end]
         if len(drawn):
-            self.pieces.append(_some(part, candidates[drawn - self.passed]))
+            self.pieces.append(part.picked(candidates[drawn - self.passed]))
         self.passed = end
         if self.complete and self._bytes() > self.most_bytes:
             self.complete = False
@@ -483,7 +489,7 @@ class Sampler:
     def _keep(self, rows: list[NDArray[np.intp]]) -> None:
         """Forget all but some rows of each piece."""
         pairs = zip(self.pieces, rows, strict=True)
-        self.pieces = [_some(piece, kept) for piece, kept in pairs if len(kept)]
+        self.pieces = [piece.picked(kept) for piece, kept in pairs if len(kept)]
 
     def _within(self, begin: NDArray[np.intp]) -> NDArray[np.intp]:
         """Draw a row from each stretch that begins at one of these rows."""

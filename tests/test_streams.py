@@ -202,7 +202,6 @@ BAD = [
     ([(X0, Y0)], {"memory_limit": "many"}, ValueError, "memory_limit='many'"),
     ([(X0, Y0)], {"memory_limit": 10}, ValueError, "memory_limit=10"),
     ([(X0, Y0)], {"cache": "disk"}, ValueError, "cache='disk'"),
-    ([(X0, Y0)], {"solver": "sgd", "cache": "none"}, ValueError, "solver='sgd'"),
     (X0, {}, TypeError, "y is missing"),
     (X0, {"y": Y0, "target": "late"}, ValueError, "target='late': that is for files"),
     (X0, {"y": Y0, "features": ["late"]}, ValueError, "features=['late']: that is for files"),
@@ -262,3 +261,24 @@ def test_estimators_say_that_they_read_memory():
 
     with pytest.raises(TypeError, match=r"X='data.csv' is a path: estimators read what is in memory"):
         LogisticRegression().fit("data.csv", [0, 1])
+
+
+@pytest.mark.parametrize("ordered", [False, True], ids=["mixed", "sorted"])
+@pytest.mark.parametrize("loss", ["squared", "logistic", "classes"])
+def test_sgd_reads_a_stream_twice_per_epoch(loss, ordered):
+    X, y, weight = problem(loss, n=20_000, weighted=True)
+    if ordered:
+        order = np.argsort(y, kind="stable")
+        X, y, weight = X[order], y[order], weight[order]
+    options = {"loss": LOSSES[loss], "l2": 1e-2}
+    best = fastgd.fit(X, y, sample_weight=weight, tol=1e-12, **options)
+    chunks = Again(X, y, weight, rows=3000)
+    result = fastgd.fit(chunks, solver="sgd", cache="none", tol=1e-7, max_iter=60, **options)
+    assert result.converged
+    np.testing.assert_allclose(result.coef * result.spread, best.coef * best.spread, rtol=1e-4, atol=1e-5)
+    epochs = int(result.history.iteration[-1])
+    assert chunks.readings <= 2 + 2 * epochs + 1
+    if not ordered:
+        assert epochs <= 15
+    again = fastgd.fit(Again(X, y, weight, rows=3000), solver="sgd", cache="none", tol=1e-7, max_iter=60, **options)
+    assert (again.coef == result.coef).all()

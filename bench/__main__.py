@@ -17,6 +17,7 @@ TABLES = {
     "sparse": "sparse",
     "memory": "memory",
     "stream": "stream",
+    "stream_rivals": "stream_rivals",
     "rivals": "rivals_table",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores

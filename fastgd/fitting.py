@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -256,6 +257,12 @@ def _opened(
         X = np.load(X, mmap_mode="r")
         if is_path(y):
             y = np.load(y, mmap_mode="r")
+    elif is_path(X) and str(X).endswith(LIBSVM):
+        _refuse("in the file", y=y, target=target, features=features, sample_weight=sample_weight)
+        paths = sorted(glob.glob(str(X))) or [X]
+        from fastgd.libsvm import LibSVM
+
+        return None, None, LibSVM(paths)
     elif is_path(X) or (isinstance(X, (list, tuple)) and X and all(map(is_path, X))):
         if y is not None:
             raise ValueError("y: targets are in the files, too; name their column by target=")
@@ -276,6 +283,9 @@ def _opened(
         raise TypeError("y is missing: targets of data in memory are given beside X")
     _refuse("in the chunks of X", sample_weight=sample_weight)
     return None, None, Tuples(X)
+
+
+LIBSVM = (".svm", ".libsvm", ".svmlight")
 
 
 def _refuse(where: str, **options: Any) -> None:

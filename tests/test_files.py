@@ -304,3 +304,29 @@ def test_memory_is_bounded_in_one_row_group_that_is_larger(tmp_path, run_python)
         table = pa.table({**X, "y": X["x0"] > rng.standard_normal(n)})
         parquet.write_table(table, tmp_path / f"{name}.parquet", row_group_size=1_250_000, use_dictionary=False)
     assert float(run_python(MEMORY, tmp_path / "large.parquet", tmp_path / "small.parquet")) < 64
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_libsvm(tmp_path, loss):
+    from scipy import sparse
+    from sklearn.datasets import dump_svmlight_file
+
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((6000, 40), density=0.1, format="csr", rng=rng)
+    y = X @ rng.standard_normal(40) + 0.3 * rng.standard_normal(6000)
+    y = (y > 0).astype(int) if loss == "logistic" else y.round(6)
+    for part in range(2):
+        rows = slice(3000 * part, 3000 * part + 3000)
+        dump_svmlight_file(X[rows], y[rows], str(tmp_path / f"{part}.svm"), zero_based=False)
+    whole = fastgd.fit(X, y, loss=loss, l2=1e-3, tol=1e-12)
+    for cache in ("auto", "none"):
+        got = fastgd.fit(tmp_path / "*.svm", loss=loss, l2=1e-3, tol=1e-12, cache=cache, memory_limit="1MB")
+        np.testing.assert_allclose(got.coef, whole.coef, rtol=1e-9, atol=1e-11)
+        assert got.rows == 6000
+    (tmp_path / "1.svm").write_text("1 3:4\n0 nonsense\n")
+    with pytest.raises(ValueError, match=r"1.svm: "):
+        fastgd.fit(tmp_path / "*.svm", loss=loss)
+    with pytest.raises(FileNotFoundError, match=r"none.svm"):
+        fastgd.fit(tmp_path / "none.svm")
+    with pytest.raises(ValueError, match=r"target='late': that is in the file"):
+        fastgd.fit(tmp_path / "0.svm", target="late")

@@ -31,6 +31,7 @@ BELOW = {
     "subsampling": {"sources", "objective", "rules", "descent"},
     "checks": {"losses", "sources", "descent", "models"},
     "streams": {"checks", "losses", "sources", "tables"},
+    "libsvm": {"streams"},
     "files": {"sources", "streams", "tables", "writing"},
     "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches", "streams"},
     "fitting": {
@@ -39,7 +40,7 @@ BELOW = {
     },
 }
 OPTIONAL = {
-    "sklearn": {"estimators"},
+    "sklearn": {"estimators", "libsvm"},
     "narwhals": {"tables"},
     "scipy": {"estimators"},
     "pyarrow": {"files"},

@@ -82,7 +82,7 @@ def fit(
         and categories are encoded once, in one to four bytes per value. DataFrames need the extra: tables.
 
         What is larger than memory: the path of a file or folder, a pattern such as ``"data/*.parquet"``, or a list of
-        paths (extra: files), see `fastgd.files.Files`; or anything that gives tuples ``(X, y)`` or ``(X, y, weight)``
+        paths (extra: cli), see `fastgd.files.Files`, or of libsvm's format `fastgd.libsvm.LibSVM`; or anything that gives tuples ``(X, y)`` or ``(X, y, weight)``
         whenever it is iterated. Chunks are read ahead in another thread: their memory must not be used again.
     y : array-like of shape (n,) or (n, k)
         The targets: numbers, k of them at once if wanted; or for ``"logistic"`` labels of any kind, at least two

@@ -270,9 +270,10 @@ class Objective:
     def __call__(self, point: Floats) -> Evaluation:
         """Evaluate value and gradient, of the point's shape, at a point: one pass."""
         coef, intercept = self.to_coef(point)
+        loss, n_threads = self.loss, self.n_threads  # no more than is needed, as it may have far to go
 
         def visit(tile: Tile, block_rows: int) -> Floats:
-            return passes.loss_sums(tile, coef, intercept, self.loss, block_rows, self.n_threads)
+            return passes.loss_sums(tile, coef, intercept, loss, block_rows, n_threads)
 
         return self.evaluation(coef, self.source.fold(visit))
 

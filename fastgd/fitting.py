@@ -82,8 +82,9 @@ def fit(
         and categories are encoded once, in one to four bytes per value. DataFrames need the extra: tables.
 
         What is larger than memory: the path of a file or folder, a pattern such as ``"data/*.parquet"``, or a list of
-        paths (extra: cli), see `fastgd.files.Files`, or of libsvm's format `fastgd.libsvm.LibSVM`; or anything that gives tuples ``(X, y)`` or ``(X, y, weight)``
-        whenever it is iterated. Chunks are read ahead in another thread: their memory must not be used again.
+        paths (extra: cli), see `fastgd.files.Files`, or of libsvm's format `fastgd.libsvm.LibSVM`; or anything that
+        gives tuples ``(X, y)`` or ``(X, y, weight)`` whenever it is iterated. Chunks are read ahead in another thread:
+        their memory must not be used again.
     y : array-like of shape (n,) or (n, k)
         The targets: numbers, k of them at once if wanted; or for ``"logistic"`` labels of any kind, at least two
         different ones, sorted as NumPy sorts them, also those of an ordered Categorical. Of two, log-odds are of the

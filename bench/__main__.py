@@ -16,8 +16,9 @@ TABLES = {
     "cold": "cold",
     "sparse": "sparse",
     "memory": "memory",
-    "stream": "stream",
-    "stream_rivals": "stream_rivals",
+    "larger": "larger",
+    "larger_rivals": "larger_rivals",
+    "streams": "streams",
     "rivals": "rivals_table",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores

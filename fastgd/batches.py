@@ -20,17 +20,23 @@ from numpy.typing import NDArray
 from fastgd import passes
 from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
-from fastgd.sources import Floats, InMemory, Tile
-from fastgd.streams import Stream, together
+from fastgd.sources import Floats, InMemory, Source, Tile
+from fastgd.surveys import Chunked, together
 
 STRETCHES = 32  # tiles of a batch
 PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row from every stretch
 BATCH_BYTES = 1 << 22  # of X at most: threads share that much with gain, and a cache holds it where it is converted
 
 
-def batch_count(n: int, row_bytes: float) -> int:
-    """Say into how many batches to cut n rows."""
-    return max(1, min(max(PER_EPOCH, int(n * row_bytes) // BATCH_BYTES), n // STRETCHES))
+def check_rows(source: Source) -> None:
+    """Refuse what batches can't be taken of."""
+    if isinstance(source, InMemory) and source.matrix.by_rows() is not source.matrix:
+        raise ValueError("solver='sgd' reads rows, but X is a sparse CSC: give X.tocsr(), or choose solver='lbfgs'")
+
+
+def batch_count(n: int, row_bytes: float, least: int = PER_EPOCH) -> int:
+    """Say into how many batches to cut n rows: into ``least``, or more of fewer bytes, if there are rows enough."""
+    return max(1, min(max(least, int(n * row_bytes) // BATCH_BYTES), n // STRETCHES))
 
 
 class Batches:
@@ -47,12 +53,16 @@ class Batches:
         The samples.
     rng : Generator
         Shuffles the tiles.
+    least : int
+        Batches of an epoch, if there are rows enough.
     """
 
-    def __init__(self, objective: Objective, source: InMemory, rng: np.random.Generator) -> None:
+    def __init__(
+        self, objective: Objective, source: InMemory, rng: np.random.Generator, least: int = PER_EPOCH
+    ) -> None:
         n = source.shape[0]
         self.source = source
-        self.count = batch_count(n, source.row_bytes)
+        self.count = batch_count(n, source.row_bytes, least)
         self.tile_rows = -(-n // (STRETCHES * self.count))
         self.rows = self.tile_rows * STRETCHES
         weight = objective.moments.total_weight / self.count
@@ -64,21 +74,29 @@ class Batches:
         tile, starts = self.source.runs(next(self.order) * self.tile_rows, self.tile_rows)
         return _change(self.objective, tile, starts, self.tile_rows, point, anchor, self.count)
 
+    def plain(self, point: Floats) -> Evaluation:
+        """Evaluate the next batch by itself: ``f_B(y)`` and its gradient, for which no anchor is needed."""
+        objective, rows = self.objective, self.tile_rows
+        coef, intercept = objective.to_coef(point)
+        tile, starts = self.source.runs(next(self.order) * rows, rows)
+        sums = passes.run_sums(tile, coef, intercept, objective.loss, starts, rows, objective.n_threads)
+        return objective.evaluation(coef, np.add.reduce(sums, axis=0))._replace(passes=1.0 / self.count, partial=True)
 
-class StreamBatches:
+
+class ChunkedBatches:
     """Estimates as those of `Batches`, of a stream that is read once per epoch.
 
     Parameters
     ----------
     objective : Objective
         Over all samples.
-    source : Stream
+    source : Chunked
         The samples, after their survey.
     rng : Generator
         Shuffles the rows of a pool.
     """
 
-    def __init__(self, objective: Objective, source: Stream, rng: np.random.Generator) -> None:
+    def __init__(self, objective: Objective, source: Chunked, rng: np.random.Generator) -> None:
         n = source.shape[0]
         self.source, self.rng = source, rng
         self.rows = -(-n // batch_count(n, source.row_bytes))

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.batches import Batches, StreamBatches
+from fastgd.batches import Batches, ChunkedBatches, check_rows
 from fastgd.descent import Evaluation, Floats, Rule
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
 from fastgd.rules import LBFGS, estimate_lipschitz, fixed_rate_rule, inverse, times
 from fastgd.sources import InMemory, Source
-from fastgd.streams import Stream
 from fastgd.subsampling import newton, sample_sizes, warm_start
+from fastgd.surveys import Chunked
 
 LIPSCHITZ_EVALUATIONS = 20
 GRAM_SPEED = 30  # numbers of a Hessian that a thread adds up while a pass reads one number of X: measured, see bench
@@ -74,7 +74,7 @@ class Beginning(NamedTuple):
     rule: Rule
     passes: float
     first: Evaluation | None
-    batches: Batches | StreamBatches | None = None
+    batches: Batches | ChunkedBatches | None = None
 
 
 def choose_solver(model: Model, source: Source) -> tuple[str, str]:
@@ -106,8 +106,8 @@ def begin(
     rng: np.random.Generator,
 ) -> Beginning:
     """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
-    if solver == "sgd" and isinstance(source, InMemory) and source.matrix.by_rows() is not source.matrix:
-        raise ValueError("solver='sgd' reads rows, but X is CSC: give X.tocsr(), or choose solver='lbfgs'")
+    if solver == "sgd":
+        check_rows(source)
     n, d = source.shape
     size = model.coupled(d)
     sizes = sample_sizes(n, size, source.sample_rows) if solver == "newton" else None
@@ -141,9 +141,9 @@ def begin(
     return Beginning(objective, point, rule, passes, evaluation, batches)
 
 
-def _batches(objective: Objective, source: Source, rng: np.random.Generator) -> Batches | StreamBatches:
-    if isinstance(source, Stream):
-        return StreamBatches(objective, source, rng)
+def _batches(objective: Objective, source: Source, rng: np.random.Generator) -> Batches | ChunkedBatches:
+    if isinstance(source, Chunked):
+        return ChunkedBatches(objective, source, rng)
     assert isinstance(source, InMemory)  # noqa: S101  other sources are still to come
     return Batches(objective, source, rng)
 

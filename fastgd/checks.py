@@ -28,18 +28,11 @@ def choose_loss(loss: str | Loss) -> Loss:
     return loss
 
 
-def check_shape(X: Matrix | Source) -> None:
-    """Refuse data without rows or features."""
-    if 0 in X.shape:
-        alone = "; all its columns are categories of one level, the reference" if X.features else ""
-        raise ValueError(f"X has shape {X.shape}; at least one row and one feature are needed{alone}")
-
-
 def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
     """Give the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for."""
     if not loss.classifies:
         return loss, numbers(y, n), None
-    labels = labels_of(y, n)
+    labels = labels_of("y", y, n)
     if labels.dtype.kind != "U":
         low, high = labels.min(), labels.max()
         coded = labels == high
@@ -62,26 +55,9 @@ def numbers(y: ArrayLike, n: int) -> NDArray[Any]:
     return array
 
 
-def labels_of(y: ArrayLike, n: int) -> NDArray[Any]:
-    """Check labels; give them as numbers or text, (n,)."""
-    labels = as_array("y", y)
-    if labels.shape != (n,):
-        raise ValueError(f"y has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
-    if labels.dtype.kind in "OT":
-        check_present("y", labels)
-        values = labels.tolist()
-        refuse_mixed("y", values)
-        labels = np.array(values)
-    if labels.dtype.kind in "biuf":
-        check_vector("y", labels, n)
-    elif labels.dtype.kind != "U":
-        raise ValueError(f"y has dtype {labels.dtype}; labels, numbers or text, are needed")
-    return labels
-
-
 def choose_classes(distinct: NDArray[Any], loss: Loss) -> tuple[Loss, NDArray[Any]]:
     """Give the loss for as many classes as there are different labels, which are sorted, and the classes."""
-    some = ", ".join(map(str, distinct[:5].tolist())) + (", ..." if len(distinct) > 5 else "")
+    some = _some(distinct)
     if len(distinct) == 1:
         raise ValueError(f"y has only one class: {some}; at least two are needed")
     if len(distinct) == 2:
@@ -93,6 +69,55 @@ def choose_classes(distinct: NDArray[Any], loss: Loss) -> tuple[Loss, NDArray[An
     if not isinstance(loss, Logistic):
         raise ValueError(f"y has {len(distinct)} classes: {some}; a {type(loss).__name__} loss takes exactly two")
     return Softmax(), distinct.astype(_of_labels(distinct.dtype))
+
+
+def all_classes(classes: ArrayLike) -> NDArray[Any]:
+    """Check the labels that a stream of samples may have; give them sorted."""
+    labels = labels_of("classes", classes, np.size(classes))
+    found = np.unique(labels)
+    if len(found) < 2:
+        raise ValueError(f"classes has only {len(found)}: {_some(found)}; at least two labels are needed")
+    return found.astype(_of_labels(found.dtype))
+
+
+def coded(y: ArrayLike, n: int, classes: NDArray[Any]) -> NDArray[Any]:
+    """Give labels as 0, 1, ... for sorted classes; a ValueError names one that is not among them."""
+    labels = labels_of("y", y, n)
+    known: NDArray[np.bool_] = np.zeros(n, bool)
+    codes: NDArray[Any] = known
+    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        pass
+    elif len(classes) == 2:
+        codes = labels == classes[1]
+        known = codes | (labels == classes[0])
+    else:
+        codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+        known = classes[codes] == labels
+    if not known.all():
+        row = int(np.argmin(known))
+        raise ValueError(f"y has the label {labels[row]} in row {row}, which is not among classes: {_some(classes)}")
+    return codes.astype(bool if len(classes) == 2 else np.min_scalar_type(len(classes)))
+
+
+def labels_of(name: str, y: ArrayLike, n: int) -> NDArray[Any]:
+    """Give labels as an array of numbers or of NumPy's text."""
+    labels = as_array(name, y)
+    if labels.shape != (n,):
+        raise ValueError(f"{name} has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
+    if labels.dtype.kind in "OT":
+        check_present(name, labels)
+        values = labels.tolist()
+        refuse_mixed(name, values)
+        labels = np.array(values)
+    if labels.dtype.kind in "biuf":
+        check_vector(name, labels, n)
+    elif labels.dtype.kind != "U":
+        raise ValueError(f"{name} has dtype {labels.dtype}; labels, numbers or text, are needed")
+    return labels
+
+
+def _some(classes: NDArray[Any]) -> str:
+    return ", ".join(map(str, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
 
 
 def _of_labels(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -163,6 +188,13 @@ def check_flag(name: str, value: Any) -> None:
         raise TypeError(f"{name}={value!r}; True or False is needed")
 
 
+def check_not_empty(matrix: Matrix | Source) -> None:
+    """Refuse X without rows or without features."""
+    if 0 in matrix.shape:
+        alone = "; all its columns are categories of one level, the reference" if matrix.features else ""
+        raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed{alone}")
+
+
 def check_determined(features: tuple[Feature, ...] | None, l2: float, intercept: bool) -> None:
     """Refuse coefficients that the data can't tell apart: of all levels, which add up to 1 as the intercept does."""
     full = [feature.name for feature in features or () if feature.levels is not None and not feature.reference]
@@ -205,7 +237,7 @@ def as_point(start: Any) -> Floats:
 
 
 def start_coefs(
-    start: Any, shape: tuple[int, int], intercept: bool, classes: NDArray[Any] | None, source: Source
+    start: Any, shape: tuple[int, int], intercept: bool, classes: NDArray[Any] | None, source: Matrix | Source
 ) -> tuple[Floats, Floats] | str | None:
     """Give the coefficients (outputs, d) and the intercepts to begin at; "random" and None as they are."""
     outputs, d = shape

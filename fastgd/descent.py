@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -55,6 +55,8 @@ class Step(NamedTuple):
     """If given, an estimate corrected by it will do at the next point."""
     closing: Step | None = None
     """With an anchor: the step to take instead if the descent has to end, to a point to evaluate on all samples."""
+    last: bool = False
+    """No sample is left to evaluate anything by: the descent ends at this point."""
 
 
 class Rule(Protocol):
@@ -77,6 +79,7 @@ class Status(enum.Enum):
     INTERRUPTED = "Interrupted: the best point so far is returned; continue with start=result."
     DIVERGED = "Diverged: the loss grew step after step; choose a smaller learning rate, or solver='lbfgs'."
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
+    READ_ONCE = "Each sample given was used in one step; whether that is enough, no one reading can tell."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
 
 
@@ -160,14 +163,17 @@ class Result:
     Attributes
     ----------
     coef : ndarray
-        The point: where it converged, otherwise the lowest that was seen (among equals the flattest).
+        The point: where it converged, otherwise the lowest that was seen (among equals the flattest). Of samples that
+        are read once, an average.
     loss : float
-        The objective's value there.
+        The objective's value there. Of samples that are read once, the mean of their values before they were used.
     status : Status
         Why it ended.
     message : str
         The status as a sentence, with the numbers.
     history : History
+    state : object
+        Of samples that are read once: the rule's state, for what goes on with the next of them.
     """
 
     coef: Floats
@@ -175,6 +181,7 @@ class Result:
     status: Status
     message: str
     history: History
+    state: Any = field(default=None, kw_only=True, repr=False)
 
     @property
     def converged(self) -> bool:
@@ -258,7 +265,7 @@ def descend(
             evaluation = Evaluation(*objective(coef)) if first is None or rows else first
         passes += evaluation.passes
         finite = bool(np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all())
-        if lowest is None and not finite:
+        if lowest is None and not finite and not evaluation.partial:
             raise ValueError("start: the objective or its gradient is not finite there; choose another start")
         step = rule.step(coef, evaluation, state)
         row = Row(
@@ -291,6 +298,10 @@ def descend(
             break
         coef, state, arrival = step.coef, step.state, step
         passes += step.passes
+    if not whole:
+        loss = float(np.mean([row.loss for row in rows]))
+        message = f"{status.value} {len(rows)} batches, {row.passes:.3g} passes, {row.seconds:.3g} s."
+        return Result(step.coef, loss, status, message, History.from_rows(rows), state=step.state)
     assert lowest is not None and flattest is not None  # noqa: S101, PT018  the start was finite
     if status is Status.PRECISION_LIMIT and flattest[1].value - lowest[1].value <= 1e-9 * abs(lowest[1].value):
         coef, evaluation = flattest  # values differ by rounding there, slopes tell more
@@ -324,6 +335,8 @@ def _verdict(
         return Status.CONVERGED
     if row.accepted and not finite:
         return Status.DIVERGED
+    if step.last:
+        return Status.READ_ONCE
     if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
     if stopped:

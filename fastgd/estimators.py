@@ -15,11 +15,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastgd.checks import check_flag, check_number
+from fastgd.checks import all_classes, check_flag, check_number, coded
 from fastgd.fitting import fit
 from fastgd.models import FitResult
 from fastgd.passes import max_threads
 from fastgd.sources import Feature, Floats, check_vector, refuse_masked
+from fastgd.streams import Stream, learn
 from fastgd.tables import as_features, check_unseen, is_frame
 
 try:
@@ -29,6 +30,7 @@ try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.utils import check_array, check_consistent_length, compute_class_weight
+    from sklearn.utils.metaestimators import available_if
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError:
@@ -109,31 +111,38 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         """Give the penalty per unit of weight."""
         return 0.0
 
-    def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
+    def _options(self) -> dict[str, Any]:
+        """Give the arguments that `fit` and `learn` share, but for samples and loss."""
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
         check_unseen(self.unseen)
         if not isinstance(self.verbose, (bool, int, np.integer)) or self.verbose < 0:
             raise ValueError(f"verbose={self.verbose!r}; 0 is needed, or 1 for a progress line")
+        return {
+            "intercept": self.fit_intercept,
+            "standardize": self.standardize,
+            "categorical": self.categorical,
+            "drop_first": self.drop_first,
+            "learning_rate": self.learning_rate,
+            "start": self._start(),
+            "rng": self.random_state,
+            "n_threads": None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), max_threads()),
+            "progress": bool(self.verbose),
+        }
+
+    def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
+        self.stream_: Stream | None = None
         result = fit(
             X,
             y,
             loss=loss,
             l2=self._l2(float(len(y) if weight is None else np.sum(weight))),
-            intercept=self.fit_intercept,
-            standardize=self.standardize,
             sample_weight=weight,
-            categorical=self.categorical,
-            drop_first=self.drop_first,
             solver=self.solver,
-            learning_rate=self.learning_rate,
             tol=self.tol,
             max_iter=MAX_ITER if self.max_iter is None else self.max_iter,
             time_limit=self.time_limit,
-            start=self._start(),
-            rng=self.random_state,
-            n_threads=None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), max_threads()),
-            progress=bool(self.verbose),
+            **self._options(),
         )
         if not result.converged:
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
@@ -143,6 +152,37 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if unpenalised and rows < 2 * result.coef.shape[-1]:
             return _least_norm(result, X, weight)
         return result
+
+    def _learn(self, X: Any, y: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
+        """Go on with a chunk of samples, and keep what was learned; one without any weight teaches nothing."""
+        _refuse("time_limit", self.time_limit, None, "each chunk is gone through once, however long that takes")
+        if self._stream is not None and weight is not None and not weight.any():
+            return
+        self.stream_, result = learn(
+            self._stream,
+            X,
+            y,
+            classes=classes,
+            l2=self._l2,
+            sample_weight=weight,
+            unseen=self.unseen,
+            **self._options(),
+        )
+        self.history_, self.status_, self.solver_ = result.history, result.status, "sgd"
+        self._keep(result)
+
+    @property
+    def _stream(self) -> Stream | None:
+        """What is kept of the samples that `partial_fit` was given since the last `fit`."""
+        return getattr(self, "stream_", None)
+
+    def _learns_by_chunks(self) -> bool:
+        if self.solver != "sgd":
+            raise AttributeError(
+                f"partial_fit needs solver='sgd', the only one that goes sample by sample; "
+                f"this has solver={self.solver!r}"
+            )
+        return True
 
     def _start(self) -> FitResult | Floats | None:
         """Give what to go on from, if that is asked for and there is something: of a table, with columns and levels."""
@@ -196,20 +236,38 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all."""
+        self._keep(self._fit(*self._samples(X, y, sample_weight, reset=True), "squared"))
+        return self
+
+    @available_if(_LinearModel._learns_by_chunks)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Go on with a chunk of samples, arguments as for `fit`, by averaged stochastic gradient descent.
+
+        The objective is that of all samples since the last `fit`, each of which is used once, so chunks should come in
+        random order. ``coef_`` is worse than a fit to all of them by about the statistical error, by more where
+        features are strongly correlated. Levels of categories and the seed are those of the first chunk, ``tol`` and
+        ``max_iter`` play no role, and ``time_limit`` is refused.
+        """
+        self._learn(*self._samples(X, y, sample_weight, reset=self._stream is None), None)
+        return self
+
+    def _samples(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+    ) -> tuple[Any, NDArray[Any], Floats | None]:
         check_flag("copy_X", self.copy_X)
         _refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
-        X = self._read(X, reset=True)
+        X = self._read(X, reset=reset)
         refuse_masked("y", y)
         targets = check_array(y, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name="y")
         if targets.ndim not in (1, 2):
             raise ValueError(f"y should be a 1d array, or 2d with several targets; got one of shape {targets.shape}")
-        weight = _as_weight(sample_weight, X, targets)
-        result = self._fit(X, targets, weight, "squared")
+        return X, targets, _as_weight(sample_weight, X, targets)
+
+    def _keep(self, result: FitResult) -> None:
         self.result_ = result
         self.n_iter_ = max(result.n_iter, 1)  # scikit-learn knows no fit without an iteration
         self.coef_ = result.coef
         self.intercept_ = np.asarray(result.intercept)[()] if self.fit_intercept else np.float64(0.0)
-        return self
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that there may be several targets."""
@@ -266,7 +324,9 @@ class LinearRegression(_Regressor):
     status_ : Status
         Why the fit ended. A `ConvergenceWarning` says so if it did not converge.
     result_ : FitResult
-        What `fastgd.fit` returned.
+        What `fastgd.fit` returned; after `partial_fit` what is known of the last chunk.
+    stream_ : Stream or None
+        What `partial_fit` keeps of the samples it was given, O(d) numbers; None after a fit.
     """
 
     _scikit_learns = "LinearRegression"
@@ -288,12 +348,10 @@ class Ridge(_Regressor):
 
     _scikit_learns = "Ridge"
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all."""
-        super().fit(X, y, sample_weight)
+    def _keep(self, result: FitResult) -> None:
+        super()._keep(result)
         if len(self.coef_) == 1 and self.coef_.ndim == 2:
             self.coef_ = self.coef_[0]  # as in scikit-learn's Ridge, but not in its LinearRegression
-        return self
 
     def _l2(self, total_weight: float) -> float:
         if np.ndim(self.alpha):
@@ -353,23 +411,58 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to X (n, d) and labels y (n,), weighted by ``sample_weight``, (n,) or one number for all."""
+        X, labels, weight = self._samples(X, y, sample_weight, reset=True)
+        _check_labels(labels)
+        if self.class_weight is not None:
+            weight = self._balanced(labels, weight)
+        self._keep(self._fit(X, labels, weight, "logistic"))
+        return self
+
+    @available_if(_LinearModel._learns_by_chunks)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Go on with a chunk of samples, as for `LinearRegression`.
+
+        ``classes`` are all labels that y may have in this chunk and later ones. They are needed for the first chunk, if
+        there was no fit to have them from, and can be left out or repeated for others.
+        """
+        first = self._stream is None
+        if classes is None and not hasattr(self, "classes_"):
+            raise ValueError("classes: all labels that will come are needed in the first call of partial_fit")
+        known = self.classes_ if classes is None else all_classes(classes)
+        if not first and not np.array_equal(known, self.classes_):
+            raise ValueError(f"classes={known.tolist()}; those of the first call are {self.classes_.tolist()}")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs all samples at once; compute it by scikit-learn's "
+                "compute_class_weight on a sample, and give the dict"
+            )
+        X, labels, weight = self._samples(X, y, sample_weight, reset=first)
+        if self.class_weight is not None:
+            codes = coded(labels, len(labels), known).astype(np.intp)
+            of_class = compute_class_weight(self.class_weight, classes=known, y=known)[codes]
+            weight = of_class if weight is None else weight * of_class
+        self._learn(X, labels, weight, known)
+        return self
+
+    def _samples(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+    ) -> tuple[Any, NDArray[Any], Floats | None]:
         _refuse("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
         _refuse("dual", self.dual, False, "the minimum of the primal is the same")
         _refuse("intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none")
         if self.penalty != "deprecated":
             self._say_what_replaces_penalty()
-        X = self._read(X, reset=True)
+        X = self._read(X, reset=reset)
         refuse_masked("y", y)
         labels = column_or_1d(y, warn=True)
-        weight = _as_weight(sample_weight, X, labels)
-        _check_labels(labels)
-        if self.class_weight is not None:
-            weight = self._balanced(labels, weight)
-        result = self._fit(X, labels, weight, "logistic")
+        return X, labels, _as_weight(sample_weight, X, labels)
+
+    def _keep(self, result: FitResult) -> None:
         self.result_, self.classes_ = result, np.asarray(result.classes)
         self.coef_, self.intercept_ = np.atleast_2d(result.coef), np.atleast_1d(result.intercept)
-        self.n_iter_ = np.array([result.n_iter])
-        return self
+        self.n_iter_ = np.array([max(result.n_iter, 1)])
 
     def _balanced(self, labels: NDArray[Any], weight: Floats | None) -> Floats:
         """Multiply the weights by those of the classes."""

@@ -19,7 +19,7 @@ try:
 except ImportError:
     raise ImportError("reading and writing files needs pyarrow: pip install 'fastgd[cli]'") from None
 
-from fastgd.streams import Chunk, Chunks
+from fastgd.chunks import Chunk, Chunks
 from fastgd.writing import check_writable, replacing
 
 CHUNK_BYTES = 1 << 24  # of a chunk as the pass reads it, unless the memory limit asks for less

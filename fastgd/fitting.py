@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd import __version__
 from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, ONE_READING, Model, begin, choose_solver
@@ -18,25 +16,22 @@ from fastgd.checks import (
     check_descent,
     check_determined,
     check_flag,
+    check_not_empty,
     check_number,
-    check_shape,
     check_whole,
     choose_loss,
     generator,
-    memory_bytes,
     start_coefs,
-    targets,
-    weights,
 )
 from fastgd.descent import Evaluation, Floats, Result, Row, descend
 from fastgd.losses import Loss, Squared
 from fastgd.models import FitResult
-from fastgd.objective import Moments
+from fastgd.objective import Moments, Objective
+from fastgd.opening import open_samples
 from fastgd.passes import max_threads
+from fastgd.progress import watching
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
-from fastgd.sources import InMemory, Source, coef_names, is_mapped
-from fastgd.streams import SAMPLE_SHARE, Chunk, Chunks, Form, Given, Tuples, is_path, open_stream
-from fastgd.tables import as_features, is_frame
+from fastgd.sources import Matrix, Source, coef_names
 
 
 def fit(
@@ -180,29 +175,36 @@ def fit(
         if n_threads > max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
     draws = generator(rng)
-    X, y, chunks = _opened(X, y, target, features, sample_weight)
-    if chunks is None:
-        given = _in_memory(X, y, sample_weight, chosen, categorical, bool(drop_first), memory_limit, cache)
-    else:
-        chunks = _Shown(chunks) if progress else chunks
-        form = Form(chosen, categorical, bool(drop_first))
-        least = ONE_READING if type(chosen) is Squared and solver in ("auto", "newton") and start is None else 0
-        given = open_stream(chunks, form, memory_bytes(memory_limit), draws, cache=cache, unsurveyed=least)
+    given = open_samples(
+        X,
+        y,
+        target=target,
+        features=features,
+        sample_weight=sample_weight,
+        loss=chosen,
+        categorical=categorical,
+        drop_first=bool(drop_first),
+        memory_limit=memory_limit,
+        cache=cache,
+        unsurveyed=ONE_READING if type(chosen) is Squared and solver in ("auto", "newton") and start is None else 0,
+        rng=draws,
+        progress=bool(progress),
+    )
     source, chosen, classes = given.source, given.loss, given.classes
-    check_shape(source)
+    check_not_empty(source)
     d = source.shape[1]
     outputs = len(classes) if chosen.joint and classes is not None else max(1, given.targets)
     check_determined(source.features, l2, bool(intercept))
     origin = start_coefs(start, (outputs, d), bool(intercept), classes, source)
 
     def check(statistics: Moments) -> None:
-        _check_moments(statistics, source)
+        check_moments(statistics, source)
 
     model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
     chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
     ready = begin(model, source, chosen_solver, learning_rate, origin, tol, draws)
     objective = ready.objective
-    with _watching(progress, callback, tol) as watch:
+    with watching(progress, callback, tol) as watch:
         result = descend(
             objective,
             ready.point,
@@ -217,101 +219,53 @@ def fit(
             began=began,
             estimate=ready.batches,
         )
+    settings = {
+        "solver": chosen_solver,
+        "solver_reason": reason,
+        "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
+        "tol": float(tol),
+        "max_iter": int(max_iter),
+        "time_limit": None if time_limit is None else float(time_limit),
+        "weighted": given.weighted,
+        "copied": source.copied,
+        "cached": given.cached,
+    }
+    return as_fitted(result, objective, source, not given.targets, classes, source.shape[0], settings)
+
+
+def as_fitted(
+    result: Result,
+    objective: Objective,
+    source: Matrix | Source,
+    flat: bool,
+    classes: NDArray[Any] | None,
+    rows: int,
+    settings: dict[str, Any],
+) -> FitResult:
+    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``."""
     coef, b = objective.to_coef(result.coef)
     order = slice(None) if source.order is None else source.order
-    single = outputs == 1 and not given.targets
+    one = flat and objective.outputs == 1
     return FitResult(
-        coef=coef[0, order] if single else coef[:, order],
+        coef=coef[0, order] if one else coef[:, order],
         loss=result.loss,
         status=result.status,
         message=result.message,
         history=result.history,
-        intercept=float(b[0]) if single else b,
+        intercept=float(b[0]) if one else b,
         spread=objective.moments.spread[order],
         classes=classes,
         features=source.features,
-        rows=source.shape[0],
+        rows=rows,
         settings={
-            "loss": {"name": type(chosen).__name__.lower(), **chosen._asdict()},
-            "l2": float(l2),
-            "intercept": bool(intercept),
-            "standardize": bool(standardize),
-            "solver": chosen_solver,
-            "solver_reason": reason,
-            "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
-            "tol": float(tol),
-            "max_iter": int(max_iter),
-            "time_limit": None if time_limit is None else float(time_limit),
-            "weighted": given.weighted,
-            "copied": source.copied,
-            "cached": given.cached,
+            "loss": {"name": type(objective.loss).__name__.lower(), **objective.loss._asdict()},
+            "l2": objective.l2,
+            "intercept": objective.intercept,
+            "standardize": objective.standardize,
+            **settings,
         },
         version=__version__,
     )
-
-
-def _opened(
-    X: Any, y: Any, target: str | None, features: Sequence[str] | None, sample_weight: Any
-) -> tuple[Any, Any, Chunks | None]:
-    """Give X and y as they are in memory, or what reads them in chunks."""
-    if is_path(X) and str(X).endswith(".npy"):
-        X = np.load(X, mmap_mode="r")
-        if is_path(y):
-            y = np.load(y, mmap_mode="r")
-    elif is_path(X) and str(X).endswith(LIBSVM):
-        _refuse("in the file", y=y, target=target, features=features, sample_weight=sample_weight)
-        paths = sorted(glob.glob(str(X))) or [X]
-        from fastgd.libsvm import LibSVM
-
-        return None, None, LibSVM(paths)
-    elif is_path(X) or (isinstance(X, (list, tuple)) and X and all(map(is_path, X))):
-        if y is not None:
-            raise ValueError("y: targets are in the files, too; name their column by target=")
-        if target is None:
-            raise ValueError("target: the name of the column to predict is needed")
-        if not (sample_weight is None or isinstance(sample_weight, str)):
-            raise ValueError("sample_weight: weights are in the files, too; give the name of their column")
-        from fastgd.files import Files
-
-        return None, None, Files(X, target, features=features, weight=sample_weight)
-    if isinstance(X, Chunks):
-        _refuse("in X", y=y, target=target, features=features, sample_weight=sample_weight)
-        return None, None, X
-    _refuse("for files", target=target, features=features)
-    if y is not None:
-        return X, y, None
-    if hasattr(X, "shape") or isinstance(X, (dict, str)) or is_frame(X) or not hasattr(X, "__iter__"):
-        raise TypeError("y is missing: targets of data in memory are given beside X")
-    _refuse("in the chunks of X", sample_weight=sample_weight)
-    return None, None, Tuples(X)
-
-
-LIBSVM = (".svm", ".libsvm", ".svmlight")
-
-
-def _refuse(where: str, **options: Any) -> None:
-    """Refuse options that mean nothing here."""
-    for name, value in options.items():
-        if value is not None:
-            raise ValueError(f"{name}={value!r}: that is {where}; leave it out")
-
-
-def _in_memory(
-    X: Any, y: Any, sample_weight: Any, loss: Loss, categorical: Any, drop_first: bool, memory_limit: Any, cache: Any
-) -> Given:
-    """Look at data in memory, or mapped into it."""
-    mapped = is_mapped(X)
-    _refuse("for data that are streamed", cache=None if cache == "auto" else cache)
-    if not mapped:
-        _refuse("for data that are streamed or mapped", memory_limit=memory_limit)
-    matrix = as_features(X, categorical, drop_first=drop_first)
-    check_shape(matrix)  # before y, which is as long
-    n = matrix.shape[0]
-    chosen, labels, classes = targets(y, n, loss)
-    weight = weights(sample_weight, n)
-    most = int(memory_bytes(memory_limit) / SAMPLE_SHARE // matrix.row_bytes) if mapped else None
-    source = InMemory(matrix, labels, weight, most)
-    return Given(source, chosen, classes, labels.shape[1] if labels.ndim == 2 else 0, weight is not None, None)
 
 
 def minimize(
@@ -386,7 +340,7 @@ def minimize(
         return estimate_lipschitz(checked, point, draws, LIPSCHITZ_EVALUATIONS)
 
     rule = LBFGS() if solver in ("auto", "lbfgs") else fixed_rate_rule(solver, learning_rate, lipschitz)
-    with _watching(progress, callback, tol) as watch:
+    with watching(progress, callback, tol) as watch:
         return descend(
             checked,
             point,
@@ -428,7 +382,7 @@ def warmup(
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def _check_moments(statistics: Moments, source: Source) -> None:
+def check_moments(statistics: Moments, source: Source) -> None:
     """Find out what is wrong where a mean or spread is not finite."""
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
@@ -445,51 +399,3 @@ def _check_moments(statistics: Moments, source: Source) -> None:
         )
     if not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
-
-
-class _Shown(Chunks):
-    """Chunks with a line that shows which reading this is, its rows, and from the second on the time that is left."""
-
-    def __init__(self, chunks: Chunks) -> None:
-        self.chunks = chunks
-        self.readings, self.rows = 0, None
-
-    def limit(self, chunk_bytes: int) -> None:
-        """Read no more at once than this."""
-        self.chunks.limit(chunk_bytes)
-
-    def __iter__(self) -> Iterator[Chunk]:
-        """Read from the start."""
-        what = f"reading {self.readings + 1}"
-        with _tqdm()(desc=what, total=self.rows, unit=" rows", unit_scale=True, leave=False, position=1) as bar:
-            for chunk in self.chunks:
-                yield chunk
-                bar.update(len(chunk.y))
-            self.rows = bar.n
-        self.readings += 1
-
-
-def _tqdm() -> Any:
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        raise ImportError("progress=True needs tqdm: pip install 'fastgd[cli]'") from None
-    return tqdm
-
-
-@contextmanager
-def _watching(
-    progress: bool, callback: Callable[[Row], object] | None, tol: float
-) -> Iterator[Callable[[Row], object] | None]:
-    """Put the progress line in front of the callback."""
-    if not progress:
-        yield callback
-        return
-    with _tqdm()(unit=" iterations", leave=False) as bar:
-
-        def watch(row: Row) -> object:
-            bar.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e} (tol {tol:.0e})", refresh=False)
-            bar.update()
-            return callback(row) if callback is not None else False
-
-        yield watch

@@ -12,7 +12,7 @@ try:
 except ImportError:
     raise ImportError("reading libsvm's format needs scikit-learn: pip install 'fastgd[sklearn]'") from None
 
-from fastgd.streams import Chunk, Chunks
+from fastgd.chunks import Chunk, Chunks
 
 CHUNK_BYTES = 1 << 24  # of text
 LAST_INDEX = re.compile(rb"(\d+):\S+[ \t\r]*(?:#[^\n]*)?$", re.MULTILINE)

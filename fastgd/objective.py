@@ -91,6 +91,21 @@ def _to_moments(sums: Floats, pivot: Floats, y_pivot: Floats, about_mean: bool) 
     return Moments(total, mean[:targets], spread[:targets], mean[targets:], spread[targets:])
 
 
+def pooled(a: Moments, b: Moments, *, about_mean: bool) -> Moments:
+    """Give the moments of the samples of both."""
+    total = a.total_weight + b.total_weight
+    share, rest = b.total_weight / total, a.total_weight / total
+
+    def pool(mean_a: Floats, mean_b: Floats, spread_a: Floats, spread_b: Floats) -> tuple[Floats, Floats]:
+        apart = mean_b - mean_a
+        between = np.sqrt(rest * share) * np.abs(apart) if about_mean else 0.0
+        within = np.hypot(np.sqrt(rest) * spread_a, np.sqrt(share) * spread_b)
+        return mean_a + share * apart, np.hypot(within, between)
+
+    y_mean, y_spread = pool(a.y_mean, b.y_mean, a.y_spread, b.y_spread)
+    return Moments(total, y_mean, y_spread, *pool(a.mean, b.mean, a.spread, b.spread))
+
+
 def gram(
     source: Source,
     loss: Loss,
@@ -254,6 +269,13 @@ class Objective:
         spread, offset = self.moments.spread / self.scale, (self.moments.mean - self.mean) / self.scale
         diagonal = self.loss.curvature_bound * (spread**2 + offset**2) + self.l2 / self.scale**2
         return float(np.max(np.append(diagonal, self.loss.curvature_bound)))
+
+    @property
+    def mean_curvature(self) -> float:
+        """An upper bound of the mean of single samples' largest curvatures, from the moments alone; without penalty."""
+        spread, offset = self.moments.spread / self.scale, (self.moments.mean - self.mean) / self.scale
+        offset = offset if self.intercept else np.zeros(1)
+        return self.loss.curvature_bound * float(np.sum(spread**2) + np.sum(offset**2) + self.intercept)
 
     def to_coef(self, point: Floats) -> tuple[Floats, Floats]:
         """Give the coefficients (outputs, d) and intercepts (outputs,), in the user's units, at a point."""

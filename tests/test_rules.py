@@ -9,8 +9,10 @@ from fastgd.fitting import minimize
 from fastgd.rules import (
     LBFGS,
     SGD,
+    AveragedSGD,
     GradientDescent,
     Nesterov,
+    Walk,
     check_solver,
     estimate_lipschitz,
     fixed_rate_rule,
@@ -239,6 +241,36 @@ def test_curvature_is_estimated_only_where_it_is_needed():
     assert fixed_rate_rule("nesterov", 0.5, never) == Nesterov(2.0, False)
     assert fixed_rate_rule("gd", "auto", lambda: 3.0) == GradientDescent(3.0, True)
     assert fixed_rate_rule("sgd", 0.5, never, 7) == SGD(2.0, False, 7)
+
+
+def test_an_average_weighs_points_by_the_square_of_the_rows_before_whatever_the_batches():
+    rng = np.random.default_rng(0)
+    walk, points, ends = Walk(np.zeros(2), np.zeros(2), 0.0), [], []
+    for rows in (32.0, 1.0, 7.0, 500.0):
+        rule = AveragedSGD(1.0, 2.0, 0.5, 0.1, rows, 1, walk)
+        step = rule.step(walk.coef, Evaluation(1.0, rng.standard_normal(2)), rule.start(walk.coef))
+        walk = step.state
+        points.append(walk.coef)
+        ends.append(walk.rows)
+    weights = np.diff(np.power(ends, 3), prepend=0.0)
+    np.testing.assert_allclose(walk.average, weights @ points / weights.sum())
+    assert step.last and (step.coef == walk.average).all()
+
+
+RATES = [  # value, squared slope, rows before, and the rate of a batch of 8 rows where L = 2 and r = 4
+    (1e9, 1.0, 0.0, 8 / (2 * 12)),  # stable
+    (1e9, 1.0, 1e6, 8 / (2 * 4 * np.sqrt((1e6 + 8) / 16))),  # decaying
+    (1.0, 1e4, 0.0, 2e-4),  # Polyak's
+    (0.0, 0.0, 0.0, 8 / (2 * 12)),
+]
+
+
+@pytest.mark.parametrize(("value", "squared", "rows", "rate"), RATES)
+def test_the_rate_of_an_averaged_descent(value, squared, rows, rate):
+    rule = AveragedSGD(2.0, 4.0, 0.5, None, 8.0, 100, Walk(np.zeros(1), np.zeros(1), rows))
+    step = rule.step(np.zeros(1), Evaluation(value, np.sqrt([squared])), rule.start(np.zeros(1)))
+    assert step.length == pytest.approx(rate) and not step.last
+    assert step.predicted_decrease == pytest.approx(rate * squared)
 
 
 def test_newtons_metric_ends_a_quadratic_in_one_step():

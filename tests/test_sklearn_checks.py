@@ -12,6 +12,8 @@ ESTIMATORS = [
     LogisticRegression(),
     LogisticRegression(C=10.0, class_weight="balanced", solver="lbfgs", tol=1e-9),
     LogisticRegression(solver="newton", warm_start=True),
+    Ridge(solver="sgd", tol=1e-3),  # which has partial_fit, too
+    LogisticRegression(solver="sgd", tol=1e-3),
 ]
 
 

@@ -1,4 +1,4 @@
-"""``python -m bench stream_rivals``: logistic regression on the same Parquet files, time and readings to equal gaps.
+"""``python -m bench larger_rivals``: logistic regression on the same Parquet files, time and readings to equal gaps.
 
 Rivals get what is best for them of a few settings: rows in random order, columns of one scale, decoded by the same
 code. Their loss on all rows is taken after each epoch, and is not counted.
@@ -20,8 +20,8 @@ from pyarrow import parquet
 from sklearn.linear_model import SGDClassifier
 
 import fastgd
+from bench.larger import COLUMNS, PART_ROWS, columns
 from bench.report import cores, table
-from bench.stream import COLUMNS, PART_ROWS, columns
 from fastgd.files import Files
 
 PARTS = 4

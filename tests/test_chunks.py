@@ -8,8 +8,9 @@ import pytest
 from scipy import sparse
 
 import fastgd
+from fastgd.chunks import ahead
 from fastgd.sources import Array, InMemory
-from fastgd.streams import Sampler, ahead
+from fastgd.surveys import Sampler
 
 TIGHT = 1e-12
 

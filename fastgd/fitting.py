@@ -140,7 +140,7 @@ def fit(
     memory_limit : int or str, optional
         Of data that are streamed or mapped: bytes that may be taken for them, or text like ``"2GB"``; None is 512 MB.
         Those of Python and its libraries, and of matrices with the square of the coefficients, come on top; so do
-        chunks that are larger than 1/32 of it.
+        chunks that are larger than 1/48 of it.
     cache : {"auto", "none"}
         Of streamed data: ``"auto"`` keeps them in memory after the first reading if they take at most an eighth of
         ``memory_limit``; ``"none"`` reads them again whenever they are needed.

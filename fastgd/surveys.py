@@ -22,7 +22,7 @@ from fastgd.losses import Loss
 from fastgd.sources import Feature, Floats, InMemory, Source
 from fastgd.tables import joined, sort_levels
 
-CHUNK_SHARE = 32  # of the memory limit that one chunk from a file takes,
+CHUNK_SHARE = 48  # of the memory limit that one chunk from a file takes,
 SAMPLE_SHARE = 8  # and what the survey keeps, which is put together by a copy
 MANY_CLASSES = 10_000  # labels of a stream: more are a mistake, and would not fit in memory
 

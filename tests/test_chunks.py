@@ -220,7 +220,10 @@ def test_what_cannot_be_used_is_named(X, options, error, fragment):
 
 CHANGES = {
     "rows": (lambda X, y: (X[:-1], y[:-1]), "X changed while it was read: the last reading found"),
-    "label": (lambda X, y: (X, y + 7), "chunk 3, from row 2100: y has the label 7 in row 0, which is not among classes: 0, 1"),
+    "label": (
+        lambda X, y: (X, y + 7),
+        "chunk 3, from row 2100: y has the label 7 in row 0, which is not among classes",
+    ),
     "width": (lambda X, y: (X[:, 1:], y), "X has 4 features; chunks before have 5"),
     "nan": (lambda X, y: (X * np.nan, y), "NaN"),
 }

@@ -16,9 +16,10 @@ TABLES = {
     "cold": "cold",
     "sparse": "sparse",
     "memory": "memory",
+    "incremental": "incremental",
+    "precision": "precision",
     "larger": "larger",
     "larger_rivals": "larger_rivals",
-    "streams": "streams",
     "rivals": "rivals_table",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores

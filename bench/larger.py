@@ -33,7 +33,7 @@ from fastgd.files import Files
 from fastgd.losses import Logistic
 from fastgd.objective import Objective, moments
 from fastgd.sources import Array, InMemory
-from fastgd.surveys import CHUNK_SHARE, Chunked, peek
+from fastgd.streams import CHUNK_SHARE, Stream, peek
 
 COLUMNS = 50
 ROUNDS = 5
@@ -103,7 +103,7 @@ def reading(folder: Path) -> Callable[[], object]:
     files.limit(MEMORY_LIMIT // CHUNK_SHARE)
     example, form = peek(files, Form(Logistic(), "auto", True))
     form = replace(form, classes=np.array([False, True]))
-    return evaluation(Chunked(files, form, example))
+    return evaluation(Stream(files, form, example))
 
 
 def evaluation(source: Any) -> Callable[[], object]:

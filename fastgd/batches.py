@@ -21,7 +21,7 @@ from fastgd import passes
 from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
 from fastgd.sources import Floats, InMemory, Source, Tile
-from fastgd.surveys import Chunked, together
+from fastgd.streams import Stream, together
 
 STRETCHES = 32  # tiles of a batch
 PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row from every stretch
@@ -83,20 +83,20 @@ class Batches:
         return objective.evaluation(coef, np.add.reduce(sums, axis=0))._replace(passes=1.0 / self.count, partial=True)
 
 
-class ChunkedBatches:
+class StreamBatches:
     """Estimates as those of `Batches`, of a stream that is read once per epoch.
 
     Parameters
     ----------
     objective : Objective
         Over all samples.
-    source : Chunked
+    source : Stream
         The samples, after their survey.
     rng : Generator
         Shuffles the rows of a pool.
     """
 
-    def __init__(self, objective: Objective, source: Chunked, rng: np.random.Generator) -> None:
+    def __init__(self, objective: Objective, source: Stream, rng: np.random.Generator) -> None:
         n = source.shape[0]
         self.source, self.rng = source, rng
         self.rows = -(-n // batch_count(n, source.row_bytes))
@@ -153,7 +153,7 @@ def _change(
     )
     move = coef - there
     change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
-    value = anchor.value + change.value + objective.l2 * float(np.vdot(there, move))  # its value is not
+    value = anchor.value + change.value + float(np.vdot(objective.l2 * there, move))  # its value is not
     return Evaluation(value, anchor.gradient + change.gradient, 1.0 / count, partial=True)
 
 

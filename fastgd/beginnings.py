@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.batches import Batches, ChunkedBatches, check_rows
+from fastgd.batches import Batches, StreamBatches, check_rows
 from fastgd.descent import Evaluation, Floats, Rule
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
 from fastgd.rules import LBFGS, estimate_lipschitz, fixed_rate_rule, inverse, times
 from fastgd.sources import InMemory, Source
+from fastgd.streams import Stream
 from fastgd.subsampling import newton, sample_sizes, warm_start
-from fastgd.surveys import Chunked
 
 LIPSCHITZ_EVALUATIONS = 20
 GRAM_SPEED = 30  # numbers of a Hessian that a thread adds up while a pass reads one number of X: measured, see bench
@@ -30,7 +30,7 @@ ONE_READING = 128  # coefficients up to which all rows' Gram matrix costs less t
 class Model:
     """What is to be minimised, before the moments of its samples are known.
 
-    ``check`` raises an error if moments are not finite; the rest as for `Objective`.
+    ``check`` raises an error if a source's moments are of no use; the rest as for `Objective`.
     """
 
     loss: Loss
@@ -38,12 +38,12 @@ class Model:
     intercept: bool
     standardize: bool
     n_threads: int | None
-    check: Callable[[Moments], None]
+    check: Callable[[Moments, Source], None]
     outputs: int = 1
 
     def objective(self, source: Source, moments: Moments) -> Objective:
         """Give the objective over a source of these moments."""
-        self.check(moments)
+        self.check(moments, source)
         return Objective(
             source, self.loss, self.l2, moments, self.intercept, self.standardize, self.n_threads, self.outputs
         )
@@ -74,7 +74,7 @@ class Beginning(NamedTuple):
     rule: Rule
     passes: float
     first: Evaluation | None
-    batches: Batches | ChunkedBatches | None = None
+    batches: Batches | StreamBatches | None = None
 
 
 def choose_solver(model: Model, source: Source) -> tuple[str, str]:
@@ -141,9 +141,9 @@ def begin(
     return Beginning(objective, point, rule, passes, evaluation, batches)
 
 
-def _batches(objective: Objective, source: Source, rng: np.random.Generator) -> Batches | ChunkedBatches:
-    if isinstance(source, Chunked):
-        return ChunkedBatches(objective, source, rng)
+def _batches(objective: Objective, source: Source, rng: np.random.Generator) -> Batches | StreamBatches:
+    if isinstance(source, Stream):
+        return StreamBatches(objective, source, rng)
     assert isinstance(source, InMemory)  # noqa: S101  other sources are still to come
     return Batches(objective, source, rng)
 

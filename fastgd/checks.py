@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd.descent import Floats, Result, Row
 from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
-from fastgd.sources import Feature, Matrix, Source, as_array, check_present, check_vector, refuse_mixed
+from fastgd.sources import Feature, Matrix, Source, as_array, check_present, check_vector, refuse_mixed, stretches
+
+MODERATE = 30  # the power of two up to which weights are left as they are: their sums with squares don't overflow
 
 
 def choose_loss(loss: str | Loss) -> Loss:
@@ -35,12 +37,18 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
     labels = labels_of("y", y, n)
     if labels.dtype.kind != "U":
         low, high = labels.min(), labels.max()
-        coded = labels == high
+        coded = labels if labels.dtype.kind == "b" else labels == high
         if low < high and bool(np.all(coded | (labels == low))):
             return loss, coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
-    classes, coded = np.unique(labels, return_inverse=True)
-    chosen, classes = choose_classes(classes, loss)
-    return chosen, coded.astype(bool if len(classes) == 2 else np.min_scalar_type(len(classes))), classes
+    distinct = np.unique(np.concatenate([np.unique(part) for part in stretches(labels)]))
+    chosen, classes = choose_classes(distinct, loss)
+    dtype = np.dtype(bool) if len(classes) == 2 else np.min_scalar_type(len(classes))
+    return chosen, _codes(labels, distinct, dtype), classes
+
+
+def _codes(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Replace labels by their places among the classes."""
+    return np.concatenate([np.searchsorted(classes, part).astype(dtype) for part in stretches(labels)])
 
 
 def numbers(y: ArrayLike, n: int) -> NDArray[Any]:
@@ -140,9 +148,15 @@ def some_weights(sample_weight: ArrayLike, n: int) -> Floats:
     row = int(np.argmin(weight))
     if weight[row] < 0.0:
         raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
-    if weight.max() > np.finfo(np.float64).max / n:
-        raise ValueError("sample_weight: the sum may overflow; only ratios matter, so scale the weights down")
     return weight
+
+
+def moderate(weight: Floats | None) -> Floats | None:
+    """Give weights whose sums might over- or underflow times a power of two, others as they are."""
+    if weight is None:
+        return None
+    _, power = np.frexp(weight.max())
+    return weight if abs(power) < MODERATE else np.ldexp(weight, -power)
 
 
 def check_number(name: str, value: Any, least: float) -> None:

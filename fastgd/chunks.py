@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.checks import coded, labels_of, numbers, some_weights
+from fastgd.checks import MODERATE, coded, labels_of, numbers, some_weights
 from fastgd.losses import Loss
 from fastgd.sources import Feature, InMemory
 from fastgd.tables import as_features, packed
@@ -108,6 +108,8 @@ class Form:
             if self.width is not None and matrix.features is None and width != self.width:
                 raise ValueError(f"X has {width} features; chunks before have {self.width}")
             weight = None if chunk.weight is None else some_weights(chunk.weight, n)
+            if weight is not None and weight.max() > 2.0**MODERATE:
+                raise ValueError(f"sample_weight is as large as {weight.max():g}; only ratios matter, so scale it down")
             if self.weighted is not None and self.weighted != (weight is not None):
                 raise ValueError(f"there are {'no ' if weight is None else ''}weights, but not so in chunks before")
             return InMemory(packed(matrix), self._targets(chunk.y, n), weight)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"fastgd: {error}", file=sys.stderr)
+        print("fastgd:", *str(error).split(), file=sys.stderr)  # one line, also of what other libraries say in several
         return 1
     except KeyboardInterrupt:
         print("fastgd: interrupted", file=sys.stderr)
@@ -263,6 +263,7 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
     from fastgd import losses, passes
     from fastgd.objective import Objective, moments
     from fastgd.sources import Array, InMemory
+    from fastgd.threads import allowed_threads
 
     rng = np.random.default_rng(0)
     X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds
@@ -275,7 +276,7 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
         ("fastgd", __version__),
         ("python", platform.python_version()),
         *((name, _version(name)) for name in ("numpy", "numba", "scikit-learn", "narwhals", "pyarrow", "matplotlib")),
-        ("threads", f"{passes.max_threads()} of {os.cpu_count()} processors"),
+        ("threads", f"{allowed_threads()} of {os.cpu_count()} processors"),
         ("threading layer", passes.threading_layer()),
         ("kernel cache", _cache()),
         ("memory read", f"{X.nbytes / read_seconds / 1e9:.1f} GB/s"),
@@ -292,7 +293,9 @@ def _cache() -> str:
     folder = cache_folder()
     if folder is None:
         return "none: no folder can be written, so every process compiles"
-    return f"{folder} ({'can' if os.access(folder, os.W_OK) else 'cannot'} be written)"
+    if not os.access(folder, os.W_OK):
+        return f"{folder}, cannot be written: every process compiles what is not in it"
+    return folder
 
 
 def _version(package: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from numba import njit
+from numba import config, njit
+from numba.core import caching
 
 EXACT = {"contract"}  # no addition in another order than written; "fast" would also drop the meaning of NaN
 
@@ -18,12 +21,102 @@ def compiled(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., 
     options |= {"nogil": True, "error_model": "numpy"}
 
     def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return njit(cache=cache, **options)(function)
-        except RuntimeError:  # numba's "no locator available": a read-only installation without a home folder
-            return njit(**options)(function)
+        dispatcher = njit(**options)(function)
+        if cache:
+            dispatcher._cache = _Folders(function)
+        return dispatcher
 
     return decorate
 
 
 inlined = compiled(fastmath=EXACT, forceinline=True)
+
+
+class _Provided(caching.UserProvidedCacheLocator):
+    """NUMBA_CACHE_DIR."""
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> Any:
+        return cls(function, file)
+
+
+class _Beside(caching.InTreeCacheLocator):
+    """``__pycache__`` beside the source."""
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> Any:
+        return cls(function, file)
+
+
+class _OfUser(caching.UserWideCacheLocator):
+    """The user's cache folder; where nobody knows the user there is none, and numba would make one named ``~``."""
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> Any:
+        locator = cls(function, file)
+        return locator if os.path.isabs(locator.get_cache_path()) else None  # type: ignore[no-untyped-call]
+
+
+def _folder(function: Any, locator: type) -> Any:
+    """Give numba's cache in one folder."""
+    place = type("Place", (caching.CompileResultCacheImpl,), {"_locator_classes": [locator]})
+    return type("Folder", (caching.FunctionCache,), {"_impl_class": place})(function)
+
+
+class _Folders(caching._Cache):
+    """A function's compiled forms on disk: loaded from any folder that has them, saved to the first that can be.
+
+    numba's own cache looks for one folder that can be written: what an image was built with would be compiled again
+    where the image is read-only. And it raises an error where a file is damaged or the disk is full. A cache is there
+    to save time: whatever is wrong with it, functions are compiled and the next process tries again.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self.folders = []
+        for locator in (_Provided,) if config.CACHE_DIR else (_Beside, _OfUser, caching.ZipCacheLocator):  # type: ignore[attr-defined]
+            with suppress(RuntimeError, OSError):  # no such folder, or no source in a file
+                self.folders.append(_folder(function, locator))
+
+    @property
+    def cache_path(self) -> str | None:
+        """The folder that can be written; if there is none, one that can be read; if there is none, None."""
+        for folder in self.folders:
+            with suppress(OSError):
+                folder._impl.locator.ensure_cache_path()
+                return str(folder.cache_path)
+        paths = [str(folder.cache_path) for folder in self.folders]
+        return next((path for path in paths if os.path.isdir(path)), None)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Load a compiled form, None if there is none."""
+        for folder in self.folders:
+            with suppress(Exception):  # a damaged file can raise anything
+                found = folder.load_overload(sig, target_context)
+                if found is not None:
+                    return found
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Save a compiled form, if that is possible."""
+        for folder in self.folders:
+            with suppress(OSError):
+                try:
+                    folder.save_overload(sig, data)
+                except OSError:
+                    raise
+                except Exception:  # the index is damaged
+                    folder.flush()
+                    folder.save_overload(sig, data)
+                return
+
+    def flush(self) -> None:
+        """Forget all compiled forms."""
+        for folder in self.folders:
+            folder.flush()
+
+    def enable(self) -> None:
+        """Do nothing: it is."""
+
+    def disable(self) -> None:
+        """Stop loading and saving."""
+        self.folders = []

@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastgd.checks import all_classes, check_flag, check_number, coded
 from fastgd.fitting import fit
+from fastgd.incremental import Stream, learn
 from fastgd.models import FitResult
-from fastgd.passes import max_threads
 from fastgd.sources import Feature, Floats, check_vector, refuse_masked
-from fastgd.streams import Stream, learn
 from fastgd.tables import as_features, check_unseen, is_frame
+from fastgd.threads import max_threads
 
 try:
     from joblib import effective_n_jobs

@@ -28,10 +28,10 @@ from fastgd.losses import Loss, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
 from fastgd.opening import open_samples
-from fastgd.passes import max_threads
 from fastgd.progress import watching
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
 from fastgd.sources import Matrix, Source, coef_names
+from fastgd.threads import max_threads
 
 
 def fit(
@@ -135,8 +135,9 @@ def fit(
         Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
         repeated.
     n_threads : int, optional
-        Threads for the passes; None is numba's number (``NUMBA_NUM_THREADS``, by default the available cores).
-        The result is the same, to the bit, for any number.
+        Threads for the passes, at most NUMBA_NUM_THREADS. None takes those that the process may use (by CPU affinity,
+        the container's limit, OMP_NUM_THREADS, NUMBA_NUM_THREADS) and that its other fits do not. The result is the
+        same, to the bit, for any number.
     memory_limit : int or str, optional
         Of data that are streamed or mapped: bytes that may be taken for them, or text like ``"2GB"``; None is 512 MB.
         Those of Python and its libraries, and of matrices with the square of the coefficients, come on top; so do
@@ -197,8 +198,10 @@ def fit(
     check_determined(source.features, l2, bool(intercept))
     origin = start_coefs(start, (outputs, d), bool(intercept), classes, source)
 
-    def check(statistics: Moments) -> None:
-        check_moments(statistics, source)
+    def check(statistics: Moments, read: Source) -> None:
+        check_moments(statistics, source, measured=not chosen.classifies)
+        if read.shape == source.shape:
+            source.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
     model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
     chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
@@ -382,8 +385,8 @@ def warmup(
                     fit(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def check_moments(statistics: Moments, source: Source) -> None:
-    """Find out what is wrong where a mean or spread is not finite."""
+def check_moments(statistics: Moments, source: Source, *, measured: bool) -> None:
+    """Find out what is wrong where a mean or spread is not finite; y's mean nothing unless y is measured."""
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
         source.check_finite()
@@ -397,5 +400,5 @@ def check_moments(statistics: Moments, source: Source) -> None:
             f"X: the values of column {column} ({name}) are so large or so close "
             "that squares overflow or underflow; rescale it"
         )
-    if not np.isfinite(statistics.y_spread).all():
+    if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fastgd.descent import Floats, History, Result, Row, Status
 from fastgd.sources import Feature, coef_names
@@ -18,7 +18,8 @@ from fastgd.tables import as_features
 from fastgd.writing import replacing
 
 FORMAT = "fastgd-model"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+LABEL_BYTES = 1 << 28  # that classes may take: a damaged dtype can claim any width
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,12 +89,17 @@ class FitResult(Result):
         Raises
         ------
         ValueError
-            If X lacks columns, or contains NaN or infinity, or a level that the fit did not have.
+            If X lacks columns, or contains NaN or infinity, or a level that the fit did not have, or a prediction is
+            too large for float64.
         """
         matrix = as_features(X, features=self.features, unseen=unseen)
         if matrix.shape[1] != self.coef.shape[-1]:
             raise ValueError(f"X has {matrix.shape[1]} features, but the model was fitted on {self.coef.shape[-1]}")
-        z = matrix.margins(np.atleast_2d(self.coef), np.atleast_1d(self.intercept))
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = matrix.margins(np.atleast_2d(self.coef), np.atleast_1d(self.intercept))
+        if not np.isfinite(z).all():
+            row = int(np.argmin(np.isfinite(z).all(axis=1)))
+            raise ValueError(f"X: the numbers in row {row} are so large that its prediction overflows")
         return z if self.coef.ndim == 2 else z[:, 0]
 
     def predict(self, X: Any, *, unseen: str = "error") -> NDArray[Any]:
@@ -127,7 +133,8 @@ class FitResult(Result):
         None is rounded to 0 too early.
         """
         if margins.ndim == 2:
-            shares = np.exp(margins - margins.max(axis=1, keepdims=True))
+            with np.errstate(over="ignore"):  # a difference of infinity is one of nothing
+                shares = np.exp(margins - margins.max(axis=1, keepdims=True))
             return np.asarray(shares / shares.sum(axis=1, keepdims=True))
         e = np.exp(-np.abs(margins))
         larger, smaller = 1.0 / (1.0 + e), e / (1.0 + e)
@@ -163,6 +170,7 @@ class FitResult(Result):
                 for field in fields(History)
             },
         }
+        document["checksum"] = checksum(document)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
 
@@ -173,7 +181,7 @@ def load(path: str | os.PathLike[str]) -> FitResult:
     Raises
     ------
     ValueError
-        If the file is not such a model, naming what is wrong with it.
+        If the file is not such a model, or not as it was saved, naming what is wrong with it.
     OSError
         If it cannot be read.
     """
@@ -189,12 +197,18 @@ def load(path: str | os.PathLike[str]) -> FitResult:
         )
     try:
         return _from_document(document)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is a damaged fastgd model: {type(error).__name__}: {error}") from None
 
 
+def checksum(document: dict[str, Any]) -> str:
+    """Digest what a model's document holds beside its checksum, however it is laid out in the file."""
+    content = {key: value for key, value in document.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def _from_document(document: dict[str, Any]) -> FitResult:
-    coef, intercept, spread = (_numbers(document[name]) for name in ("coef", "intercept", "spread"))
+    coef, intercept, spread = (_numbers(name, document[name]) for name in ("coef", "intercept", "spread"))
     features = document["features"]
     if features is not None:
         features = tuple(_feature(feature) for feature in features)
@@ -207,10 +221,9 @@ def _from_document(document: dict[str, Any]) -> FitResult:
         raise ValueError("coef, intercept, coef_names, features and spread do not fit together")
     classes = document["classes"]
     if classes is not None:
-        dtype = np.dtype(document["classes_dtype"])
-        if dtype.kind not in "biufU" or len(classes) != (2 if coef.ndim == 1 else len(coef)):
-            raise ValueError("classes must be numbers or strings, two or one for each row of coef")
-        classes = np.array(classes, dtype=dtype)
+        classes = _labels(classes, document["classes_dtype"])
+        if len(classes) != (2 if coef.ndim == 1 else len(coef)):
+            raise ValueError("classes must be two, or one for each row of coef")
     settings = document["settings"]
     if not isinstance(settings, dict) or not isinstance(settings["loss"]["name"], str):
         raise ValueError("settings must name the loss")
@@ -218,19 +231,24 @@ def _from_document(document: dict[str, Any]) -> FitResult:
     rows = [Row(*values) for values in zip(*([float(v) for v in history[name]] for name in Row._fields), strict=True)]
     if not rows:
         raise ValueError("the history is empty")
+    count, texts = document["rows"], [document["message"], document["version"]]
+    if type(count) is not int or count < 1 or not all(isinstance(text, str) for text in texts):
+        raise ValueError("rows must be a number above 0, message and version text")
+    if document["checksum"] != checksum(document):
+        raise ValueError("the content does not match its checksum, so it is not what was saved")
     return FitResult(
         coef=coef,
-        loss=float(document["loss"]),
+        loss=float(_numbers("loss", document["loss"])),
         status=Status[document["status"]],
-        message=str(document["message"]),
+        message=document["message"],
         history=History.from_rows(rows),
         intercept=intercept if intercept.ndim else float(intercept),
         spread=spread,
         classes=classes,
         features=features,
-        rows=int(document["rows"]),
+        rows=count,
         settings=settings,
-        version=str(document["version"]),
+        version=document["version"],
     )
 
 
@@ -248,8 +266,20 @@ def _feature(entry: dict[str, Any]) -> Feature:
     return Feature(name, None if levels is None else tuple(levels), reference)
 
 
-def _numbers(values: ArrayLike | Sequence[float]) -> Floats:
-    numbers = np.array(values, dtype=np.float64)
-    if not np.isfinite(numbers).all():
-        raise ValueError("finite numbers are needed")
-    return numbers
+def _labels(values: list[Any], name: str) -> NDArray[Any]:
+    """Give labels in their dtype, which must hold them as they are."""
+    dtype = np.dtype(name) if isinstance(name, str) else np.dtype(object)
+    if dtype.kind not in "biufU" or dtype.itemsize * len(values) > LABEL_BYTES:
+        raise ValueError(f"classes of dtype {str(name)[:40]}: numbers or text are needed")
+    labels = np.array(values, dtype=dtype)
+    if labels.ndim != 1 or [*map(repr, labels.tolist())] != [*map(repr, values)]:
+        raise ValueError(f"classes are not of their dtype {name}")
+    return labels
+
+
+def _numbers(name: str, values: Any) -> Floats:
+    """Give finite numbers, alone or in lists of them; not text that says numbers, which NumPy would take."""
+    array = np.array(values)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise ValueError(f"{name}: finite numbers are needed")
+    return array.astype(np.float64)

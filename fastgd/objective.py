@@ -17,6 +17,7 @@ from fastgd.losses import Loss, Squared
 from fastgd.sources import Floats, InMemory, Source, Tile
 
 CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
+LEAST, LARGEST = 1e-140, 1e140  # spread and root mean square of what products and their sums hold all digits of
 GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
 
 
@@ -50,7 +51,7 @@ def moments(source: Source, loss: Loss, *, about_mean: bool, n_threads: int | No
     Returns
     -------
     Moments
-        Not finite where a feature is not, or where its squares overflow or underflow.
+        Spreads are NaN where numbers are not finite, or so large or close that their squares may over- or underflow.
     """
     zeros = np.zeros((1, source.shape[1]))
     return first_reading(source, loss, zeros, np.zeros(1), about_mean=about_mean, n_threads=n_threads)[0]
@@ -83,11 +84,15 @@ def _to_moments(sums: Floats, pivot: Floats, y_pivot: Floats, about_mean: bool) 
     with np.errstate(over="ignore", invalid="ignore"):
         first = np.append(sums[1:split:2], sums[split : split + d]) / total
         second = np.append(sums[2:split:2], sums[split + d :]) / total
-        second[(second == 0.0) & (first != 0.0)] = np.nan  # squares underflow
         mean = np.append(y_pivot, pivot) + first
         variance = second - first * first
         variance[variance <= CONSTANT * second] = 0.0
-        spread = np.sqrt(variance) if about_mean else np.hypot(mean, np.sqrt(variance))
+        deviation = np.sqrt(variance)
+        size = np.hypot(mean, deviation)
+        spread = deviation if about_mean else size.copy()
+        small = (first != 0.0) & (second < LEAST**2) | (spread > 0.0) & (spread < LEAST)
+        small[:targets] |= (size[:targets] > 0.0) & (size[:targets] < LEAST)
+        spread[small | ~(size <= LARGEST) | ~np.isfinite(second)] = np.nan
     return Moments(total, mean[:targets], spread[:targets], mean[targets:], spread[targets:])
 
 
@@ -302,7 +307,7 @@ class Objective:
     def evaluation(self, coef: Floats, sums: Floats) -> Evaluation:
         """Turn the sums of loss, slope and gradient at some coefficients into value and gradient."""
         sums = sums / self.moments.total_weight
-        value = float(sums[0]) + 0.5 * self.l2 * _squared(coef)
+        value = float(sums[0]) + 0.5 * _squared(self.l2**0.5 * coef)
         slopes, gradient = sums[1 : 1 + self.outputs], sums[1 + self.outputs :].reshape(coef.shape)
         gradient = (gradient - self.mean * slopes[:, None] + self.l2 * coef) / self.scale
         return Evaluation(value, (np.column_stack((gradient, slopes)) if self.intercept else gradient).ravel())
@@ -369,9 +374,11 @@ class Objective:
     ) -> Evaluation | None:
         """Evaluate the squared loss by normal equations alone, where they are solved but for ``gradient``.
 
-        None if rounding could hide a slope of ``tol``, or most digits of the value: squares forget what is small
-        beside them, and only a reading brings it back.
+        None if that is more than ``tol``; or if rounding could hide a slope of ``tol``, or most digits of the value:
+        squares forget what is small beside them, and only a reading brings it back.
         """
+        if self.largest_slope(gradient) > tol:
+            return None
         coef, _ = self.to_coef(point)
         explained = 2.0 * np.vdot(coef, equations.cross) - np.einsum("ki,ij,kj", coef, equations.covariance, coef)
         value = float(np.sum(self.moments.y_spread**2)) - float(explained)
@@ -381,7 +388,7 @@ class Objective:
         noise = 2.0 * rounding * reach[:, None] * units
         if self.largest_slope(noise.ravel()) > tol or not value > 1e7 * rounding * float(np.sum(reach**2)):
             return None
-        return Evaluation(value + 0.5 * self.l2 * _squared(coef), gradient, 0.0)
+        return Evaluation(value + 0.5 * _squared(self.l2**0.5 * coef), gradient, 0.0)
 
     def over(self, source: Source) -> Objective:
         """Give the same objective, in the same coordinates and units, over a sample of its rows."""

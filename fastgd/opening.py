@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.checks import check_not_empty, memory_bytes, targets, weights
+from fastgd.checks import check_not_empty, memory_bytes, moderate, targets, weights
 from fastgd.chunks import Chunks, Form, Tuples
 from fastgd.losses import Loss
 from fastgd.progress import ShownChunks
 from fastgd.sources import InMemory, is_mapped
-from fastgd.surveys import SAMPLE_SHARE, Given, open_chunks
+from fastgd.streams import SAMPLE_SHARE, Given, open_stream
 from fastgd.tables import as_features, is_frame
 
 LIBSVM = (".svm", ".libsvm", ".svmlight")
@@ -36,13 +36,13 @@ def open_samples(
     rng: np.random.Generator,
     progress: bool,
 ) -> Given:
-    """Open what a caller gives, and get to know it; parameters as for `fit` and `open_chunks`."""
+    """Open what a caller gives, and get to know it; parameters as for `fit` and `open_stream`."""
     X, y, chunks = _opened(X, y, target, features, sample_weight)
     if chunks is None:
         return _in_memory(X, y, sample_weight, loss, categorical, drop_first, memory_limit, cache)
     chunks = ShownChunks(chunks) if progress else chunks
     form = Form(loss, categorical, drop_first)
-    return open_chunks(chunks, form, memory_bytes(memory_limit), rng, cache=cache, unsurveyed=unsurveyed)
+    return open_stream(chunks, form, memory_bytes(memory_limit), rng, cache=cache, unsurveyed=unsurveyed)
 
 
 def _opened(
@@ -100,7 +100,7 @@ def _in_memory(
     check_not_empty(matrix)  # before y, which is as long
     n = matrix.shape[0]
     chosen, labels, classes = targets(y, n, loss)
-    weight = weights(sample_weight, n)
+    weight = moderate(weights(sample_weight, n))
     most = int(memory_bytes(memory_limit) / SAMPLE_SHARE // matrix.row_bytes) if mapped else None
     source = InMemory(matrix, labels, weight, most)
     return Given(source, chosen, classes, labels.shape[1] if labels.ndim == 2 else 0, weight is not None, None)

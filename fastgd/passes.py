@@ -6,9 +6,6 @@ Nothing here is compiled, so edits need no care of numba's cache.
 from __future__ import annotations
 
 import functools
-import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numba
@@ -21,6 +18,7 @@ from fastgd.kernels import GRAM_ROWS, SPARSE_ROWS, Center, Points, Samples
 from fastgd.lanes import WIDTH
 from fastgd.losses import Loss
 from fastgd.sources import Floats, SparseColumns, SparseRows, Tile
+from fastgd.threads import allowed_threads, parallel_loops, run_parts, share
 
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
 SECOND_CACHE = 1 << 16  # and where its rows have to be copied in order
@@ -29,23 +27,6 @@ SERIAL_GRAM = 1 << 24  # products below which starting threads costs more than t
 
 
 _SMALL = 1 << 17  # elements of X below which waking the threads costs more than they save
-_forked = False
-_parallel_pass = threading.Lock()
-
-
-def _note_fork() -> None:
-    global _forked, _parallel_pass
-    _forked = True
-    _parallel_pass = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
-
-
-def max_threads() -> int:
-    """Give the number of threads a pass may use: numba's, which heeds NUMBA_NUM_THREADS and the CPU affinity."""
-    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def threading_layer() -> str:
@@ -60,23 +41,13 @@ def cache_folder() -> str | None:
 
 
 def _launch(parallel: Any, serial: Any, elements: int, n_threads: int | None, arguments: tuple[Any, ...]) -> None:
-    """Run the parallel pass, or its serial twin where the parallel one cannot run or would not pay.
-
-    numba's workqueue layer aborts the process when two Python threads enter it at once and its OpenMP layer kills a
-    forked child at its first parallel call, so one thread at a time gets the parallel pass and forked children none.
-    """
-    if n_threads == 1 or elements < _SMALL or _forked or not _parallel_pass.acquire(blocking=False):
-        serial(*arguments)
-        return
-    try:
-        before = numba.get_num_threads()
-        numba.set_num_threads(n_threads or before)
-        try:
-            parallel(*arguments)
-        finally:
-            numba.set_num_threads(before)
-    finally:
-        _parallel_pass.release()
+    """Run the parallel pass, or its serial twin where the parallel one cannot run or would not pay."""
+    with share(1 if elements < _SMALL else n_threads) as count:
+        if count == 1:
+            serial(*arguments)
+            return
+        with parallel_loops(count) as possible:
+            (parallel if possible else serial)(*arguments)
 
 
 def _for(loss: Loss, kernel: Any) -> Any:
@@ -111,7 +82,7 @@ def loss_sums(
     block_rows : int
         Rows per block; one row of the result each.
     n_threads : int, optional
-        At most `max_threads()`; None takes what numba is set to.
+        At most `max_threads()`; None takes what is allowed and free.
 
     Returns
     -------
@@ -349,19 +320,15 @@ def add_gram(
     samples, entries = _as_samples(tile)
     arguments = (samples, entries, at, about, loss, pair, step, width, first_block, block_rows, scratch, grams)
     add_part = functools.partial(_for(loss, kernels.gram_part), *arguments)
-    threads = n_threads or numba.get_num_threads()
-    if threads == 1 or tile.y.shape[-1] * grams.shape[1] ** 2 < SERIAL_GRAM:
-        for part in range(len(grams)):
-            add_part(part)
-    else:  # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(add_part, range(len(grams))))
+    with share(1 if tile.y.shape[-1] * grams.shape[1] ** 2 < SERIAL_GRAM else n_threads) as count:
+        # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long.
+        run_parts(add_part, len(grams), count)
 
 
 def read(X: Floats) -> int:
     """Merely read a contiguous array, as 8-byte words and with all threads: what a pass is measured against."""
     words = X.reshape(-1).view(np.int64)
     partial = np.zeros(64, dtype=np.int64)
-    with _parallel_pass:
+    with parallel_loops(allowed_threads()):
         kernels.read_parallel(words, partial)
     return int(partial.sum())

@@ -543,16 +543,22 @@ def estimate_lipschitz(
     """
     base = Evaluation(*objective(coef)).gradient
     direction = rng.standard_normal(coef.size)
-    distance = 1e-4 * max(1.0, float(np.linalg.norm(coef)))
+    distance = 1e-4 * max(1.0, _norm(coef))
     largest = 0.0
     for _ in range(evaluations - 1):
-        direction *= distance / np.linalg.norm(direction)
+        direction *= distance / _norm(direction)
         change = Evaluation(*objective(coef + direction)).gradient - base
-        largest = float(np.linalg.norm(change)) / distance
+        largest = _norm(change) / distance
         if not largest > 0.0:
             break
         direction = change
     return largest or 1.0
+
+
+def _norm(vector: Floats) -> float:
+    """Give the Euclidean norm, also where squares overflow."""
+    power = int(np.frexp(np.max(np.abs(vector)))[1])
+    return float(np.ldexp(np.linalg.norm(np.ldexp(vector, -power)), power))
 
 
 SOLVERS = ("auto", "newton", "lbfgs", "nesterov", "gd", "sgd")

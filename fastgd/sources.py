@@ -22,8 +22,9 @@ BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks 
 LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long,
 PARTIAL_SHARE = 150  # and to one in so many bytes when they are sparse, but for
 LEAST_BLOCKS = 8  # for threads to share
-VIEW_BYTES = 1 << 29  # of X per tile that is only sliced: tens of milliseconds, so Ctrl-C is never far
-VIEW_ROWS = 1 << 22  # at most: labels and integers of y are converted tile by tile
+VIEW_BYTES = 1 << 28  # of X per tile that is only sliced: ten milliseconds, so Ctrl-C is never far
+TURN_BYTES = 1 << 26  # if rows are turned around in the cache: every block of a tile has its own room for that
+VIEW_ROWS = 1 << 20  # at most: labels and integers of y are converted tile by tile, and stay in cache for the pass
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
 STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
 
@@ -105,7 +106,7 @@ class Matrix(Protocol):
     row_bytes : float
         What a row takes in memory, as it is read.
     tile_bytes : int
-        `VIEW_BYTES` if parts are slices of what there is, `COPY_BYTES` if they are converted.
+        `VIEW_BYTES` or `TURN_BYTES` if parts are slices of what there is, `COPY_BYTES` if they are converted.
     order : ndarray of int (d,), or None
         Where in a part each of the d columns stands, if not in its own place.
     features : tuple of Feature, or None
@@ -140,6 +141,10 @@ class Matrix(Protocol):
     def by_rows(self) -> Matrix:
         """Give the same matrix so that its parts have rows."""
         return self
+
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:  # noqa: ARG002
+        """Refuse columns (d,) that sums show as constant but that are not: a ValueError. Sums about a row show all."""
+        return
 
     def margins(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``, (n, outputs), from (outputs, d) and (outputs,), one tile at a time.
@@ -202,6 +207,9 @@ class Source(Protocol):
     def check_finite(self) -> None:
         """Find the first NaN or infinity in X, and say where it stands: a ValueError."""
 
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:
+        """Refuse columns (d,) that sums show as constant but that are not: a ValueError."""
+
 
 class Array(Matrix):
     """A two-dimensional NumPy array of numbers: any order, strides and real dtype."""
@@ -214,7 +222,7 @@ class Array(Matrix):
         # Other orders have kernels of their own, which need not be compiled for what is copied in no time.
         ordered = X.flags.c_contiguous or X.nbytes > COPY_BYTES
         self.sliced = X.flags.aligned and X.dtype == self.dtype and ordered
-        self.tile_bytes = VIEW_BYTES if self.sliced else COPY_BYTES
+        self.tile_bytes = COPY_BYTES if not self.sliced else VIEW_BYTES if X.flags.c_contiguous else TURN_BYTES
 
     def place(self, start: int, stop: int) -> Part:
         """Give rows start to stop, of this dtype."""
@@ -336,7 +344,7 @@ class InMemory(Source):
         ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
         """
         n = self.shape[0]
-        if self.matrix.tile_bytes == VIEW_BYTES:
+        if self.matrix.tile_bytes != COPY_BYTES:
             X, rows, entries = self.matrix.place(0, n)
             return Tile(X, self._targets, self.weight, rows, entries), starts
         index = (starts[:, None] + np.arange(run_rows)).ravel()
@@ -349,6 +357,10 @@ class InMemory(Source):
     def check_finite(self) -> None:
         """Find the first NaN or infinity in X, and say where it stands: a ValueError."""
         check_finite(self.matrix)
+
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:
+        """Refuse columns (d,) that sums show as constant but that are not: a ValueError."""
+        self.matrix.check_differences(suspects)
 
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples."""
@@ -385,7 +397,10 @@ def stratified_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.i
 
     A sorted file is sampled evenly along its order.
     """
-    return ((np.arange(size) + rng.random(size)) * (n / size)).astype(np.intp)
+    rows = rng.random(size)
+    rows += np.arange(size)
+    rows *= n / size
+    return rows.astype(np.intp)
 
 
 def rows_per_block(shape: tuple[int, int], row_bytes: float) -> int:

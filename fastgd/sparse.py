@@ -24,9 +24,10 @@ from fastgd.sources import (
 )
 
 GATHERED = 1 << 20  # entries looked at together where temporary arrays are made of them
+NARROW = 1e-5  # of a value, differences below which are looked for where no spread was found
 
 
-class _Sparse(Matrix):
+class SparseMatrix(Matrix):
     """What both orders have in common."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
@@ -50,8 +51,38 @@ class _Sparse(Matrix):
             )
         return np.asarray(self.X @ coef.T + intercept)
 
+    def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
+        """Give the columns of some entries."""
+        raise NotImplementedError
 
-class Rows(_Sparse):
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:
+        """Refuse columns that look constant but are not: sums of sparse columns are taken about 0, which hides it.
+
+        A ValueError names the first of them.
+        """
+        if not suspects.any():
+            return
+        n, d = self.shape
+        low, high, count = np.full(d, np.inf), np.full(d, -np.inf), np.zeros(d, np.intp)
+        for first in range(0, self.X.nnz, GATHERED):
+            last = min(first + GATHERED, self.X.nnz)
+            columns = self.columns_of(first, last)
+            chosen = suspects[columns]
+            columns, values = columns[chosen], self.X.data[first:last][chosen]
+            np.minimum.at(low, columns, values)
+            np.maximum.at(high, columns, values)
+            count += np.bincount(columns, minlength=d)
+        full = suspects & (count == n)
+        narrow = np.flatnonzero(full & (low < high) & (high - low <= NARROW * np.maximum(abs(low), abs(high))))
+        if narrow.size:
+            j = int(narrow[0])
+            raise ValueError(
+                f"X: the values of column {j} (x{j}) are {low[j]:.10g} to {high[j]:.10g}, too close for a sparse "
+                "column; subtract a number from it, or give a dense array"
+            )
+
+
+class Rows(SparseMatrix):
     """A CSR matrix or array: indices of any size and order; entries of the same place count together."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
@@ -71,8 +102,12 @@ class Rows(_Sparse):
         """Give some rows as a matrix in memory."""
         return Rows(self.X[rows])
 
+    def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
+        """Give the columns of some entries."""
+        return np.asarray(self.X.indices[first:last])
 
-class Columns(_Sparse):
+
+class Columns(SparseMatrix):
     """A CSC matrix or array, whose rows ascend in every column."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
@@ -89,6 +124,10 @@ class Columns(_Sparse):
     def take(self, rows: NDArray[np.intp]) -> Rows:
         """Give some rows as a matrix in memory."""
         return Rows(self.X[rows].tocsr())
+
+    def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
+        """Give the columns of some entries."""
+        return np.searchsorted(self.X.indptr, np.arange(first, last), side="right") - 1
 
     def some(self, rows: NDArray[np.intp]) -> Rows:
         """Give them as a copy, once: looking for rows takes a reading of all columns."""

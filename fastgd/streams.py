@@ -1,220 +1,364 @@
-"""Samples that come in chunks, of which each is used once and only O(d) numbers are kept.
+"""Chunks that are read again and again: surveyed once, and then a source like any other.
 
-The rule is `AveragedSGD`: there is no evaluation of all samples to correct a batch's gradient by, as `fit` has. The
-objective is `fit`'s of all samples so far, and so are its coordinates: chunks' moments are pooled, so that neither a
-single row nor a first chunk in which a feature does not occur decides on scales. Least squares could be solved exactly
-from pooled normal equations, but these take d² numbers.
+What a table in memory tells at once, a stream tells when it has been read: how many rows there are, the levels of its
+categories, the classes. So a **survey** reads it first, and keeps a stratified sample of rows on the way, for warm
+starts and metrics. If the sample is all of the data, they are in memory from then on. Where nothing has to be known
+before (least squares, few features, all numbers) there is no survey.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from fastgd.batches import PER_EPOCH, Batches, check_rows
-from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model
-from fastgd.checks import (
-    check_determined,
-    check_flag,
-    check_not_empty,
-    coded,
-    generator,
-    start_coefs,
-    targets,
-    weights,
-)
-from fastgd.descent import Floats, Status, descend
-from fastgd.fitting import as_fitted, check_moments
-from fastgd.losses import Logistic, Loss, Softmax, Squared
-from fastgd.models import FitResult
-from fastgd.objective import Moments, Objective, moments, pooled
-from fastgd.progress import watching
-from fastgd.rules import AveragedSGD, Walk, check_solver, estimate_lipschitz, free_rows
-from fastgd.sources import Feature, InMemory
-from fastgd.tables import as_features
+from fastgd.checks import MODERATE, choose_classes, coded
+from fastgd.chunks import Chunks, Form, distinct_labels, named, read
+from fastgd.losses import Loss
+from fastgd.sources import Feature, Floats, InMemory, Source
+from fastgd.sparse import Rows
+from fastgd.tables import joined, sort_levels
 
-SAMPLE_ROWS = 1000  # that the largest curvature is found on, or of a large chunk,
-SAMPLE_SHARE = 16  # one row in so many
-
-Coefs = tuple[Floats, Floats]
+CHUNK_SHARE = 48  # of the memory limit that one chunk from a file takes,
+SAMPLE_SHARE = 8  # and what the survey keeps, which is put together by a copy
+MANY_CLASSES = 10_000  # labels of a stream: more are a mistake, and would not fit in memory
 
 
-@dataclass(frozen=True)
-class Stream:
-    """What is kept of the samples so far.
-
-    ``point`` is where the descent stands and ``average`` its result, both as coefficients and intercepts, in the order
-    of tiles; ``lipschitz`` is the largest curvature as it was after ``measured`` of the ``rows``; ``chosen`` are
-    options that can't change on the way, ``y_shape`` the shape of a row's targets.
-    """
-
-    chosen: dict[str, Any]
-    features: tuple[Feature, ...] | None
-    y_shape: tuple[int, ...]
-    seed: int
-    rows: int
-    moments: Moments
-    lipschitz: float
-    measured: int
-    point: Coefs
-    average: Coefs
-
-
-def learn(
-    stream: Stream | None,
-    X: Any,
-    y: ArrayLike,
-    *,
-    classes: NDArray[Any] | None,
-    l2: Callable[[float], float],
-    intercept: bool,
-    standardize: bool,
-    sample_weight: ArrayLike | None,
-    categorical: str | Sequence[str],
-    drop_first: bool,
-    unseen: str,
-    learning_rate: float | str,
-    start: Any,
-    rng: Any,
-    n_threads: int | None,
-    progress: bool,
-) -> tuple[Stream, FitResult]:
-    """Go through a chunk of samples once.
+class Stream(Source):
+    """Samples that are read, chunk by chunk, whenever something is asked of them.
 
     Parameters
     ----------
-    stream : Stream or None
-        What is kept of earlier chunks, if this is not the first.
-    classes : ndarray or None
-        The sorted labels of a classification; None is least squares.
-    l2 : callable
-        Maps the weight of all samples so far to the penalty.
-    unseen : {"error", "zero"}
-        What to do with levels of a category that the first chunk did not have.
-    start, rng
-        As for `fastgd.fit`; for the first chunk only.
-    others
-        As for `fastgd.fit`.
+    chunks : Chunks
+    form : Form
+    example : InMemory
+        The heaviest of the samples that were looked at, in that form.
+    sample : InMemory, or None
+        Drawn from all rows, all of positive weight; None without a survey.
+    kept_bytes : int
+        What chunks that are looked at together may take.
+    rows, weight
+        Of all samples, if they are known.
+    """
+
+    def __init__(
+        self,
+        chunks: Chunks,
+        form: Form,
+        example: InMemory,
+        sample: InMemory | None = None,
+        kept_bytes: int = 0,
+        rows: int | None = None,
+        weight: float | None = None,
+    ) -> None:
+        self.chunks, self.form, self.drawn, self.example = chunks, form, sample, example
+        self.rows, self.weight, self.kept_bytes = rows, weight, kept_bytes
+        self.dtype, self.row_bytes = example.dtype, (sample or example).row_bytes
+        self.order, self.features, self.copied = example.order, example.features, example.copied
+        self.sample_rows = sample.shape[0] if sample else 0
+        self.readings = 1.0 if sample else 0.0
+
+    @property
+    def shape(self) -> tuple[int, int]:  # type: ignore[override]
+        """The numbers of rows, 1 if nothing has read all of them yet, and of coefficients."""
+        return self.example.shape[0] if self.rows is None else self.rows, self.example.shape[1]
+
+    def parts(self) -> Generator[InMemory]:
+        """Read all samples, and see whether they are as many as before."""
+        rows, weight = 0, 0.0
+        with closing(read(self.chunks, self.form)) as parts:
+            for part in parts:
+                yield part
+                rows += part.shape[0]
+                weight += part.total_weight()
+        if self.rows is None:
+            self.rows, self.weight = checked(rows, weight)
+        elif rows != self.rows or weight != self.weight:
+            what = f"{rows} rows instead of {self.rows}" if rows != self.rows else "other weights"
+            raise ValueError(f"X changed while it was read: the last reading found {what}")
+
+    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
+        """Add up what a function gives for the chunks, in order: one reading."""
+        total: Floats | None = None
+        with closing(self.parts()) as parts:
+            for part in parts:
+                sums = of_part(part)
+                total = sums if total is None else total + sums
+        assert total is not None  # noqa: S101  a stream has rows
+        return total
+
+    def total_weight(self) -> float:
+        """Give the sum of the weights."""
+        if self.weight is None:
+            raise RuntimeError("the stream has not been read yet")
+        return self.weight
+
+    def pivot(self) -> tuple[Floats, Floats]:
+        """Give the dense features and the targets of the heaviest sample that was looked at."""
+        return self.example.pivot()
+
+    def sample(self, size: int, rng: np.random.Generator) -> InMemory:
+        """Draw samples from those that the survey kept; all of them if there are no more than ``size``."""
+        if self.drawn is None:
+            raise RuntimeError("the stream has not been surveyed")
+        return self.drawn.sample(size, rng)
+
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:
+        """Look into such columns (d,) of each chunk: one more reading, if there are any."""
+        if suspects.any() and isinstance(self.example.matrix, Rows):
+            for chunk in self.chunks:
+                part = self.form.of(chunk)
+                if part:
+                    with named(chunk.name):
+                        part.check_differences(suspects)
+
+    def check_finite(self) -> None:
+        """Find the first NaN or infinity, and say in which chunk: a ValueError."""
+        for chunk in self.chunks:
+            part = self.form.of(chunk)
+            if part:
+                with named(chunk.name):
+                    part.check_finite()
+
+
+def checked(rows: int, weight: float) -> tuple[int, float]:
+    """Give what a whole reading found, if it is anything."""
+    if not rows:
+        raise ValueError("X has no rows")
+    if weight == 0.0:
+        raise ValueError("sample_weight is zero in every row; at least one must be positive")
+    if weight < 0.5**MODERATE:
+        raise ValueError(f"sample_weight: the sum is {weight:g}; only ratios matter, so scale the weights up")
+    return rows, weight
+
+
+class Given(NamedTuple):
+    """Samples that a caller gave, and what is known of them.
+
+    ``loss`` is for as many classes as there are, ``targets`` the columns of y, 0 if it is a vector, and ``cached`` says
+    why a stream is in memory, if it is.
+    """
+
+    source: Source
+    loss: Loss
+    classes: NDArray[Any] | None
+    targets: int
+    weighted: bool
+    cached: str | None
+
+
+def open_stream(
+    chunks: Chunks, form: Form, memory_limit: int, rng: np.random.Generator, *, cache: str = "auto", unsurveyed: int = 0
+) -> Given:
+    """Get to know a stream: by a survey, or if it has few features that are all numbers, by its first chunk.
+
+    Parameters
+    ----------
+    chunks : Chunks
+    form : Form
+        With the loss, and how tables are read.
+    memory_limit : int
+        Bytes.
+    rng : Generator
+        Draws the sample.
+    cache : {"auto", "none"}
+        Whether data that fit in their share of the memory are kept there.
+    unsurveyed : int
+        Numbers of features, and the intercept, up to which the moments of all rows will say everything.
+    """
+    if cache not in ("auto", "none"):
+        raise ValueError(f"cache={cache!r}; choose 'auto' or 'none'")
+    chunks.limit(memory_limit // CHUNK_SHARE)
+    example, form = peek(chunks, form)
+    plain = all(feature.levels is None for feature in form.features or ())
+    source: Source
+    cached = None
+    if plain and example.shape[1] < unsurveyed:
+        source = Stream(chunks, form, example)
+    else:
+        most = memory_limit // SAMPLE_SHARE
+        source, form = survey(chunks, form, most, rng, keep_all=cache == "auto")
+        if isinstance(source, InMemory):
+            cached = f"in memory: the data take at most 1/{SAMPLE_SHARE} of memory_limit"
+    return Given(source, form.loss, form.classes, form.outputs or 0, bool(form.weighted), cached)
+
+
+def peek(chunks: Chunks, form: Form) -> tuple[InMemory, Form]:
+    """Look at the first chunk that has rows, and say what all others have to look like."""
+    iterator = iter(chunks)
+    try:
+        for chunk in iterator:
+            part = form.of(chunk)
+            if part:
+                return _heaviest(part), form.learned(part)
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()
+    raise ValueError("X has no rows")
+
+
+def survey(
+    chunks: Chunks, form: Form, kept_bytes: int, rng: np.random.Generator, *, keep_all: bool
+) -> tuple[InMemory | Stream, Form]:
+    """Read a stream once to know it: rows, levels, classes, and a sample of rows.
+
+    Parameters
+    ----------
+    chunks : Chunks
+    form : Form
+        As `peek` gives it.
+    kept_bytes : int
+        What the sample may take, which is put together by a copy.
+    rng : Generator
+        Draws the sample.
+    keep_all : bool
+        Whether the samples are to be in memory from then on if all of them fit.
 
     Returns
     -------
-    stream : Stream
-    result : FitResult
-        Its history has a row for each batch of this chunk: its loss and slope before it was used. ``loss`` is their
-        mean, and ``rows`` counts all samples so far.
-
-    Raises
-    ------
-    ValueError, TypeError
-        On bad input, or if the chunk does not fit to earlier ones, or if steps of a fixed rate lead to infinity.
+    tuple
+        The samples, and how their chunks are read.
     """
-    began = time.perf_counter()
-    for name, flag in (("drop_first", drop_first), ("intercept", intercept), ("standardize", standardize)):
-        check_flag(name, flag)
-    check_solver("sgd", learning_rate)
-    chosen = {"fit_intercept": bool(intercept), "categorical": categorical, "drop_first": bool(drop_first)}
-    if stream is None:
-        matrix = as_features(X, categorical, drop_first=drop_first)
+    sampler = Sampler(kept_bytes, rng)
+    levels: list[dict[str, None]] = [{} for _ in form.features or ()]
+    classes: NDArray[Any] | None = None
+    rows, weight, heaviest = 0, 0.0, None
+    with closing(read(chunks, form)) as parts:
+        for part in parts:
+            for found, feature in zip(levels, part.features or (), strict=True):
+                found.update(dict.fromkeys(feature.levels or ()))
+            if form.loss.classifies:
+                classes = _merge(classes, distinct_labels(part.y))
+            if heaviest is None or (part.weight.size and part.weight.max() > heaviest.weight[0]):
+                heaviest = _heaviest(part)
+            sampler.add(part)
+            rows += part.shape[0]
+            weight += part.total_weight()
+    checked(rows, weight)
+    if classes is not None:
+        loss, classes = choose_classes(classes, form.loss)
+        form = replace(form, loss=loss, classes=classes)
+    if form.features is not None:
+        known = zip(form.features, levels, strict=True)
+        form = replace(form, features=tuple(_close(feature, found) for feature, found in known))
+    assert heaviest is not None  # noqa: S101  there are rows
+    sample = _settled(sampler.pieces, form)
+    if keep_all and sampler.complete:
+        sample.readings = 1.0
+        return sample, form
+    return Stream(chunks, form, _settled([heaviest], form), sample, kept_bytes, rows, weight), form
+
+
+def _close(feature: Feature, found: dict[str, None]) -> Feature:
+    return feature if feature.levels is None else feature._replace(levels=tuple(sort_levels(found)))
+
+
+def _merge(classes: NDArray[Any] | None, found: NDArray[Any]) -> NDArray[Any]:
+    if classes is None:
+        merged = found
+    elif (classes.dtype.kind == "U") != (found.dtype.kind == "U"):
+        raise ValueError("y has text in some chunks and numbers in others; convert them to one type")
     else:
-        _check_same(chosen, stream.chosen)
-        matrix = as_features(X, features=stream.features, unseen=unseen)
-    check_not_empty(matrix)
-    n, d = matrix.shape
-    loss: Loss = Squared() if classes is None else Logistic() if len(classes) == 2 else Softmax()
-    labels = targets(y, n, loss)[1] if classes is None else coded(y, n, classes)
-    if stream is not None and (d, labels.shape[1:]) != (stream.point[0].shape[1], stream.y_shape):
-        before = f"(rows, {stream.point[0].shape[1]}) and (rows{''.join(f', {k}' for k in stream.y_shape)})"
-        raise ValueError(f"X and y have shapes {matrix.shape} and {labels.shape}; those of earlier chunks are {before}")
-    outputs = len(classes) if classes is not None and loss.joint else int(np.prod(labels.shape[1:]))
-    source = InMemory(matrix, labels, weights(sample_weight, n))
-    check_rows(source)
+        merged = np.union1d(classes, found)
+    if len(merged) > MANY_CLASSES:
+        some = ", ".join(map(str, merged[:5].tolist()))
+        raise ValueError(f"y has more than {MANY_CLASSES} different values: {some}, ...; are they classes?")
+    return merged
 
-    of_chunk = moments(source, loss, about_mean=intercept, n_threads=n_threads)
-    check_moments(of_chunk, source)
-    so_far = pooled(stream.moments, of_chunk, about_mean=intercept) if stream else of_chunk
-    rows = n + (stream.rows if stream else 0)
-    penalty = l2(so_far.total_weight)
-    check_determined(matrix.features, penalty, intercept)
-    # The average makes 3/2 of it: the mean of 1 / N, with weights N², is 3/2 of the last.
-    model = Model(loss, penalty * (2 / 3), intercept, standardize, n_threads, lambda _: None, outputs)
-    # By its share of all rows, not of all weights: a chunk that weighs more is to count for more.
-    objective = model.objective(source, so_far._replace(total_weight=so_far.total_weight * n / rows))
-    if stream is None:
-        origin = start_coefs(start, (outputs, d), intercept, classes, matrix)
-        if origin is None:
-            origin = np.zeros((outputs, d)), so_far.y_mean if intercept and classes is None else np.zeros(outputs)
-        assert not isinstance(origin, str)  # noqa: S101  estimators give coefficients or none
-        seed = int(generator(rng).integers(1 << 62))
-        stream = Stream(chosen, matrix.features, labels.shape[1:], seed, 0, so_far, 0.0, 0, origin, origin)
-    draws = np.random.default_rng((stream.seed, stream.rows))
-    passes = 1.0
-    if rows >= 2 * stream.measured:
-        sample = source.sample(max(SAMPLE_ROWS, n // SAMPLE_SHARE), draws)
-        lipschitz = _largest_curvature(objective.over(sample), draws)
-        stream = replace(stream, lipschitz=lipschitz, measured=rows)
-        passes += LIPSCHITZ_EVALUATIONS * sample.shape[0] / n
-    rank, decay = (objective.mean_curvature / stream.lipschitz) or 1.0, 1 / 3 if classes is None else 1 / 2
-    batches = Batches(objective, source, draws, max(PER_EPOCH, int(n / free_rows(rows, rank, decay))))
-    point = objective.to_point(*stream.point)
-    rule = AveragedSGD(
-        lipschitz=stream.lipschitz,
-        rank=rank,
-        decay=decay,
-        rate=None if isinstance(learning_rate, str) else float(learning_rate),
-        batch_rows=n / batches.count,
-        batches=batches.count,
-        begun=Walk(point, objective.to_point(*stream.average), float(stream.rows)),
+
+def together(pieces: list[InMemory], features: tuple[Feature, ...] | None) -> InMemory:
+    """Put pieces together by a copy, with the levels that all of them have."""
+    matrix = joined([piece.matrix for piece in pieces], features)
+    y = np.concatenate([piece.y for piece in pieces])
+    weight = np.concatenate([piece.weight for piece in pieces])
+    return InMemory(matrix, y, weight if weight.size else None)
+
+
+def _settled(pieces: list[InMemory], form: Form) -> InMemory:
+    """Put pieces together in the form that was found out."""
+    whole = together(pieces, form.features)
+    if form.classes is None:
+        return whole
+    return InMemory(
+        whole.matrix, coded(whole.y, len(whole.y), form.classes), whole.weight if whole.weight.size else None
     )
-    with watching(progress, None, None) as watch:
-        result = descend(
-            batches.plain,
-            point,
-            rule,
-            tol=0.0,
-            max_iter=0,
-            gradient_norm=objective.largest_slope,
-            callback=watch,
-            passes=passes,
-            began=began,
-        )
-    walk: Walk = result.state
-    if result.status is Status.DIVERGED or not np.isfinite(walk.coef).all():
-        raise ValueError(
-            f"learning_rate={learning_rate!r}: the steps led to infinity, so this chunk was not used; "
-            "choose a smaller rate, or 'auto'"
-        )
-    stream = replace(
-        stream,
-        rows=rows,
-        moments=so_far,
-        point=objective.to_coef(walk.coef),
-        average=objective.to_coef(walk.average),
-    )
-    settings = {
-        "l2": penalty,
-        "solver": "sgd",
-        "solver_reason": "asked for, sample by sample",
-        "learning_rate": learning_rate if rule.rate is None else rule.rate,
-        "weighted": source.weight.size > 0,
-        "copied": matrix.copied,
-    }
-    return stream, as_fitted(result, objective, matrix, labels.ndim == 1, classes, rows, settings)
 
 
-def _check_same(chosen: dict[str, Any], first: dict[str, Any]) -> None:
-    """Refuse options that changed since the first chunk."""
-    for name, value in chosen.items():
-        if value != first[name]:
-            raise ValueError(
-                f"{name}={value!r}, but the first chunk was read with {first[name]!r}; begin anew, by clone"
-            )
+def _heaviest(part: InMemory) -> InMemory:
+    return part.picked(np.array([np.argmax(part.weight) if part.weight.size else 0]))
 
 
-def _largest_curvature(objective: Objective, rng: np.random.Generator) -> float:
-    """Find it where that of the logistic loss is largest, at 0."""
-    return estimate_lipschitz(objective, np.zeros(objective.size), rng, LIPSCHITZ_EVALUATIONS)
+class Sampler:
+    """Keeps one row at random from each **stretch** of as many rows: without repetition, evenly along the stream.
+
+    Stretches are one row long, that is all rows are kept, until they take more than ``most_bytes``; then rows of weight
+    0 are dropped and no longer counted, and as often as needed two stretches become one, and of their rows one is
+    drawn.
+    """
+
+    def __init__(self, most_bytes: int, rng: np.random.Generator) -> None:
+        self.most_bytes = most_bytes
+        self.rng = rng
+        self.stretch = 1
+        self.begun = 0  # stretches of which a row has been drawn,
+        self.pending = np.empty(0, np.intp)  # and the last one's row, if it has not come yet
+        self.passed = 0  # rows
+        self.complete = True
+        self.pieces: list[InMemory] = []
+
+    def add(self, part: InMemory) -> None:
+        """Take from a chunk the rows that are drawn."""
+        candidates = np.arange(part.shape[0]) if self.complete else _positive(part)
+        end = self.passed + len(candidates)
+        until = -(-end // self.stretch)
+        begin = np.arange(self.begun, until) * self.stretch
+        drawn = np.concatenate((self.pending, self._within(begin)))
+        self.begun = until
+        self.pending, drawn = drawn[drawn >= end], drawn[drawn < end]
+        if len(drawn):
+            self.pieces.append(part.picked(candidates[drawn - self.passed]))
+        self.passed = end
+        if self.complete and self._bytes() > self.most_bytes:
+            self.complete = False
+            self._keep([_positive(piece) for piece in self.pieces])
+            self.begun = self.passed = self._rows()
+        while self._bytes() > self.most_bytes and self._rows() > 1:
+            self._halve()
+
+    def _rows(self) -> int:
+        return sum(piece.shape[0] for piece in self.pieces)
+
+    def _bytes(self) -> float:
+        return sum(p.shape[0] * p.row_bytes + p.y.nbytes + p.weight.nbytes for p in self.pieces)
+
+    def _keep(self, rows: list[NDArray[np.intp]]) -> None:
+        """Forget all but some rows of each piece."""
+        pairs = zip(self.pieces, rows, strict=True)
+        self.pieces = [piece.picked(kept) for piece, kept in pairs if len(kept)]
+
+    def _within(self, begin: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Draw a row from each stretch that begins at one of these rows."""
+        if self.stretch == 1:  # a stream that is small enough leaves the generator as it is
+            return begin
+        return begin + (self.rng.random(len(begin)) * self.stretch).astype(np.intp)
+
+    def _halve(self) -> None:
+        """Make one stretch of two."""
+        second = np.repeat(self.rng.random(-(-self.begun // 2)) < 0.5, 2)[: self.begun]
+        kept = (np.arange(self.begun) % 2 == 1) == second
+        ends = np.cumsum([piece.shape[0] for piece in self.pieces])
+        self._keep([np.flatnonzero(own) for own in np.split(kept[: ends[-1]], ends[:-1])])
+        if self.pending.size and not kept[-1]:
+            self.pending = self.pending[:0]
+        if self.begun % 2 and not kept[-1]:  # the row is to come from the other half, which has not begun
+            self.pending = self._within(np.array([self.begun * self.stretch]))
+        self.begun = -(-self.begun // 2)
+        self.stretch *= 2
+
+
+def _positive(part: InMemory) -> NDArray[np.intp]:
+    return np.flatnonzero(part.weight) if part.weight.size else np.arange(part.shape[0])

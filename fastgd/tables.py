@@ -512,7 +512,10 @@ def _encode(feature: Feature, column: _Plain | _Series, unseen: str) -> Column:
         )
     codes = {value: numbers.get(text, UNSEEN) for value, text in texts.items()}
     dtype = _code_dtype(levels)
-    encoded = np.concatenate([np.zeros(0, dtype), *(part.astype(dtype) for part in column.encode(codes))])
+    encoded, first = np.empty(len(column), dtype), 0
+    for part in column.encode(codes):
+        encoded[first : first + len(part)] = part
+        first += len(part)
     return Column(feature._replace(levels=levels), encoded)
 
 

@@ -16,19 +16,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder does not exist or cannot be written, before anything else is done.
+        If the folder does not exist or cannot be written, before anything else is done; if writing fails, as on a full
+        disk: what stood at ``path`` is unchanged. The message names ``path``.
     """
     check_writable(path)
     target = Path(path).resolve()  # a link stays, and what it points to is replaced
-    if target.exists() and not target.is_file():  # a device or a pipe cannot be replaced
-        yield target
-        return
-    temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    replaceable = not target.exists() or target.is_file()  # a device or a pipe is not
+    temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name}") if replaceable else target
     try:
         yield temporary
-        os.replace(temporary, target)
+        if replaceable:
+            _flush(temporary)
+            os.replace(temporary, target)
+    except OSError as error:
+        raise OSError(error.errno, f"{target} was not written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if replaceable:
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have a file's bytes on disk before its name is: after a power failure it could be empty otherwise."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

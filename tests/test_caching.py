@@ -1,7 +1,17 @@
 """What one process compiled, the next one only loads; and where nothing can be cached, fits work all the same."""
 
+import errno
 import hashlib
+import importlib.util
+import os
+import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import numba
+import pytest
 
 from fastgd import compiling, entries, kernels, lanes, losses
 
@@ -30,6 +40,10 @@ def test_what_warmup_compiled_a_second_process_only_loads(run_python, tmp_path):
     )
     assert first[1] > 0
     assert second[0] > 0 and second[1] == 0
+    compiled = [path.read_bytes() for path in tmp_path.rglob("*.nbc")]
+    assert len(compiled) == first[1] and all(b"NRT_Free" in content for content in compiled)
+    # No kernel asks for memory: in a parallel loop there would be nobody to raise a MemoryError.
+    assert not any(name in content for content in compiled for name in (b"NRT_Allocate", b"NRT_MemInfo_alloc"))
 
 
 LAYOUTS = """
@@ -58,23 +72,143 @@ def test_layout_and_writability_compile_nothing_new(run_python):
     assert run_python(LAYOUTS) == "[]"
 
 
-def test_without_a_place_for_the_cache_fits_compile_in_memory(run_python):
-    code = """
-import numba.core.caching
-
-def nowhere(*_, **__):
-    raise RuntimeError("cannot cache function: no locator available for file")
-
-numba.core.caching.CacheImpl.__init__ = nowhere
-import numpy as np, fastgd
-from fastgd import kernels
+NOWHERE = """
+import numpy as np
+import fastgd
+from fastgd import cli, kernels
 
 X = np.random.default_rng(0).standard_normal((100, 5))
 assert fastgd.fit(X, X.sum(axis=1)).converged
-assert kernels.pass_serial.signatures and kernels.pass_serial.stats.cache_path is None
-print("fitted")
+assert kernels.gram_part.signatures and not kernels.gram_part.stats.cache_hits
+print(cli._cache())
 """
-    assert run_python(code) == "fitted"
+
+
+def test_without_a_place_for_the_cache_fits_compile_in_memory(tmp_path):
+    """A container: no home, nobody knows the user, and no folder of the package can be written, even by root."""
+    home = Path(kernels.__file__).parent
+    shutil.copytree(home, tmp_path / "site" / "fastgd", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "site" / "fastgd" / "__pycache__").touch()
+    working = tmp_path / "working"
+    working.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "NUMBA_CACHE_DIR")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", NOWHERE],
+        # Where the user has no home, "~" stays as it is.
+        env=environment | {"PYTHONPATH": str(tmp_path / "site"), "XDG_CACHE_HOME": "~/.cache"},
+        cwd=working,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.strip() == "none: no folder can be written, so every process compiles", done.stderr
+    assert not any(working.iterdir())
+
+
+SMALL = """
+from fastgd.compiling import compiled
+
+@compiled(cache=True)
+def double(x):
+    return 2 * x
+"""
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Load a module with one kernel, as a process of its own would: its function and its cache's folder."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    path = tmp_path / "package" / "small.py"
+    path.parent.mkdir()
+    path.write_text(SMALL)
+
+    def load():
+        spec = importlib.util.spec_from_file_location("small", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.double
+
+    return load, path.parent / "__pycache__", tmp_path / "user" / "numba"
+
+
+def counts(function):
+    return sum(function.stats.cache_hits.values()), sum(function.stats.cache_misses.values())
+
+
+DAMAGES = {
+    "empty": lambda _: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "almost whole": lambda content: content[:-1],
+    "garbage": lambda _: bytes(range(256)) * 10,
+    "another pickle": lambda _: pickle.dumps(["something", "else"]),
+    "of another version": lambda _: pickle.dumps("0.0.1") + b"whatever it wrote",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_damaged_cache_is_made_anew(kind, damage, small):
+    load, folder, _ = small
+    assert load()(2) == 4
+    (file,) = folder.glob(f"*.{kind}")
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    first, second = load(), load()
+    assert first(2) == 4 and counts(first) == (0, 1)
+    assert second(2) == 4 and counts(second) == (1, 0)
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """Have every folder refuse, as on a read-only file system; root may write wherever permissions say no."""
+
+    def refuse(error):
+        def open_for_write(*_):
+            raise OSError(error, os.strerror(error))
+
+        monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, "_open_for_write", open_for_write)
+        monkeypatch.setattr(numba.core.caching._CacheLocator, "ensure_cache_path", open_for_write)
+
+    return refuse
+
+
+def test_what_an_image_was_built_with_is_read_where_nothing_can_be_written(small, read_only):
+    load, folder, _ = small
+    assert load()(2) == 4
+    read_only(errno.EROFS)
+    later = load()
+    assert later(2) == 4 and counts(later) == (1, 0)
+    assert later(2.5) == 5.0 and counts(later) == (1, 1)
+    assert later.stats.cache_path == str(folder)
+
+
+def test_what_an_image_lacks_is_kept_in_the_users_folder(small):
+    load, folder, of_user = small
+    assert load()(2) == 4
+    shutil.move(folder, folder.with_name("built"))
+    folder.touch()  # so it cannot be written, even by root
+    later = load()
+    assert later(2.5) == 5.0 and str(later.stats.cache_path).startswith(str(of_user))
+    folder.unlink()
+    shutil.move(folder.with_name("built"), folder)
+    both = load()
+    assert (both(2), both(2.5)) == (4, 5.0) and counts(both) == (2, 0)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
+def test_a_cache_that_cannot_be_written_is_done_without(error, small, read_only):
+    read_only(error)
+    load, folder, _ = small
+    assert load()(2) == 4
+    assert not list(folder.glob("*.nb?"))
+
+
+def test_the_folder_asked_for_is_the_only_one(small, tmp_path, monkeypatch):
+    load, folder, of_user = small
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "asked"))
+    function = load()
+    assert function(2) == 4 and function.stats.cache_path.startswith(str(tmp_path / "asked"))
+    assert not folder.exists() and not of_user.exists()
 
 
 def test_an_edit_of_what_kernels_are_made_of_makes_cached_ones_stale():

@@ -10,7 +10,7 @@ from scipy import sparse
 import fastgd
 from fastgd.chunks import ahead
 from fastgd.sources import Array, InMemory
-from fastgd.surveys import Sampler
+from fastgd.streams import Sampler
 
 TIGHT = 1e-12
 

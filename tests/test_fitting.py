@@ -14,7 +14,7 @@ from sklearn import datasets, linear_model
 
 import fastgd
 from fastgd import losses
-from fastgd.passes import max_threads
+from fastgd.threads import max_threads
 
 LOSSES = ["squared", "logistic"]
 

@@ -8,6 +8,7 @@ from numba import njit
 
 from fastgd import losses, passes
 from fastgd.sources import Array, Tile
+from fastgd.threads import max_threads
 
 EPS = np.finfo(np.float64).eps
 
@@ -188,7 +189,7 @@ PASSES = pytest.mark.parametrize("bits", [loss_bits, first_bits, change_bits, gr
 def test_number_of_threads_changes_no_bit(name, dtype, weighted, bits, make_data):
     samples = make_data(name, 20_011, 33, dtype, weighted)
     assert samples[0].size > passes._SMALL
-    assert len({bits(name, threads, *samples) for threads in (None, 1, passes.max_threads())}) == 1
+    assert len({bits(name, threads, *samples) for threads in (None, 1, max_threads())}) == 1
 
 
 @PASSES

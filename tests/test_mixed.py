@@ -12,6 +12,7 @@ from fastgd.batches import STRETCHES
 from fastgd.objective import Objective, moments, normal_equations
 from fastgd.sources import Array, InMemory, Subset, coef_names
 from fastgd.tables import as_features
+from fastgd.threads import max_threads
 
 N = 5000
 TARGETS = {
@@ -108,7 +109,7 @@ def test_threads_and_tiles_change_no_bit(loss, weighted, monkeypatch, rng):
     weight = weights() if weighted else None
     found = set()
     point = None
-    for n_threads in (1, passes.max_threads()):
+    for n_threads in (1, max_threads()):
         for blocks in (1, 3, 1000):
             matrix = as_features(table, "auto")
             matrix.tile_bytes = int(blocks * matrix.block_rows * matrix.row_bytes) + 1

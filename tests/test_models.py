@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import fastgd
+from fastgd.models import checksum
 
 X = np.random.default_rng(0).standard_normal((60, 3))
 Y = X @ [1.0, 2.0, 3.0] + 0.5 + np.random.default_rng(1).standard_normal(60)
@@ -132,11 +133,14 @@ KEYS = ["format", "format_version", "coef", "intercept", "spread", "features", "
 DAMAGES = {
     **{f"no {key}": put(key, ...) for key in [*KEYS, "message", "settings", "history", "version"]},
     "other format": put("format", "pickle"),
-    "older": put("format_version", 2),
-    "newer": put("format_version", 4),
+    "older": put("format_version", 3),
+    "newer": put("format_version", 5),
     "coef NaN": put("coef/0", float("nan")),
     "coef infinite": put("coef/0", float("inf")),
     "coef text": put("coef/0", "much"),
+    "coef text that says a number": put("coef/0", "1.5"),
+    "coef huge": put("coef/0", 10**400),
+    "coef deep": put("coef", json.loads("[" * 500 + "1.0" + "]" * 500)),
     "coef nested": put("coef/0", [1.0]),
     "coef null": put("coef/0", None),
     "coef list": put("coef", [1.0, 2.0]),
@@ -152,7 +156,20 @@ DAMAGES = {
     "levels text": put("features/1/levels", "pqr"),
     "one class": put("classes", ["a"]),
     "classes without type": put("classes", ["a", "b"]),
+    "classes of endless width": lambda document: document.update(classes=["a", "b"], classes_dtype="<U1000000000"),
+    "classes cut": lambda document: document.update(classes=["ab", "c"], classes_dtype="<U1"),
+    "classes rounded": lambda document: document.update(classes=[0.5, 1.5], classes_dtype="<i8"),
+    "classes text that says numbers": lambda document: document.update(classes=["1", "2"], classes_dtype="<i8"),
+    "classes nested": lambda document: document.update(classes=[[1], [2]], classes_dtype="<i8"),
+    "classes objects": lambda document: document.update(classes=["a", "b"], classes_dtype="|O"),
+    "classes number": lambda document: document.update(classes=3, classes_dtype="<i8"),
+    "type of classes null": lambda document: document.update(classes=[0.0, 1.0], classes_dtype=None),
     "rows text": put("rows", "many"),
+    "rows text that says a number": put("rows", "60"),
+    "rows fractional": put("rows", 60.5),
+    "rows infinite": put("rows", float("inf")),
+    "loss NaN": put("loss", float("nan")),
+    "message number": put("message", 3),
     "status unknown": put("status", "HAPPY"),
     "settings list": put("settings", []),
     "settings without loss": put("settings/loss", ...),
@@ -170,9 +187,12 @@ def refused(path):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_documents_are_refused(damage, document, tmp_path):
+def test_damaged_documents_are_refused(damage, signed, document, tmp_path):
     DAMAGES[damage](document)
+    if signed:  # so that it is not just the checksum that tells
+        document["checksum"] = checksum(document)
     path = tmp_path / "bad.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     refused(path)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastgd.descent import ConvergenceWarning as ConvergenceWarning
     from fastgd.descent import History as History
     from fastgd.descent import Result as Result
     from fastgd.descent import Status as Status
@@ -34,6 +35,7 @@ _ROOMS = {
     "Result": "descent",
     "History": "descent",
     "Status": "descent",
+    "ConvergenceWarning": "descent",
     "Loss": "losses",
     "Huber": "losses",
     "LinearRegression": "estimators",

@@ -10,7 +10,8 @@ over longer distances than that gives batches that differ, and takes more epochs
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import functools
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 
@@ -42,8 +43,9 @@ def batch_count(n: int, row_bytes: float, least: int = PER_EPOCH) -> int:
 class Batches:
     """Estimates of an objective near an anchor, each from the next batch.
 
-    Called with a point y and an `Anchor` a, it gives ``f_B(y) − f_B(a) + f(a)`` and its gradient, where f_B is the
-    objective over the batch B, scaled up such that the mean over an epoch's batches is f, whatever their weights.
+    Called with a point y, an `Anchor` a and the number of batches before, it gives ``f_B(y) − f_B(a) + f(a)`` and its
+    gradient, where f_B is the objective over the batch B, scaled up such that the mean over an epoch's batches is f,
+    whatever their weights.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ class Batches:
     source : InMemory
         The samples.
     rng : Generator
-        Shuffles the tiles.
+        Draws the key that tiles are shuffled by.
     least : int
         Batches of an epoch, if there are rows enough.
     """
@@ -67,20 +69,27 @@ class Batches:
         self.rows = self.tile_rows * STRETCHES
         weight = objective.moments.total_weight / self.count
         self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
-        self.order = shuffled(-(-n // self.tile_rows), self.count, rng)
+        key = int(rng.integers(1 << 63))
+        deal = functools.partial(shuffled, -(-n // self.tile_rows), self.count, key)
+        self.epoch = functools.lru_cache(1)(deal)
 
-    def __call__(self, point: Floats, anchor: Anchor) -> Evaluation:
-        """Evaluate the next batch."""
-        tile, starts = self.source.runs(next(self.order) * self.tile_rows, self.tile_rows)
+    def __call__(self, point: Floats, anchor: Anchor, turn: int) -> Evaluation:
+        """Evaluate the batch that comes after ``turn`` others."""
+        tile, starts = self._runs(turn)
         return _change(self.objective, tile, starts, self.tile_rows, point, anchor, self.count)
 
-    def plain(self, point: Floats) -> Evaluation:
-        """Evaluate the next batch by itself: ``f_B(y)`` and its gradient, for which no anchor is needed."""
+    def plain(self, point: Floats, turn: int) -> Evaluation:
+        """Evaluate that batch by itself: ``f_B(y)`` and its gradient, for which no anchor is needed."""
         objective, rows = self.objective, self.tile_rows
         coef, intercept = objective.to_coef(point)
-        tile, starts = self.source.runs(next(self.order) * rows, rows)
+        tile, starts = self._runs(turn)
         sums = passes.run_sums(tile, coef, intercept, objective.loss, starts, rows, objective.n_threads)
         return objective.evaluation(coef, np.add.reduce(sums, axis=0))._replace(passes=1.0 / self.count, partial=True)
+
+    def _runs(self, turn: int) -> tuple[Tile, NDArray[np.intp]]:
+        """Give a tile that holds a batch's runs of rows, and where in it they start."""
+        epoch, batch = divmod(turn, self.count)
+        return self.source.runs(self.epoch(epoch)[batch] * self.tile_rows, self.tile_rows)
 
 
 class StreamBatches:
@@ -98,38 +107,44 @@ class StreamBatches:
 
     def __init__(self, objective: Objective, source: Stream, rng: np.random.Generator) -> None:
         n = source.shape[0]
-        self.source, self.rng = source, rng
+        self.source, self.key = source, int(rng.integers(1 << 63))
         self.rows = -(-n // batch_count(n, source.row_bytes))
         self.count = -(-n // self.rows)
         weight = objective.moments.total_weight * self.rows / n
         self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
-        self.batches = self._read()
+        self.turn, self.batches = 0, self._read(0)
 
-    def __call__(self, point: Floats, anchor: Anchor) -> Evaluation:
-        """Evaluate the next batch."""
+    def __call__(self, point: Floats, anchor: Anchor, turn: int) -> Evaluation:
+        """Evaluate the batch that comes after ``turn`` others."""
+        epoch, number = divmod(turn, self.count)
+        if number == 0 or turn != self.turn:  # within an epoch, batches before have to be read again
+            self.batches.close()
+            self.batches = self._read(epoch)
+            for _ in range(number):
+                next(self.batches)
         batch = next(self.batches)
+        self.turn = turn + 1
         X, rows, entries = batch.matrix.place(0, batch.shape[0])
         y = np.require(batch.y.T, np.float64, ["C", "ALIGNED"])
         run = -(-batch.shape[0] // STRETCHES)
         starts = np.arange(0, batch.shape[0], run)
         return _change(self.objective, Tile(X, y, batch.weight, rows, entries), starts, run, point, anchor, self.count)
 
-    def _read(self) -> Iterator[InMemory]:
-        """Deal out the rows of pools, epoch after epoch; what is left of a pool goes to the next."""
-        while True:
-            pool: list[InMemory] = []
-            with closing(self.source.parts()) as parts:
-                for part in parts:
-                    pool.append(part)
-                    if sum(each.shape[0] * each.row_bytes for each in pool) > self.source.kept_bytes:
-                        pool = yield from self._deal(pool)
-            rest = yield from self._deal(pool)
-            yield from rest
+    def _read(self, epoch: int) -> Generator[InMemory]:
+        """Deal out the rows of pools; what is left of a pool goes to the next, and of the last one is a batch."""
+        rng = np.random.default_rng((self.key, epoch))
+        pool: list[InMemory] = []
+        with closing(self.source.parts()) as parts:
+            for part in parts:
+                pool.append(part)
+                if sum(each.shape[0] * each.row_bytes for each in pool) > self.source.kept_bytes:
+                    pool = yield from self._deal(pool, rng)
+        yield from (yield from self._deal(pool, rng))
 
-    def _deal(self, pool: list[InMemory]) -> Generator[InMemory, None, list[InMemory]]:
+    def _deal(self, pool: list[InMemory], rng: np.random.Generator) -> Generator[InMemory, None, list[InMemory]]:
         """Give whole batches, and in the end the rows that are left."""
         whole = together(pool, self.source.features)
-        order = self.rng.permutation(whole.shape[0])
+        order = rng.permutation(whole.shape[0])
         full = len(order) // self.rows * self.rows
         for rows in order[:full].reshape(-1, self.rows):
             yield whole.picked(rows)
@@ -157,9 +172,11 @@ def _change(
     return Evaluation(value, anchor.gradient + change.gradient, 1.0 / count, partial=True)
 
 
-def shuffled(tiles: int, batches: int, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
-    """Deal tiles out to batches, one from each stretch of as many tiles as there are batches, epoch after epoch."""
+def shuffled(tiles: int, batches: int, key: int, epoch: int) -> list[NDArray[np.intp]]:
+    """Deal tiles out to the batches of an epoch, one from each stretch of as many tiles as there are batches.
+
+    The order follows from the arguments alone, so there is no state to keep.
+    """
     stretches = np.arange(-(-tiles // batches) * batches).reshape(-1, batches)
-    while True:
-        for batch in rng.permuted(stretches, axis=1).T:
-            yield batch[batch < tiles]
+    dealt = np.random.default_rng((key, epoch)).permuted(stretches, axis=1).T
+    return [batch[batch < tiles] for batch in dealt]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from fastgd.batches import Batches, StreamBatches, check_rows
-from fastgd.descent import Evaluation, Floats, Rule
+from fastgd.descent import Descent, Evaluation, Floats, Rule
+from fastgd.interrupts import having
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
 from fastgd.rules import LBFGS, estimate_lipschitz, fixed_rate_rule, inverse, times
 from fastgd.sources import InMemory, Source
 from fastgd.streams import Stream
-from fastgd.subsampling import newton, sample_sizes, warm_start
+from fastgd.subsampling import LEAST_ROWS, newton, sample_sizes, warm_start
 
 LIPSCHITZ_EVALUATIONS = 20
 GRAM_SPEED = 30  # numbers of a Hessian that a thread adds up while a pass reads one number of X: measured, see bench
@@ -23,6 +24,7 @@ GRAM_PASSES = 100  # that a metric may cost before plain L-BFGS is the better be
 SMALL_GRAM = 1e9  # unless its products are fewer than so many: a tenth of a second
 GRAM_BYTES = 1 << 28  # of a metric and its making, or 1/50 of X if that is more
 VECTORS = 2000  # of a point's length that X should take as much memory as; L-BFGS keeps 5 pairs if not, else 10
+GLANCE_BYTES = 1 << 26  # of a few rows at most: a tenth of a second
 ONE_READING = 128  # coefficients up to which all rows' Gram matrix costs less than sub-samples and their passes
 
 
@@ -67,14 +69,15 @@ class Model:
 
 
 class Beginning(NamedTuple):
-    """What `descend` needs. ``first`` is the evaluation at ``point``, None if it is still to be made."""
+    """What `descend` needs. ``reading`` is what the first reading said beside moments: no other data say the same."""
 
     objective: Objective
-    point: Floats
+    start: Descent
     rule: Rule
-    passes: float
-    first: Evaluation | None
+    reading: Evaluation
     batches: Batches | StreamBatches | None = None
+    lipschitz: Callable[[], float] | None = None
+    """Estimates the gradient's Lipschitz constant, for solvers with a learning rate."""
 
 
 def choose_solver(model: Model, source: Source) -> tuple[str, str]:
@@ -106,6 +109,19 @@ def begin(
     rng: np.random.Generator,
 ) -> Beginning:
     """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
+    ready = _begin(model, source, solver, learning_rate, start, tol, rng)
+    return ready._replace(start=ready.start._replace(passes=ready.start.passes + source.readings))
+
+
+def _begin(
+    model: Model,
+    source: Source,
+    solver: str,
+    learning_rate: float | str,
+    start: tuple[Floats, Floats] | str | None,
+    tol: float,
+    rng: np.random.Generator,
+) -> Beginning:
     if solver == "sgd":
         check_rows(source)
     n, d = source.shape
@@ -123,22 +139,33 @@ def begin(
         point, passes, evaluation = objective.to_point(coef, intercept), 0.0, first
     if solver == "newton":
         metric = objective.over(source.sample(sizes[1], rng)) if sizes else objective
-        return Beginning(objective, point, newton(metric, n), passes, evaluation)
+        rule: Rule = newton(metric, n)
+        return Beginning(objective, Descent.at(point, rule, evaluation, passes), rule, first)
     if solver == "lbfgs":
         memory = 5 if VECTORS * 8 * objective.size > n * source.row_bytes else 10
-        return Beginning(objective, point, LBFGS(1.0 / objective.largest_diagonal, memory=memory), passes, evaluation)
+        rule = LBFGS(1.0 / objective.largest_diagonal, memory=memory)
+        return Beginning(objective, Descent.at(point, rule, evaluation, passes), rule, first)
     batches = _batches(objective, source, rng) if solver == "sgd" else None
+
+    def sample_of_rows() -> Objective:
+        rows = batches.rows if batches else max(1000, 10 * size)
+        return objective.over(source.sample(rows, rng))
+
+    def largest_anywhere() -> float:
+        share, sample = model.loss.curvature_bound / Squared.curvature_bound, sample_of_rows()
+        squared = replace(sample, loss=Squared(), l2=model.l2 / share, outputs=1)
+        return share * estimate_lipschitz(squared, np.zeros(squared.size), rng, 5 * LIPSCHITZ_EVALUATIONS)
 
     def lipschitz() -> float:
         nonlocal passes
-        rows = batches.rows if batches else max(1000, 10 * size)
-        sample = objective.over(source.sample(rows, rng))
+        sample = sample_of_rows()
         passes += LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / n
         zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
         return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
 
     rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
-    return Beginning(objective, point, rule, passes, evaluation, batches)
+    descent = Descent.at(point, rule, evaluation, passes)
+    return Beginning(objective, descent, rule, first, batches, largest_anywhere)
 
 
 def _batches(objective: Objective, source: Source, rng: np.random.Generator) -> Batches | StreamBatches:
@@ -164,13 +191,24 @@ def _after_one_reading(model: Model, source: Source, tol: float) -> Beginning:
     metric = inverse(hessian)
     point = times(metric, slopes)
     first = objective.without_reading(equations, point, times(hessian, point) - slopes, tol)
-    return Beginning(objective, point, LBFGS(metric=lambda _: (metric, 0.0)), 1.0, first)
+    rule = LBFGS(metric=lambda _: (metric, 0.0))
+    return Beginning(objective, Descent.at(point, rule, first, 1.0), rule, Evaluation(0.0, point))
 
 
 def _after_samples(model: Model, source: Source, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:
     """Begin at the end of growing sub-samples; moments come with the first evaluation, in one reading of X."""
     zeros = model.zeros(source.shape[1])
     warm = warm_start(source, sizes, lambda sample: model.read(sample, *zeros)[0], rng)
-    objective, first = model.read(source, warm.coef, warm.intercept)
+    with having((warm.coef, warm.intercept)):
+        objective, first = model.read(source, warm.coef, warm.intercept)
     rule = newton(objective.over(warm.objective.source), source.shape[0])
-    return Beginning(objective, objective.to_point(warm.coef, warm.intercept), rule, warm.passes, first)
+    point = objective.to_point(warm.coef, warm.intercept)
+    return Beginning(objective, Descent.at(point, rule, first, warm.passes), rule, first)
+
+
+def glance(model: Model, source: Source, coef: Floats, intercept: Floats) -> tuple[Objective, Evaluation]:
+    """Evaluate coefficients on a few rows, in no time: the objective over them, and what it says."""
+    rows = max(1, min(LEAST_ROWS, int(GLANCE_BYTES // max(1.0, source.row_bytes))))
+    sample = source.sample(rows, np.random.default_rng(0))
+    objective, evaluation = model.read(sample, coef, intercept)
+    return objective, evaluation._replace(passes=sample.shape[0] / source.shape[0])

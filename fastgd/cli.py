@@ -1,6 +1,6 @@
 """The command line: ``fastgd fit | predict | demo | doctor`` (extra: cli).
 
-Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage.
+Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastgd import __version__
+from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.rules import SOLVERS, check_solver
 from fastgd.writing import check_writable
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
     fit.add_argument("--memory-limit", help="of data that are streamed, 512MB or the like; default: 512MB")
     fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
+    fit.add_argument("--checkpoint", help="keep the state of the fit in this file, and go on from it if it is there")
     fit.add_argument("--output", help="write the model here, as JSON")
 
     predict = commands.add_parser("predict", help="predict with a fitted model")
@@ -127,12 +129,13 @@ def _at_least(least: float) -> Callable[[str], float]:
 
 def _fit(options: argparse.Namespace) -> int:
     from fastgd import files
+    from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
-    if options.output:
-        check_writable(options.output)
+    for file in filter(None, (options.output, options.checkpoint)):
+        check_writable(file)
     data = files.Files(
         options.data,
         options.target,
@@ -142,7 +145,7 @@ def _fit(options: argparse.Namespace) -> int:
     )
     if options.model == "linear" and not data.target_is_numbers:
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
-    result = fit(
+    result = quietly(fit)(
         data,
         loss={"linear": "squared", "logistic": "logistic"}[options.model],
         l2=options.l2,
@@ -158,6 +161,7 @@ def _fit(options: argparse.Namespace) -> int:
         n_threads=options.threads,
         memory_limit=options.memory_limit,
         progress=sys.stderr.isatty(),
+        checkpoint=options.checkpoint,
     )
     if options.drop_missing:
         print(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
@@ -193,6 +197,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     from fastgd import demo, files, plots
+    from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
 
     plots.check_output(options.plot)
@@ -207,7 +212,7 @@ def _demo(options: argparse.Namespace) -> int:
     if options.export:
         files.write_table(options.export, {**data.table, demo.TARGET: data.late})
     seen = ~data.held_out
-    result = fit(
+    result = quietly(fit)(
         data.part(seen),
         data.late[seen],
         loss="logistic",
@@ -256,6 +261,8 @@ def summary(result: FitResult) -> str:
 def _conclude(result: FitResult) -> int:
     if not result.converged:
         print(f"fastgd: {result.message}", file=sys.stderr)
+    if result.status is Status.INTERRUPTED:
+        return 130
     return 0 if result.converged else 1
 
 

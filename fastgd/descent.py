@@ -5,11 +5,13 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastgd.interrupts import Interrupted
 
 Floats = NDArray[np.float64]
 
@@ -55,6 +57,11 @@ class Step(NamedTuple):
     """If given, an estimate corrected by it will do at the next point."""
     closing: Step | None = None
     """With an anchor: the step to take instead if the descent has to end, to a point to evaluate on all samples."""
+    curvature: float = 0.0
+    """Met along the last step: how much the gradient changed per unit of way, a lower bound of its Lipschitz constant.
+    Only of rules that keep their learning rate, whatever it does,"""
+    stable: float = np.inf
+    """which are stable up to this curvature."""
     last: bool = False
     """No sample is left to evaluate anything by: the descent ends at this point."""
 
@@ -69,6 +76,55 @@ class Rule(Protocol):
         """Answer an evaluation with the next point."""
 
 
+class Descent(NamedTuple):
+    """Where a descent stands between two steps: all that it needs to go on to the same bits as without a stop."""
+
+    coming: Step
+    """The step that leads to the next point."""
+    evaluation: Evaluation | None
+    """The objective there, if it is known already."""
+    passes: float
+    """Passes spent so far."""
+    rows: list[Row]
+    """One for each evaluation that a step answered."""
+    last: Anchor | None
+    """The last point that was evaluated on all samples,"""
+    lowest: Anchor | None
+    """the one of the smallest value so far,"""
+    flattest: Anchor | None
+    """of the smallest slope,"""
+    smallest: float
+    """and that slope."""
+    idle: int
+    """Evaluations on all samples without progress."""
+    overshoots: int
+    """Overshooting evaluations in a row."""
+    curvature: float
+    """The largest that steps met."""
+    stopped: bool
+    """Whether the callback asked for the end."""
+
+    @classmethod
+    def at(cls, coef: Floats, rule: Rule, evaluation: Evaluation | None = None, passes: float = 0.0) -> Self:
+        """Begin at a point."""
+        arrival = Step(coef, rule.start(coef), 0.0, 0.0, 0.0, accepted=True)
+        passes += 0.0 if evaluation is None else evaluation.passes
+        return cls(arrival, evaluation, passes, [], None, None, None, np.inf, 0, 0, 0.0, stopped=False)
+
+    def beyond(self, max_iter: int, time_limit: float | None) -> tuple[int, float | None]:
+        """Let limits count from here."""
+        if not self.rows:
+            return max_iter, time_limit
+        return max_iter + self.rows[-1].iteration, None if time_limit is None else time_limit + self.rows[-1].seconds
+
+    def is_of(self, objective: Callable[[Floats], Evaluation]) -> bool:
+        """Tell whether this is an objective that has been descended on, by evaluating it at the best point."""
+        if self.lowest is None:
+            return False
+        value, gradient, *_ = objective(self.lowest.coef)
+        return value == self.lowest.value and bool((gradient == self.lowest.gradient).all())
+
+
 class Status(enum.Enum):
     """Why a descent ended: a sentence that a person can act on."""
 
@@ -77,10 +133,21 @@ class Status(enum.Enum):
     TIME_LIMIT = "Stopped at time_limit before reaching tol: raise time_limit, or choose a larger tol."
     STOPPED = "Stopped by the callback."
     INTERRUPTED = "Interrupted: the best point so far is returned; continue with start=result."
-    DIVERGED = "Diverged: the loss grew step after step; choose a smaller learning rate, or solver='lbfgs'."
+    DIVERGED = (
+        "Diverged: the learning rate is too large; choose a smaller one, learning_rate='auto', or solver='lbfgs'."
+    )
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
     READ_ONCE = "Each sample given was used in one step; whether that is enough, no one reading can tell."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
+
+    @property
+    def chosen(self) -> bool:
+        """Whether this is how the caller wanted it to end; otherwise `fit` and `minimize` warn."""
+        return self in (Status.CONVERGED, Status.STOPPED, Status.INTERRUPTED, Status.READ_ONCE)
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit ended before its largest slope was at most tol; the text is the result's message."""
 
 
 class Row(NamedTuple):
@@ -173,7 +240,7 @@ class Result:
         The status as a sentence, with the numbers.
     history : History
     state : object
-        Of samples that are read once: the rule's state, for what goes on with the next of them.
+        What ``start=result`` goes on from, in memory alone. Of samples that are read once nothing does.
     """
 
     coef: Floats
@@ -193,6 +260,11 @@ class Result:
         """Evaluations on all samples after the start."""
         return int(self.history.iteration[-1])
 
+    def because(self, status: Status, detail: str) -> Self:
+        """Give the same result with this status, and a sentence more that says why."""
+        numbers = self.message.removeprefix(self.status.value)
+        return replace(self, status=status, message=f"{status.value} {detail}{numbers}")
+
 
 def largest(gradient: Floats) -> float:
     """Give the largest absolute component: the default measure of convergence."""
@@ -202,7 +274,7 @@ def largest(gradient: Floats) -> float:
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite is looked at and reported by status
 def descend(
     objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
-    start: Floats,
+    start: Floats | Descent,
     rule: Rule,
     *,
     tol: float,
@@ -210,10 +282,11 @@ def descend(
     time_limit: float | None = None,
     gradient_norm: Callable[[Floats], float] = largest,
     callback: Callable[[Row], object] | None = None,
-    first: Evaluation | None = None,
-    passes: float = 0.0,
     began: float | None = None,
-    estimate: Callable[[Floats, Anchor], Evaluation] | None = None,
+    estimate: Callable[[Floats, Anchor, int], Evaluation] | None = None,
+    look: Callable[[], None] | None = None,
+    keep: Callable[[Descent], None] | None = None,
+    separated_below: float = -np.inf,
 ) -> Result:
     """Move a point downhill until its largest slope is at most ``tol``.
 
@@ -221,7 +294,8 @@ def descend(
     ----------
     objective : callable
         Maps a point (d,) to its value and gradient (d,), and optionally the passes that this cost (else 1).
-    start : ndarray of shape (d,)
+    start : ndarray of shape (d,), or Descent
+        A point, or where an earlier descent of the same objective stood: whatever stopped it is judged anew.
     rule : Rule
         How to step.
     tol : float
@@ -229,17 +303,22 @@ def descend(
     max_iter : int
         Evaluations after the one at the start, not counting estimates.
     time_limit : float, optional
-        In seconds; checked after every evaluation.
+        In seconds; checked after every evaluation. An earlier descent's count, too.
     gradient_norm : callable
         Maps a gradient to the number that convergence is judged by.
     callback : callable, optional
         Called with each `Row`; a true answer stops the descent.
-    first : Evaluation, optional
-        The objective at the start, if it is known already; its passes are counted.
-    passes, began : float, optional
-        Passes spent before the first evaluation, and the `time.perf_counter` from which seconds count.
+    began : float, optional
+        The `time.perf_counter` from which seconds count.
     estimate : callable, optional
-        Maps a point and an `Anchor` to a partial evaluation, for rules whose steps have an anchor.
+        Maps a point, an `Anchor` and the number of earlier estimates to a partial evaluation, for rules whose steps
+        have an anchor.
+    look : callable, optional
+        Called between steps. It may raise `Interrupted`, and so may ``objective``, ``estimate`` and the rule.
+    keep : callable, optional
+        Called with the `Descent` after every step.
+    separated_below: float
+        A value on all samples that there is only if classes are separated.
 
     Returns
     -------
@@ -249,100 +328,175 @@ def descend(
     ------
     ValueError
         If value or gradient are not finite at the start.
+    Interrupted
+        Before there is an evaluation; after that it is a `Status`.
     """
     began = time.perf_counter() if began is None else began
-    coef, state = start, rule.start(start)
-    rows: list[Row] = []
-    whole: list[Row] = []  # those of evaluations on all samples
-    lowest = flattest = None  # the points of the smallest value and of the smallest slope
-    smallest = np.inf
-    arrival = None  # the step that led to coef
-    ending = None  # why the next evaluation is the last
+    here = start if isinstance(start, Descent) else Descent.at(start, rule)
+    rows = list(here.rows)  # a copy: what is gone on from stays as it is
+    whole = [row for row in rows if not row.partial]  # those of evaluations on all samples
+    began -= rows[-1].seconds if rows else 0.0
+    here = here._replace(rows=rows, stopped=here.stopped and callback is not None)
     while True:
-        if arrival and arrival.anchor and estimate:
-            evaluation = estimate(coef, arrival.anchor)
-        else:
-            evaluation = Evaluation(*objective(coef)) if first is None or rows else first
-        passes += evaluation.passes
-        finite = bool(np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all())
-        if lowest is None and not finite and not evaluation.partial:
-            raise ValueError("start: the objective or its gradient is not finite there; choose another start")
-        step = rule.step(coef, evaluation, state)
-        row = Row(
-            iteration=len(whole),
-            passes=passes,
-            loss=evaluation.value,
-            gradient_norm=gradient_norm(evaluation.gradient) if finite else np.inf,
-            step=arrival.length if arrival else 0.0,
-            predicted_decrease=arrival.predicted_decrease if arrival else 0.0,
-            actual_decrease=arrival.origin_value - evaluation.value if arrival else 0.0,
-            accepted=step.accepted,
-            partial=evaluation.partial,
-            seconds=time.perf_counter() - began,
-        )
-        rows.append(row)
-        if not row.partial:
-            whole.append(row)
-            if finite and (lowest is None or evaluation.value < lowest[1].value):
-                lowest = coef, evaluation
-            if flattest is None or row.gradient_norm < smallest:
-                flattest, smallest = (coef, evaluation), row.gradient_norm
-        stopped = callback is not None and bool(callback(row))
-        status = _verdict(row, whole, step, tol, max_iter, time_limit, finite=finite, stopped=stopped)
-        if ending is not None:
-            status = status if status is Status.CONVERGED else ending
-            break
-        if row.partial and status in (Status.STOPPED, Status.TIME_LIMIT):
-            ending, step = status, step.closing or step
+        status = _verdict(here, whole, tol, max_iter, time_limit, separated_below) if rows else None
+        if status in (Status.STOPPED, Status.TIME_LIMIT) and rows[-1].partial:
+            here = here._replace(coming=here.coming.closing or here.coming)
         elif status is not None:
             break
-        coef, state, arrival = step.coef, step.state, step
-        passes += step.passes
-    if not whole:
-        loss = float(np.mean([row.loss for row in rows]))
-        message = f"{status.value} {len(rows)} batches, {row.passes:.3g} passes, {row.seconds:.3g} s."
-        return Result(step.coef, loss, status, message, History.from_rows(rows), state=step.state)
-    assert lowest is not None and flattest is not None  # noqa: S101, PT018  the start was finite
-    if status is Status.PRECISION_LIMIT and flattest[1].value - lowest[1].value <= 1e-9 * abs(lowest[1].value):
-        coef, evaluation = flattest  # values differ by rounding there, slopes tell more
-    elif status is not Status.CONVERGED:
-        coef, evaluation = lowest
+        arrival, evaluation = here.coming, here.evaluation
+        try:
+            if look and rows:
+                look()
+            if evaluation is None:
+                if arrival.anchor and estimate:
+                    evaluation = estimate(arrival.coef, arrival.anchor, len(rows) - len(whole))
+                else:
+                    evaluation = Evaluation(*objective(arrival.coef))
+                here = here._replace(evaluation=evaluation, passes=here.passes + evaluation.passes)
+            if here.lowest is None and not evaluation.partial and not _is_finite(evaluation):
+                raise ValueError("start: the objective or its gradient is not finite there; choose another start")
+            step = rule.step(arrival.coef, evaluation, arrival.state)
+        except Interrupted:
+            if not rows and evaluation is None:
+                raise
+            status = Status.INTERRUPTED
+            break
+        here, row = _recorded(here, evaluation, step, len(whole), gradient_norm, began)
+        if not row.partial:
+            whole.append(row)
+        here = here._replace(coming=step, evaluation=None, passes=here.passes + step.passes)
+        here = here._replace(stopped=here.stopped or (callback is not None and bool(callback(row))))
+        if keep:
+            keep(here)
+    return conclude(here, status, tol=tol, gradient_norm=gradient_norm, began=began)
+
+
+def _recorded(
+    here: Descent,
+    evaluation: Evaluation,
+    step: Step | None,
+    iteration: int,
+    gradient_norm: Callable[[Floats], float],
+    began: float,
+) -> tuple[Descent, Row]:
+    """Add the row of an evaluation and the step that answers it, and keep its point if it is the best so far."""
+    arrival, rows, lowest = here.coming, here.rows, here.lowest
+    finite = _is_finite(evaluation)
+    row = Row(
+        iteration=iteration,
+        passes=here.passes,
+        loss=evaluation.value,
+        gradient_norm=gradient_norm(evaluation.gradient) if finite else np.inf,
+        step=arrival.length,
+        predicted_decrease=arrival.predicted_decrease,
+        actual_decrease=arrival.origin_value - evaluation.value if rows else 0.0,
+        accepted=step is None or step.accepted,
+        partial=evaluation.partial,
+        seconds=time.perf_counter() - began,
+    )
+    rows.append(row)
+    if step is not None:
+        times = _overshot(row, step, lowest.value) if lowest else 0
+        met = step.curvature if np.isfinite(step.curvature) else 0.0
+        here = here._replace(
+            overshoots=here.overshoots + times if times else 0, curvature=max(here.curvature, float(met))
+        )
+    if not row.partial:
+        point, idle = Anchor(arrival.coef, evaluation.value, evaluation.gradient), here.idle + 1
+        if finite and (lowest is None or point.value < lowest.value):
+            idle = 0 if lowest is None or lowest.value - point.value > _rounding(row) else idle
+            here = here._replace(lowest=point)
+        if here.flattest is None or row.gradient_norm < here.smallest:
+            idle = 0
+            here = here._replace(flattest=point, smallest=row.gradient_norm)
+        here = here._replace(last=point, idle=idle)
+    return here, row
+
+
+def conclude(
+    here: Descent, status: Status, *, tol: float, gradient_norm: Callable[[Floats], float], began: float
+) -> Result:
+    """Say where a descent ended: at its last point if it converged, otherwise at the best."""
+    end = here
+    if not here.rows and here.evaluation:  # interrupted while the start, known by then, was answered
+        end, _ = _recorded(here._replace(rows=[]), here.evaluation, None, 0, gradient_norm, began)
+    last, lowest, flattest, row = end.last, end.lowest, end.flattest, end.rows[-1]
+    if last is None:  # samples that are read once
+        loss = float(np.mean([row.loss for row in end.rows]))
+        message = f"{status.value} {len(end.rows)} batches, {row.passes:.3g} passes, {row.seconds:.3g} s."
+        return Result(here.coming.coef, loss, status, message, History.from_rows(end.rows), state=here)
+    assert lowest and flattest  # noqa: S101, PT018  the start was finite
+    best = last if status is Status.CONVERGED else lowest
+    if status is Status.PRECISION_LIMIT and flattest.value - lowest.value <= 1e-9 * abs(lowest.value):
+        best = flattest  # values differ by rounding there, slopes tell more
+    return Result(
+        coef=best.coef,
+        loss=best.value,
+        status=status,
+        message=_message(status, gradient_norm(best.gradient), tol, row),
+        history=History.from_rows(end.rows),
+        state=here,
+    )
+
+
+def glimpse(
+    coef: Floats,
+    evaluation: Evaluation,
+    *,
+    tol: float,
+    gradient_norm: Callable[[Floats], float],
+    began: float,
+) -> Result:
+    """Give the result of a descent that was interrupted before an evaluation on all samples: an estimate at a point."""
+    seconds = time.perf_counter() - began
     slope = gradient_norm(evaluation.gradient)
-    message = (
+    row = Row(
+        0, evaluation.passes, evaluation.value, slope, 0.0, 0.0, 0.0, accepted=True, partial=True, seconds=seconds
+    )
+    message = _message(Status.INTERRUPTED, slope, tol, row)
+    return Result(coef, evaluation.value, Status.INTERRUPTED, message, History.from_rows([row]))
+
+
+def _message(status: Status, slope: float, tol: float, row: Row) -> str:
+    """Put a status into a sentence with the numbers."""
+    return (
         f"{status.value} Largest slope {slope:.3g}, tol {tol:.3g}, "
         f"after {row.iteration} iterations, {row.passes:.3g} passes, {row.seconds:.3g} s."
     )
-    return Result(coef, evaluation.value, status, message, History.from_rows(rows))
 
 
-_PATIENCE = 50  # evaluations in a row without progress above rounding, or half of all if that is more
-_RISES = 5  # accepted evaluations in a row at which the loss rose
+def _is_finite(evaluation: Evaluation) -> bool:
+    return bool(np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all())
+
+
+_PATIENCE = 50  # evaluations in a row without progress, or half of all if that is more;
+_NOISE = 10  # as many are enough where steps promise less than rounding
+_RISES = 5  # accepted evaluations in a row at which the loss rose,
+_OVERSHOOTS = 3  # or as many where the curvature proves that the rate is too large,
+_WILDLY = 100.0  # or one so many times over
 
 
 def _verdict(
-    row: Row,
-    whole: list[Row],
-    step: Step,
-    tol: float,
-    max_iter: int,
-    time_limit: float | None,
-    *,
-    finite: bool,
-    stopped: bool,
+    here: Descent, whole: list[Row], tol: float, max_iter: int, time_limit: float | None, separated_below: float
 ) -> Status | None:
-    """Say whether to stop after a row, and why; estimates show neither convergence nor lack of progress."""
+    """Say whether to stop after the last row, and why; estimates show neither convergence nor lack of progress."""
+    row, step = here.rows[-1], here.coming
+    if row.loss < separated_below and not row.partial:
+        return Status.SEPARATED
     if row.accepted and row.gradient_norm <= tol and not row.partial:
         return Status.CONVERGED
-    if row.accepted and not finite:
+    if row.accepted and not np.isfinite(row.gradient_norm):
+        return Status.DIVERGED
+    if here.overshoots >= _OVERSHOOTS * (1 + row.partial):  # twice as many of batches
         return Status.DIVERGED
     if step.last:
         return Status.READ_ONCE
     if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
-    if stopped:
+    if here.stopped:
         return Status.STOPPED
-    if not row.partial and (step.stuck or _exhausted(whole)):
-        return Status.PRECISION_LIMIT
+    if not row.partial and (step.stuck or _exhausted(row, here.idle, len(whole))):
+        return Status.DIVERGED if _oscillates(row, step, whole[0]) else Status.PRECISION_LIMIT
     if not row.partial and row.iteration >= max_iter:
         return Status.MAX_ITER
     if time_limit is not None and row.seconds >= time_limit:
@@ -358,14 +512,20 @@ def _rose(row: Row) -> bool:
     return row.accepted and row.actual_decrease < -_rounding(row)
 
 
-def _exhausted(rows: list[Row]) -> bool:
-    """Whether, for long, the loss moved by rounding alone and no gradient was smaller than all before."""
-    patience = max(_PATIENCE, len(rows) // 2)
-    if len(rows) <= patience or abs(rows[-1].actual_decrease) > _rounding(rows[-1]):
-        return False
-    if len(rows) % 10:  # looking at all rows at every tenth will do
-        return False
-    recent, earlier = rows[-patience:], rows[:-patience]
-    if any(abs(row.actual_decrease) > _rounding(row) for row in recent):
-        return False
-    return min(row.gradient_norm for row in recent) >= min(row.gradient_norm for row in earlier)
+def _overshot(row: Row, step: Step, lowest: float) -> int:
+    """Count 1 if the loss rose as the learning rate is too large for the curvature met, more if it is so by far."""
+    rose = row.accepted and row.loss - lowest > _rounding(row) if row.partial else _rose(row)
+    times = step.curvature / step.stable
+    return int(rose and times > 1.0) * (1 if times <= _WILDLY else _OVERSHOOTS * (1 + row.partial))
+
+
+def _exhausted(row: Row, idle: int, evaluations: int) -> bool:
+    """Whether, for long, neither the loss was lower than all before by more than rounding, nor the gradient smaller."""
+    patience = _NOISE if abs(row.predicted_decrease) <= _rounding(row) else _PATIENCE
+    return idle >= max(patience, evaluations // 2)
+
+
+def _oscillates(row: Row, step: Step, first: Row) -> bool:
+    """Whether a fixed rate goes to and fro across a valley: the curvature on the way is 2 / rate then."""
+    far = row.gradient_norm > 1e-6 * first.gradient_norm and row.predicted_decrease > _rounding(row)
+    return far and step.curvature >= 0.9 * step.stable

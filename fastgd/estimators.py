@@ -7,6 +7,8 @@ is here, so that changing one import line is enough: it either means the same, o
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass, replace
 from os import PathLike
@@ -16,6 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd.checks import all_classes, check_flag, check_number, coded
+from fastgd.descent import Status
+from fastgd.diagnosis import quietly
 from fastgd.fitting import fit
 from fastgd.incremental import Stream, learn
 from fastgd.models import FitResult
@@ -58,6 +62,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     categorical: str | list[str] = "auto"
     drop_first: bool = True
     unseen: str = "error"
+    checkpoint: Any = None
 
     _scikit_learns: ClassVar[str]
     """The name of scikit-learn's estimator of the same model."""
@@ -107,6 +112,22 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         _copy_fitted(estimator, model)
         return model
 
+    @contextmanager
+    def _whole_or_not_at_all(self) -> Iterator[None]:
+        """Learn in this block, or be as before if it ends by an exception.
+
+        A fit that was interrupted is kept, and then raises KeyboardInterrupt, so that loops around it end, too.
+        """
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        if self.status_ is Status.INTERRUPTED:
+            raise KeyboardInterrupt(self.result_.message)
+
     def _l2(self, total_weight: float) -> float:  # noqa: ARG002
         """Give the penalty per unit of weight."""
         return 0.0
@@ -132,7 +153,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
         self.stream_: Stream | None = None
-        result = fit(
+        result = quietly(fit)(
             X,
             y,
             loss=loss,
@@ -142,14 +163,16 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             tol=self.tol,
             max_iter=MAX_ITER if self.max_iter is None else self.max_iter,
             time_limit=self.time_limit,
+            checkpoint=self.checkpoint,
             **self._options(),
         )
-        if not result.converged:
+        result = replace(result, state=None)  # warm_start is from coef_, and pickles stay small
+        if not (result.converged or result.status is Status.INTERRUPTED):
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
-        if unpenalised and rows < 2 * result.coef.shape[-1]:
+        if result.status is not Status.INTERRUPTED and unpenalised and rows < 2 * result.coef.shape[-1]:
             return _least_norm(result, X, weight)
         return result
 
@@ -235,8 +258,12 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
     positive: bool = False
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all."""
-        self._keep(self._fit(*self._samples(X, y, sample_weight, reset=True), "squared"))
+        """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all.
+
+        Ctrl-C keeps the best point so far and raises KeyboardInterrupt; after an error the estimator is as before.
+        """
+        with self._whole_or_not_at_all():
+            self._keep(self._fit(*self._samples(X, y, sample_weight, reset=True), "squared"))
         return self
 
     @available_if(_LinearModel._learns_by_chunks)  # type: ignore[untyped-decorator]
@@ -248,7 +275,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         features are strongly correlated. Levels of categories and the seed are those of the first chunk, ``tol`` and
         ``max_iter`` play no role, and ``time_limit`` is refused.
         """
-        self._learn(*self._samples(X, y, sample_weight, reset=self._stream is None), None)
+        with self._whole_or_not_at_all():
+            self._learn(*self._samples(X, y, sample_weight, reset=self._stream is None), None)
         return self
 
     def _samples(
@@ -285,8 +313,8 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
 class LinearRegression(_Regressor):
     """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
 
-    If there are fewer samples than coefficients, so that many β fit alike, it is the β of the smallest norm; a
-    `ConvergenceWarning` says so where that is not found, and where columns are categories, it is one of many.
+    If many β fit alike, as there are fewer samples than coefficients or redundant columns, it is the β of the smallest
+    norm; a `ConvergenceWarning` says so where that is not found.
 
     Parameters
     ----------
@@ -308,6 +336,8 @@ class LinearRegression(_Regressor):
         As for `fastgd.fit`, for tables.
     unseen : {"error", "zero"}
         As for `fastgd.FitResult.predict`, for tables.
+    checkpoint : str, path or None
+        As for `fastgd.fit`: one fit's own, not for several that run side by side, or with other parameters.
     copy_X : bool
         Either will do: X is never written to.
     positive : bool
@@ -410,12 +440,13 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=3)
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and labels y (n,), weighted by ``sample_weight``, (n,) or one number for all."""
-        X, labels, weight = self._samples(X, y, sample_weight, reset=True)
-        _check_labels(labels)
-        if self.class_weight is not None:
-            weight = self._balanced(labels, weight)
-        self._keep(self._fit(X, labels, weight, "logistic"))
+        """Fit to X (n, d) and labels y (n,), as for `LinearRegression`."""
+        with self._whole_or_not_at_all():
+            X, labels, weight = self._samples(X, y, sample_weight, reset=True)
+            _check_labels(labels)
+            if self.class_weight is not None:
+                weight = self._balanced(labels, weight)
+            self._keep(self._fit(X, labels, weight, "logistic"))
         return self
 
     @available_if(_LinearModel._learns_by_chunks)  # type: ignore[untyped-decorator]
@@ -438,12 +469,13 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
                 f"class_weight={self.class_weight!r} needs all samples at once; compute it by scikit-learn's "
                 "compute_class_weight on a sample, and give the dict"
             )
-        X, labels, weight = self._samples(X, y, sample_weight, reset=first)
-        if self.class_weight is not None:
-            codes = coded(labels, len(labels), known).astype(np.intp)
-            of_class = compute_class_weight(self.class_weight, classes=known, y=known)[codes]
-            weight = of_class if weight is None else weight * of_class
-        self._learn(X, labels, weight, known)
+        with self._whole_or_not_at_all():
+            X, labels, weight = self._samples(X, y, sample_weight, reset=first)
+            if self.class_weight is not None:
+                codes = coded(labels, len(labels), known).astype(np.intp)
+                of_class = compute_class_weight(self.class_weight, classes=known, y=known)[codes]
+                weight = of_class if weight is None else weight * of_class
+            self._learn(X, labels, weight, known)
         return self
 
     def _samples(

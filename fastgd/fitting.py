@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd import __version__
-from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, ONE_READING, Model, begin, choose_solver
+from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, ONE_READING, Model, choose_solver
+from fastgd.checkpoints import hashed
 from fastgd.checks import (
     as_point,
     check_descent,
@@ -23,17 +27,28 @@ from fastgd.checks import (
     generator,
     start_coefs,
 )
-from fastgd.descent import Evaluation, Floats, Result, Row, descend
+from fastgd.continuing import run
+from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, Status, descend
+from fastgd.diagnosis import (
+    explain_divergence,
+    explain_separation,
+    find_redundant,
+    say_redundant,
+    warns_once,
+)
+from fastgd.interrupts import Interrupted, interruptible
 from fastgd.losses import Loss, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
 from fastgd.opening import open_samples
 from fastgd.progress import watching
+from fastgd.redundancy import Columns, only_constants
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
-from fastgd.sources import Matrix, Source, coef_names
+from fastgd.sources import InMemory, Matrix, Source, coef_names
 from fastgd.threads import max_threads
 
 
+@warns_once
 def fit(
     X: Any,
     y: ArrayLike | None = None,
@@ -59,6 +74,7 @@ def fit(
     cache: str = "auto",
     callback: Callable[[Row], object] | None = None,
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Fit a linear or logistic regression by gradient descent.
 
@@ -129,8 +145,11 @@ def fit(
         Seconds; looked at after every evaluation. ``"sgd"`` ends with one more on all samples.
     start : array-like of shape (d,) or (d + 1,), FitResult, "random" or None
         Where to begin: None is zeros, from which newton first walks on sub-samples; otherwise coefficients followed by
-        the intercept if there is one, in k rows if there are several outputs; the end of an earlier fit; or a
-        standard normal draw in the coordinates.
+        the intercept if there is one, in k rows if there are several outputs; a standard normal draw in the
+        coordinates; or an earlier result. If that is of the same data and arguments (those that only say when to stop
+        apart, and ``rng``), its descent goes on, to the same bits as if it had never stopped: ``max_iter`` and
+        ``time_limit`` count from there, and the history is the whole one. What prepares a descent is done again.
+        Otherwise, and if the result was loaded from a file, its coefficients are where to begin.
     rng : int, Generator or None
         Draws the random start and the sample of rows, and shuffles the batches. None is seed 0, so that a fit can be
         repeated.
@@ -149,17 +168,34 @@ def fit(
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool
         Show a progress line on stderr (extra: cli).
+    checkpoint : str or path, optional
+        A file to write the descent's state to, every few seconds and at the end, so that this takes at most 4 % of the
+        time. If it is there already, the fit goes on from it, to the same bits as if it had never stopped: after a
+        kill, or after its end with other ``tol``, ``max_iter`` and ``time_limit``, which count from the beginning. The
+        data and all arguments but these, ``n_threads``, ``callback`` and ``progress`` have to be the same, and so does
+        the machine's way to add up. The file holds numbers alone and stays after the fit; remove it to begin anew.
 
     Returns
     -------
     FitResult
-        Whatever happened: look at ``converged``, ``status`` or ``message``.
+        Whatever happened: look at ``converged``, ``status`` or ``message``. Where many coefficients fit alike, as
+        columns are redundant, and there is no penalty, they are the smallest ones, if the columns have been found.
+        After Ctrl-C, too, in the main thread and where nobody else handles it, there is the best point so far. If no
+        reading of all samples had been completed, it is judged by a few of them, and the only row of the history is
+        ``partial``. A second press is a KeyboardInterrupt.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, with the message, if the fit ended otherwise than by ``tol``, ``callback`` or Ctrl-C.
 
     Raises
     ------
     ValueError, TypeError
         On bad input, before any long work: the message names the argument, the row or column, what was found and
         what is allowed.
+    OSError
+        If the checkpoint cannot be read or written; a file that was there stays as it was.
     """
     began = time.perf_counter()
     chosen = choose_loss(loss)
@@ -175,57 +211,93 @@ def fit(
         n_threads = int(n_threads)
         if n_threads > max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
+    if not (checkpoint is None or isinstance(checkpoint, (str, os.PathLike))):
+        raise TypeError(f"checkpoint={checkpoint!r}; the name of a file, or None, is needed")
     draws = generator(rng)
-    given = open_samples(
-        X,
-        y,
-        target=target,
-        features=features,
-        sample_weight=sample_weight,
-        loss=chosen,
-        categorical=categorical,
-        drop_first=bool(drop_first),
-        memory_limit=memory_limit,
-        cache=cache,
-        unsurveyed=ONE_READING if type(chosen) is Squared and solver in ("auto", "newton") and start is None else 0,
-        rng=draws,
-        progress=bool(progress),
-    )
-    source, chosen, classes = given.source, given.loss, given.classes
-    check_not_empty(source)
-    d = source.shape[1]
-    outputs = len(classes) if chosen.joint and classes is not None else max(1, given.targets)
-    check_determined(source.features, l2, bool(intercept))
-    origin = start_coefs(start, (outputs, d), bool(intercept), classes, source)
+    at_once = type(chosen) is Squared and solver in ("auto", "newton") and start is None
+    with interruptible() as interruption, watching(progress, callback, tol) as watch:
+        try:
+            given = open_samples(
+                X,
+                y,
+                target=target,
+                features=features,
+                sample_weight=sample_weight,
+                loss=chosen,
+                categorical=categorical,
+                drop_first=bool(drop_first),
+                memory_limit=memory_limit,
+                cache=cache,
+                unsurveyed=ONE_READING if at_once else 0,
+                rng=draws,
+                progress=bool(progress),
+                look=interruption.look,
+            )
+        except Interrupted:  # nothing is known yet
+            raise KeyboardInterrupt from None
+        source, chosen, classes = given.source, given.loss, given.classes
+        check_not_empty(source)
+        d = source.shape[1]
+        outputs = len(classes) if chosen.joint and classes is not None else max(1, given.targets)
+        check_determined(source.features, l2, bool(intercept))
+        begin_at = start_coefs(start, (outputs, d), bool(intercept), classes, source)
 
-    def check(statistics: Moments, read: Source) -> None:
-        check_moments(statistics, source, measured=not chosen.classifies)
-        if read.shape == source.shape:
-            source.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
+        def check(statistics: Moments, read: Source) -> None:
+            check_moments(statistics, source, measured=not chosen.classifies)
+            if read.shape == source.shape:
+                source.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
 
-    model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
-    chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
-    ready = begin(model, source, chosen_solver, learning_rate, origin, tol, draws)
-    objective = ready.objective
-    with watching(progress, callback, tol) as watch:
-        result = descend(
-            objective,
-            ready.point,
-            ready.rule,
+        model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
+        chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
+        rate = learning_rate if isinstance(learning_rate, str) else float(learning_rate)
+        asked = {
+            "loss": type(chosen).__name__.lower(),
+            **{name: float(value) for name, value in chosen._asdict().items()},
+            "l2": float(l2),
+            "intercept": bool(intercept),
+            "standardize": bool(standardize),
+            "solver": chosen_solver,
+            "learning_rate": rate,
+            "weighted": given.weighted,
+            "shape of X": [*source.shape],
+            "dtype of X": source.dtype.name,
+            "columns": hashed(source.features),
+            "labels": hashed(None if classes is None else classes.tolist()),
+            "version of fastgd": __version__,
+        }
+        lightest = source.lightest()
+        objective, result, lipschitz = run(
+            model,
+            source,
+            chosen_solver,
+            rate,
+            begin_at,
+            draws,
+            asked=asked,
+            earlier=start.state if isinstance(start, FitResult) else None,
+            checkpoint=checkpoint,
+            interruption=interruption,
             tol=tol,
             max_iter=max_iter,
             time_limit=time_limit,
-            gradient_norm=objective.largest_slope,
             callback=watch,
-            first=ready.first,
-            passes=source.readings + ready.passes,
             began=began,
-            estimate=ready.batches,
+            lightest=lightest,
         )
+        columns = None
+        if result.status is not Status.INTERRUPTED:
+            with suppress(Interrupted):  # what can only be told after the descent is left out then
+                state = result.state.kept.state
+                result = explain_divergence(result, chosen_solver, learning_rate, state.curvature, lipschitz)
+                outlook = state.coming.coef - state.last.coef
+                if isinstance(source, InMemory):  # a search that reads a stream again and again is not worth it
+                    with interruption.at_once():
+                        result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
+                        columns = find_redundant(objective, source, result)
     settings = {
         "solver": chosen_solver,
         "solver_reason": reason,
-        "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
+        "learning_rate": rate,
         "tol": float(tol),
         "max_iter": int(max_iter),
         "time_limit": None if time_limit is None else float(time_limit),
@@ -233,7 +305,7 @@ def fit(
         "copied": source.copied,
         "cached": given.cached,
     }
-    return as_fitted(result, objective, source, not given.targets, classes, source.shape[0], settings)
+    return as_fitted(result, objective, source, not given.targets, classes, source.shape[0], settings, columns)
 
 
 def as_fitted(
@@ -244,13 +316,24 @@ def as_fitted(
     classes: NDArray[Any] | None,
     rows: int,
     settings: dict[str, Any],
+    columns: Columns | None = None,
 ) -> FitResult:
-    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``."""
+    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``.
+
+    Without a penalty, of all coefficients that fit alike as columns are redundant, the smallest.
+    """
     coef, b = objective.to_coef(result.coef)
     order = slice(None) if source.order is None else source.order
     one = flat and objective.outputs == 1
+    columns = columns or only_constants(objective.moments.spread[order])
+    redundant = [coef_names(source.features, source.shape[1])[j] for j in columns.redundant]
+    result = say_redundant(result, redundant)
+    coef = coef[:, order]
+    if redundant and objective.l2 == 0.0:
+        given, coef = coef, columns.smallest(coef)
+        b = b + (given - coef) @ objective.moments.mean[order] if objective.intercept else b
     return FitResult(
-        coef=coef[0, order] if one else coef[:, order],
+        coef=coef[0] if one else coef,
         loss=result.loss,
         status=result.status,
         message=result.message,
@@ -259,6 +342,7 @@ def as_fitted(
         spread=objective.moments.spread[order],
         classes=classes,
         features=source.features,
+        redundant=redundant,
         rows=rows,
         settings={
             "loss": {"name": type(objective.loss).__name__.lower(), **objective.loss._asdict()},
@@ -268,12 +352,14 @@ def as_fitted(
             **settings,
         },
         version=__version__,
+        state=result.state,
     )
 
 
+@warns_once
 def minimize(
     objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
-    start: ArrayLike,
+    start: ArrayLike | Result,
     *,
     solver: str = "auto",
     learning_rate: float | str = "auto",
@@ -290,8 +376,9 @@ def minimize(
     ----------
     objective : callable
         Maps a point, ndarray of shape (d,), to ``(value, gradient)``; the gradient has shape (d,).
-    start : array-like of shape (d,)
-        Where to begin.
+    start : array-like of shape (d,), or Result
+        Where to begin; or an earlier result, as for `fit`: the same are ``objective``, if it has the same value and
+        gradient at the result's point, ``solver`` and ``learning_rate``.
     solver, learning_rate
         As for `fit`, without ``"newton"`` and ``"sgd"``; ``"auto"`` is ``"lbfgs"``. A rate of ``"auto"``
         spends 20 evaluations near ``start`` to estimate the largest curvature.
@@ -307,6 +394,11 @@ def minimize(
     Result
         ``coef`` is the point, ``loss`` the value there.
 
+    Warns
+    -----
+    ConvergenceWarning
+        As `fit` does.
+
     Raises
     ------
     ValueError, TypeError
@@ -320,7 +412,10 @@ def minimize(
     (True, True)
     """
     began = time.perf_counter()
-    point = as_point(start)
+    if isinstance(start, FitResult):
+        raise TypeError("start is the result of fit; that of minimize, or an array, is needed")
+    earlier = start.state if isinstance(start, Result) else None
+    point = as_point(start.coef if isinstance(start, Result) else start)
     if point.ndim != 1 or not point.size:
         raise ValueError(f"start has shape {point.shape}; (d,) is needed")
     check_descent(tol, max_iter, time_limit, callback)
@@ -342,19 +437,46 @@ def minimize(
         passes += LIPSCHITZ_EVALUATIONS
         return estimate_lipschitz(checked, point, draws, LIPSCHITZ_EVALUATIONS)
 
-    rule = LBFGS() if solver in ("auto", "lbfgs") else fixed_rate_rule(solver, learning_rate, lipschitz)
-    with watching(progress, callback, tol) as watch:
-        return descend(
+    with interruptible() as interruption, watching(progress, callback, tol) as watch:
+        solver = "lbfgs" if solver == "auto" else solver
+        if earlier is not None and earlier[:2] == (solver, learning_rate) and earlier.state.is_of(checked):
+            rule, here = earlier.rule, earlier.state._replace(stopped=False)
+            max_iter, time_limit = here.beyond(max_iter, time_limit)
+        else:
+            rule = LBFGS() if solver == "lbfgs" else fixed_rate_rule(solver, learning_rate, lipschitz)
+            here = Descent.at(point, rule, None, passes)
+        result = descend(
             checked,
-            point,
+            here,
             rule,
             tol=tol,
             max_iter=max_iter,
             time_limit=time_limit,
             callback=watch,
-            passes=passes,
             began=began,
+            look=interruption.look,
         )
+
+        def looked(x: Floats) -> Evaluation:
+            interruption.look()
+            return checked(x)
+
+        def nearby() -> float:
+            return estimate_lipschitz(looked, result.coef, draws, LIPSCHITZ_EVALUATIONS)
+
+        state: Descent = result.state
+        with suppress(Interrupted):
+            result = explain_divergence(result, solver, learning_rate, state.curvature, nearby)
+    return replace(result, state=_Minimized(solver, learning_rate, rule, state))
+
+
+class _Minimized(NamedTuple):
+    """What a result of `minimize` holds for ``start=result``."""
+
+    solver: str
+    learning_rate: float | str
+    rule: Rule
+    state: Descent
 
 
 _WARMUPS = (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from fastgd.checks import (
     targets,
     weights,
 )
-from fastgd.descent import Floats, Status, descend
+from fastgd.descent import Descent, Floats, Status, descend
 from fastgd.fitting import as_fitted, check_moments
 from fastgd.losses import Logistic, Loss, Softmax, Squared
 from fastgd.models import FitResult
@@ -174,19 +175,19 @@ def learn(
         batches=batches.count,
         begun=Walk(point, objective.to_point(*stream.average), float(stream.rows)),
     )
+    turns = count()
     with watching(progress, None, None) as watch:
         result = descend(
-            batches.plain,
-            point,
+            lambda point: batches.plain(point, next(turns)),
+            Descent.at(point, rule, passes=passes),
             rule,
             tol=0.0,
             max_iter=0,
             gradient_norm=objective.largest_slope,
             callback=watch,
-            passes=passes,
             began=began,
         )
-    walk: Walk = result.state
+    walk: Walk = result.state.coming.state
     if result.status is Status.DIVERGED or not np.isfinite(walk.coef).all():
         raise ValueError(
             f"learning_rate={learning_rate!r}: the steps led to infinity, so this chunk was not used; "
@@ -207,6 +208,7 @@ def learn(
         "weighted": source.weight.size > 0,
         "copied": matrix.copied,
     }
+    result = replace(result, state=None)  # the stream is what the next chunk goes on from
     return stream, as_fitted(result, objective, matrix, labels.ndim == 1, classes, rows, settings)
 
 

@@ -18,7 +18,7 @@ from fastgd.tables import as_features
 from fastgd.writing import replacing
 
 FORMAT = "fastgd-model"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 LABEL_BYTES = 1 << 28  # that classes may take: a damaged dtype can claim any width
 
 
@@ -34,7 +34,7 @@ class FitResult(Result):
         The coefficients.
     intercept : float, or ndarray of shape (k,)
         0 if the model has none.
-    loss, status, message, history
+    loss, status, message, history, state
         As in `Result`. ``loss`` includes the penalty.
     spread : ndarray of shape (d,)
         The standard deviation of each feature (root mean square without an intercept): ``coef * spread`` is a
@@ -43,6 +43,9 @@ class FitResult(Result):
         The labels, sorted; of two, log-odds are of the second. None for regression.
     features : tuple of Feature or None
         The table's columns that the model was fitted on, None for an array.
+    redundant : list of str
+        The names of columns that are constant, or linear combinations of the columns before them. Constants are always
+        found, combinations where the search costs little beside the fit.
     rows : int
         Samples the model was fitted on.
     settings : dict
@@ -55,6 +58,7 @@ class FitResult(Result):
     spread: Floats
     classes: NDArray[Any] | None
     features: tuple[Feature, ...] | None
+    redundant: list[str]
     rows: int
     settings: dict[str, Any]
     version: str
@@ -160,6 +164,7 @@ class FitResult(Result):
             "features": None if self.features is None else [f._asdict() for f in self.features],
             "classes": None if self.classes is None else self.classes.tolist(),
             "classes_dtype": None if self.classes is None else self.classes.dtype.str,
+            "redundant": self.redundant,
             "rows": self.rows,
             "loss": self.loss,
             "status": self.status.name,
@@ -224,6 +229,9 @@ def _from_document(document: dict[str, Any]) -> FitResult:
         classes = _labels(classes, document["classes_dtype"])
         if len(classes) != (2 if coef.ndim == 1 else len(coef)):
             raise ValueError("classes must be two, or one for each row of coef")
+    redundant = document["redundant"]
+    if not isinstance(redundant, list) or not set(redundant) <= set(document["coef_names"]):
+        raise ValueError("redundant must be names of coefficients")
     settings = document["settings"]
     if not isinstance(settings, dict) or not isinstance(settings["loss"]["name"], str):
         raise ValueError("settings must name the loss")
@@ -246,6 +254,7 @@ def _from_document(document: dict[str, Any]) -> FitResult:
         spread=spread,
         classes=classes,
         features=features,
+        redundant=redundant,
         rows=count,
         settings=settings,
         version=document["version"],

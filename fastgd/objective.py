@@ -17,6 +17,8 @@ from fastgd.losses import Loss, Squared
 from fastgd.sources import Floats, InMemory, Source, Tile
 
 CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
+PASS_FEATURES = 30  # so many that their Gram matrix takes not much longer than a pass: of more, tiles are smaller,
+PASS_OUTPUTS = 8  # and so they are of more outputs
 LEAST, LARGEST = 1e-140, 1e140  # spread and root mean square of what products and their sums hold all digits of
 GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
 
@@ -72,7 +74,7 @@ def first_reading(
     def visit(tile: Tile, block_rows: int) -> Floats:
         return passes.first_sums(tile, pivot, y_pivot, coef, intercept, loss, block_rows, n_threads)
 
-    sums = source.fold(visit)
+    sums = source.fold(visit, len(coef) / PASS_OUTPUTS)
     split = 1 + len(coef) + coef.size
     about = np.append(pivot, np.zeros(source.shape[1] - len(pivot)))
     return _to_moments(sums[split:], about, y_pivot, about_mean), sums[:split]
@@ -145,7 +147,7 @@ def gram(
             blocks += -(-tile.y.shape[-1] // block_rows)
             return np.zeros((1, 1))
 
-        part.by_rows().fold(visit)
+        part.by_rows().fold(visit, len(center) / PASS_FEATURES)
         total = np.add.reduce(grams, axis=0)
         size = dense + 1 + targets
         upper = np.triu(total[:size, :size])
@@ -302,7 +304,7 @@ class Objective:
         def visit(tile: Tile, block_rows: int) -> Floats:
             return passes.loss_sums(tile, coef, intercept, loss, block_rows, n_threads)
 
-        return self.evaluation(coef, self.source.fold(visit))
+        return self.evaluation(coef, self.source.fold(visit, self.outputs / PASS_OUTPUTS))
 
     def evaluation(self, coef: Floats, sums: Floats) -> Evaluation:
         """Turn the sums of loss, slope and gradient at some coefficients into value and gradient."""

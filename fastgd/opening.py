@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,15 @@ def open_samples(
     unsurveyed: int,
     rng: np.random.Generator,
     progress: bool,
+    look: Callable[[], object],
 ) -> Given:
     """Open what a caller gives, and get to know it; parameters as for `fit` and `open_stream`."""
     X, y, chunks = _opened(X, y, target, features, sample_weight)
     if chunks is None:
-        return _in_memory(X, y, sample_weight, loss, categorical, drop_first, memory_limit, cache)
+        return _in_memory(X, y, sample_weight, loss, categorical, drop_first, memory_limit, cache, look)
     chunks = ShownChunks(chunks) if progress else chunks
     form = Form(loss, categorical, drop_first)
-    return open_stream(chunks, form, memory_bytes(memory_limit), rng, cache=cache, unsurveyed=unsurveyed)
+    return open_stream(chunks, form, memory_bytes(memory_limit), rng, cache=cache, unsurveyed=unsurveyed, look=look)
 
 
 def _opened(
@@ -89,7 +90,15 @@ def _refuse(where: str, **options: Any) -> None:
 
 
 def _in_memory(
-    X: Any, y: Any, sample_weight: Any, loss: Loss, categorical: Any, drop_first: bool, memory_limit: Any, cache: Any
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    loss: Loss,
+    categorical: Any,
+    drop_first: bool,
+    memory_limit: Any,
+    cache: Any,
+    look: Callable[[], object],
 ) -> Given:
     """Look at data in memory, or mapped into it."""
     mapped = is_mapped(X)
@@ -102,7 +111,7 @@ def _in_memory(
     chosen, labels, classes = targets(y, n, loss)
     weight = moderate(weights(sample_weight, n))
     most = int(memory_bytes(memory_limit) / SAMPLE_SHARE // matrix.row_bytes) if mapped else None
-    source = InMemory(matrix, labels, weight, most)
+    source = InMemory(matrix, labels, weight, look=look, sample_rows=most)
     return Given(source, chosen, classes, labels.shape[1] if labels.ndim == 2 else 0, weight is not None, None)
 
 

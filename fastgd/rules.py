@@ -14,6 +14,15 @@ import numpy as np
 
 from fastgd.descent import Anchor, Evaluation, Floats, Step
 
+STABLE = {"gd": 2.0, "nesterov": 4.0 / 3.0, "sgd": 3.9 / 2.9}
+"""Rates times the largest curvature λ up to which solvers are stable.
+
+Along an eigenvector, a step γ with momentum m maps x' and the one before to ``(1 − γλ) ((1 + m) x' − m x'')``, whose
+roots are inside the unit circle for ``γλ < (2 + 2m) / (1 + 2m)``: 2 without momentum, 4/3 as Nesterov's tends to 1
+(where steps overshoot, momentum points downhill, so that there are no restarts), and 3.9/2.9 with sgd's 0.95, λ being a
+batch's.
+"""
+
 
 class _Trail(NamedTuple):
     """The curvature bound in use, and the last point with its gradient (empty before the first step)."""
@@ -55,6 +64,8 @@ class GradientDescent:
             origin_value=value,
             accepted=True,
             stuck=bool((following == coef).all()),
+            curvature=_met(state, coef, gradient),
+            stable=np.inf if self.adaptive else STABLE["gd"] * lipschitz,
         )
 
 
@@ -102,6 +113,8 @@ class Nesterov:
             origin_value=value,
             accepted=True,
             stuck=bool((following == coef).all()),
+            curvature=_met(state.trail, coef, gradient),
+            stable=np.inf if self.adaptive else STABLE["nesterov"] * lipschitz,
         )
 
 
@@ -118,6 +131,14 @@ def _raised(trail: _Trail, coef: Floats, gradient: Floats) -> float:
         return trail.lipschitz
     curvature = dot(move, gradient - trail.gradient) / squared
     return curvature if curvature > trail.lipschitz else trail.lipschitz
+
+
+def _met(trail: _Trail, coef: Floats, gradient: Floats) -> float:
+    """Bound the gradient's Lipschitz constant from below, by its change over the last step's length."""
+    if not trail.coef.size:
+        return 0.0
+    length = float(np.linalg.norm(coef - trail.coef))
+    return float(np.linalg.norm(gradient - trail.gradient)) / length if length > 0.0 else 0.0
 
 
 class _Epoch(NamedTuple):
@@ -206,6 +227,8 @@ class SGD:
             stuck=bool((following == coef).all()),
             anchor=anchor,
             closing=closing,
+            curvature=_curvature(coef - anchor.coef, gradient - anchor.gradient),
+            stable=np.inf if self.adaptive else STABLE["sgd"] * lipschitz,
         )
 
 
@@ -277,7 +300,7 @@ class AveragedSGD:
 
     def start(self, coef: Floats) -> Walk:
         """Give the state to begin with at a point."""
-        return self.begun or Walk(coef, coef, 0.0)
+        return Walk(coef, coef, 0.0) if self.begun is None else self.begun._replace(batches=0)
 
     def step(self, coef: Floats, evaluation: Evaluation, state: Walk) -> Step:
         """Answer an evaluation with the next point, or after the last batch with the average."""
@@ -561,7 +584,8 @@ def _norm(vector: Floats) -> float:
     return float(np.ldexp(np.linalg.norm(np.ldexp(vector, -power)), power))
 
 
-SOLVERS = ("auto", "newton", "lbfgs", "nesterov", "gd", "sgd")
+RULES = {"newton": LBFGS, "lbfgs": LBFGS, "nesterov": Nesterov, "gd": GradientDescent, "sgd": SGD}
+SOLVERS = ("auto", *RULES)
 RATED = ("gd", "nesterov", "sgd")  # those that take a learning rate
 
 

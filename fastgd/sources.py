@@ -25,6 +25,7 @@ LEAST_BLOCKS = 8  # for threads to share
 VIEW_BYTES = 1 << 28  # of X per tile that is only sliced: ten milliseconds, so Ctrl-C is never far
 TURN_BYTES = 1 << 26  # if rows are turned around in the cache: every block of a tile has its own room for that
 VIEW_ROWS = 1 << 20  # at most: labels and integers of y are converted tile by tile, and stay in cache for the pass
+LEAST_TILE = 16  # blocks at least, for threads to share, where a visit is so much work that tiles are made smaller
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
 STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
 
@@ -174,6 +175,8 @@ class Source(Protocol):
         Spent to get to know the samples, before anything was asked of them.
     order, features, copied
         As for `Matrix`.
+    known : InMemory
+        Samples that can be looked at without a reading.
     """
 
     shape: tuple[int, int]
@@ -184,6 +187,7 @@ class Source(Protocol):
     order: NDArray[np.intp] | None = None
     features: tuple[Feature, ...] | None = None
     copied: str | None = None
+    known: InMemory
 
     def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
         """Add up what a function gives for the parts, each in memory, in a fixed order: one reading.
@@ -191,12 +195,18 @@ class Source(Protocol):
         The function keeps nothing from one part to the next, so parts can be far apart.
         """
 
-    def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
-        return self.add_up(lambda part: part.fold(visit))
+    def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
+
+        A visit that takes ``work`` times as long as that of a pass has smaller tiles.
+        """
+        return self.add_up(lambda part: part.fold(visit, work))
 
     def total_weight(self) -> float:
         """Give the sum of the weights, without reading X."""
+
+    def lightest(self) -> float:
+        """Give the smallest positive weight, without reading X."""
 
     def pivot(self) -> tuple[Floats, Floats]:
         """Give the dense features and the targets of a sample that no other, or not many, outweigh."""
@@ -288,12 +298,19 @@ class Values(Protocol):
 class InMemory(Source):
     """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights.
 
-    Where X lies on disk and is only mapped into memory, ``sample_rows`` says how many rows a sample may have: it is
-    copied, because rows here and there cost as much to read as all of them.
+    ``look`` is called before every tile; it may raise an exception. Where X lies on disk and is only mapped into
+    memory, ``sample_rows`` says how many rows a sample may have: it is copied, because rows here and there cost as much
+    to read as all of them.
     """
 
     def __init__(
-        self, matrix: Matrix, y: NDArray[Any], weight: Floats | None = None, sample_rows: int | None = None
+        self,
+        matrix: Matrix,
+        y: NDArray[Any],
+        weight: Floats | None = None,
+        *,
+        look: Callable[[], object] = bool,
+        sample_rows: int | None = None,
     ) -> None:
         self.matrix = matrix
         self.shape = matrix.shape
@@ -301,19 +318,30 @@ class InMemory(Source):
         self.row_bytes = matrix.row_bytes
         self.y = y
         self.weight = np.empty(0) if weight is None else weight
+        self.look = look
         self.mapped = sample_rows is not None
         self.sample_rows = self.shape[0] if sample_rows is None else sample_rows
         self.order, self.features, self.copied = matrix.order, matrix.features, matrix.copied
+        self.known = self
 
     def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
         """Give what a function gives for these samples, which are one part."""
         return of_part(self)
 
-    def fold(self, visit: Callable[[Tile, int], Floats]) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order."""
+    def lightest(self) -> float:
+        """Give the smallest positive weight."""
+        return float(self.weight[self.weight > 0.0].min()) if self.weight.size else 1.0
+
+    def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
+
+        A visit that takes ``work`` times as long as that of a pass has smaller tiles.
+        """
         block_rows = self.matrix.block_rows
         total: Floats | None = None
-        for start, stop in spans(self.matrix, self.matrix.tile_bytes, block_rows):
+        least = min(self.matrix.tile_bytes, LEAST_TILE * block_rows * self.row_bytes)
+        for start, stop in spans(self.matrix, int(max(self.matrix.tile_bytes / max(1.0, work), least)), block_rows):
+            self.look()
             X, rows, entries = self.matrix.place(start, stop)
             y = _as_targets(self.y[start:stop])
             partial = visit(Tile(X, y, self.weight[start:stop], rows, entries), block_rows)
@@ -343,6 +371,7 @@ class InMemory(Source):
 
         ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
         """
+        self.look()
         n = self.shape[0]
         if self.matrix.tile_bytes != COPY_BYTES:
             X, rows, entries = self.matrix.place(0, n)
@@ -366,15 +395,17 @@ class InMemory(Source):
         """Give some of the samples."""
         if self.mapped:
             return self.picked(rows)
-        return InMemory(self.matrix.some(rows), self.y[rows], self.weight[rows] if self.weight.size else None)
+        weight = self.weight[rows] if self.weight.size else None
+        return InMemory(self.matrix.some(rows), self.y[rows], weight, look=self.look)
 
     def picked(self, rows: NDArray[np.intp]) -> InMemory:
         """Copy some of the samples."""
-        return InMemory(self.matrix.take(rows), self.y[rows], self.weight[rows] if self.weight.size else None)
+        weight = self.weight[rows] if self.weight.size else None
+        return InMemory(self.matrix.take(rows), self.y[rows], weight, look=self.look)
 
     def by_rows(self) -> InMemory:
         """Give the same samples so that tiles have rows."""
-        return InMemory(self.matrix.by_rows(), self.y, self.weight)
+        return InMemory(self.matrix.by_rows(), self.y, self.weight, look=self.look)
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
@@ -421,6 +452,16 @@ def spans(matrix: Matrix, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> 
     tile_rows = max(1, min(VIEW_ROWS, int(tile_bytes // max(1.0, matrix.row_bytes))) // block_rows) * block_rows
     for start in range(0, n, tile_rows):
         yield start, min(start + tile_rows, n)
+
+
+def dense_rows(matrix: Matrix, rows: NDArray[np.intp]) -> Floats:
+    """Give some rows, (rows, d), as an array of float64 with the columns in the caller's order."""
+    taken = matrix.take(rows)
+    part = taken.place(0, len(rows))
+    if part.entries is None and taken.order is None and not part.rows.size:
+        return part.X.astype(np.float64)
+    d = taken.shape[1]
+    return taken.margins(np.eye(d), np.zeros(d))
 
 
 def is_mapped(X: Any) -> bool:

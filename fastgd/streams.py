@@ -43,6 +43,10 @@ class Stream(Source):
         What chunks that are looked at together may take.
     rows, weight
         Of all samples, if they are known.
+    lightest : float
+        The smallest positive weight.
+    look : callable
+        Called before every tile; it may raise an exception.
     """
 
     def __init__(
@@ -54,12 +58,16 @@ class Stream(Source):
         kept_bytes: int = 0,
         rows: int | None = None,
         weight: float | None = None,
+        lightest: float = 1.0,
+        look: Callable[[], object] = bool,
     ) -> None:
-        self.chunks, self.form, self.drawn, self.example = chunks, form, sample, example
-        self.rows, self.weight, self.kept_bytes = rows, weight, kept_bytes
+        self.chunks, self.form, self.example = chunks, form, example
+        self.rows, self.weight, self.least_weight, self.kept_bytes = rows, weight, lightest, kept_bytes
         self.dtype, self.row_bytes = example.dtype, (sample or example).row_bytes
         self.order, self.features, self.copied = example.order, example.features, example.copied
         self.sample_rows = sample.shape[0] if sample else 0
+        self.known = sample or example
+        self.look = look
         self.readings = 1.0 if sample else 0.0
 
     @property
@@ -72,6 +80,7 @@ class Stream(Source):
         rows, weight = 0, 0.0
         with closing(read(self.chunks, self.form)) as parts:
             for part in parts:
+                part.look = self.look
                 yield part
                 rows += part.shape[0]
                 weight += part.total_weight()
@@ -97,15 +106,17 @@ class Stream(Source):
             raise RuntimeError("the stream has not been read yet")
         return self.weight
 
+    def lightest(self) -> float:
+        """Give the smallest positive weight."""
+        return self.least_weight
+
     def pivot(self) -> tuple[Floats, Floats]:
         """Give the dense features and the targets of the heaviest sample that was looked at."""
         return self.example.pivot()
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
-        """Draw samples from those that the survey kept; all of them if there are no more than ``size``."""
-        if self.drawn is None:
-            raise RuntimeError("the stream has not been surveyed")
-        return self.drawn.sample(size, rng)
+        """Draw samples from those that the survey kept, or without one give the example."""
+        return self.known.sample(size, rng)
 
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:
         """Look into such columns (d,) of each chunk: one more reading, if there are any."""
@@ -152,7 +163,14 @@ class Given(NamedTuple):
 
 
 def open_stream(
-    chunks: Chunks, form: Form, memory_limit: int, rng: np.random.Generator, *, cache: str = "auto", unsurveyed: int = 0
+    chunks: Chunks,
+    form: Form,
+    memory_limit: int,
+    rng: np.random.Generator,
+    *,
+    cache: str = "auto",
+    unsurveyed: int = 0,
+    look: Callable[[], object] = bool,
 ) -> Given:
     """Get to know a stream: by a survey, or if it has few features that are all numbers, by its first chunk.
 
@@ -169,6 +187,8 @@ def open_stream(
         Whether data that fit in their share of the memory are kept there.
     unsurveyed : int
         Numbers of features, and the intercept, up to which the moments of all rows will say everything.
+    look : callable
+        Called before every chunk, and every tile; it may raise an exception.
     """
     if cache not in ("auto", "none"):
         raise ValueError(f"cache={cache!r}; choose 'auto' or 'none'")
@@ -178,10 +198,10 @@ def open_stream(
     source: Source
     cached = None
     if plain and example.shape[1] < unsurveyed:
-        source = Stream(chunks, form, example)
+        source = Stream(chunks, form, example, look=look)
     else:
         most = memory_limit // SAMPLE_SHARE
-        source, form = survey(chunks, form, most, rng, keep_all=cache == "auto")
+        source, form = survey(chunks, form, most, rng, keep_all=cache == "auto", look=look)
         if isinstance(source, InMemory):
             cached = f"in memory: the data take at most 1/{SAMPLE_SHARE} of memory_limit"
     return Given(source, form.loss, form.classes, form.outputs or 0, bool(form.weighted), cached)
@@ -202,7 +222,13 @@ def peek(chunks: Chunks, form: Form) -> tuple[InMemory, Form]:
 
 
 def survey(
-    chunks: Chunks, form: Form, kept_bytes: int, rng: np.random.Generator, *, keep_all: bool
+    chunks: Chunks,
+    form: Form,
+    kept_bytes: int,
+    rng: np.random.Generator,
+    *,
+    keep_all: bool,
+    look: Callable[[], object] = bool,
 ) -> tuple[InMemory | Stream, Form]:
     """Read a stream once to know it: rows, levels, classes, and a sample of rows.
 
@@ -217,6 +243,8 @@ def survey(
         Draws the sample.
     keep_all : bool
         Whether the samples are to be in memory from then on if all of them fit.
+    look : callable
+        As for `open_stream`.
 
     Returns
     -------
@@ -226,9 +254,10 @@ def survey(
     sampler = Sampler(kept_bytes, rng)
     levels: list[dict[str, None]] = [{} for _ in form.features or ()]
     classes: NDArray[Any] | None = None
-    rows, weight, heaviest = 0, 0.0, None
+    rows, weight, lightest, heaviest = 0, 0.0, np.inf, None
     with closing(read(chunks, form)) as parts:
         for part in parts:
+            look()
             for found, feature in zip(levels, part.features or (), strict=True):
                 found.update(dict.fromkeys(feature.levels or ()))
             if form.loss.classifies:
@@ -238,6 +267,8 @@ def survey(
             sampler.add(part)
             rows += part.shape[0]
             weight += part.total_weight()
+            if not part.weight.size or part.weight.any():
+                lightest = min(lightest, part.lightest())
     checked(rows, weight)
     if classes is not None:
         loss, classes = choose_classes(classes, form.loss)
@@ -247,10 +278,11 @@ def survey(
         form = replace(form, features=tuple(_close(feature, found) for feature, found in known))
     assert heaviest is not None  # noqa: S101  there are rows
     sample = _settled(sampler.pieces, form)
+    sample.look = look
     if keep_all and sampler.complete:
         sample.readings = 1.0
         return sample, form
-    return Stream(chunks, form, _settled([heaviest], form), sample, kept_bytes, rows, weight), form
+    return Stream(chunks, form, _settled([heaviest], form), sample, kept_bytes, rows, weight, lightest, look), form
 
 
 def _close(feature: Feature, found: dict[str, None]) -> Feature:

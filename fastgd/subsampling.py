@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.descent import Floats, descend
+from fastgd.descent import Floats, Status, descend
+from fastgd.interrupts import Interrupted, having
 from fastgd.objective import Objective
 from fastgd.rules import LBFGS, inverse
 from fastgd.sources import Source
@@ -57,6 +58,11 @@ def warm_start(
         Makes the objective over a source, in coordinates of that source's own moments.
     rng : Generator
         Draws the rows.
+
+    Raises
+    ------
+    Interrupted
+        With the coefficients and intercepts that were reached.
     """
     n = source.shape[0]
     few, many = sizes
@@ -67,15 +73,18 @@ def warm_start(
     passes = few / n  # the moments
     for stage in stages:
         rows = stage.source.shape[0]
-        walk = descend(
-            stage,
-            point,
-            newton(pilot, rows),
-            tol=0.1 / np.sqrt(rows),  # a tenth of the error that slopes of so many rows have
-            max_iter=50,
-            gradient_norm=stage.largest_slope,
-        )
+        with having(pilot.to_coef(point)):
+            walk = descend(
+                stage,
+                point,
+                newton(pilot, rows),
+                tol=0.1 / np.sqrt(rows),  # a tenth of the error that slopes of so many rows have
+                max_iter=50,
+                gradient_norm=stage.largest_slope,
+            )
         point = walk.coef
+        if walk.status is Status.INTERRUPTED:
+            raise Interrupted(pilot.to_coef(point))
         passes += float(walk.history.passes[-1]) * rows / n
     return WarmStart(*pilot.to_coef(point), stages[-1], passes)
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], mark: str | None = None) -> Iterator[Path]:
     """Give a new path beside ``path`` to write to, renamed to it if all went well and removed if not.
+
+    A ``mark`` in the new name instead of a random one: what a killed process left behind is written over by the next.
 
     Raises
     ------
@@ -22,7 +24,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     check_writable(path)
     target = Path(path).resolve()  # a link stays, and what it points to is replaced
     replaceable = not target.exists() or target.is_file()  # a device or a pipe is not
-    temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name}") if replaceable else target
+    temporary = target.with_name(f".{mark or secrets.token_hex(4)}-{target.name}") if replaceable else target
     try:
         yield temporary
         if replaceable:

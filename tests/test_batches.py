@@ -71,6 +71,7 @@ def excess(result, X, y, loss, **options):
     return (result.loss - best) / (result.history.loss[0] - best)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("loss", losses.LOSSES)
 @pytest.mark.parametrize("make", EASY)
 def test_two_epochs_come_near_and_a_few_arrive(make, loss):
@@ -83,6 +84,7 @@ def test_two_epochs_come_near_and_a_few_arrive(make, loss):
     assert abs(excess(result, X, y, loss, l2=1e-6)) <= 1e-13
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("loss", losses.LOSSES)
 @pytest.mark.parametrize("make", HARD)
 def test_hard_data_do_not_diverge(make, loss):
@@ -102,6 +104,7 @@ def variants(X, y):
     yield {"X": X, "y": y, "rng": 0}
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("loss", losses.LOSSES)
 def test_bits_do_not_depend_on_threads_or_layout(loss):
     X, y = standard_normal(loss, 100_011, 7)
@@ -113,6 +116,7 @@ def test_bits_do_not_depend_on_threads_or_layout(loss):
             assert (getattr(result.history, name) == getattr(expected.history, name)).all()
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_rng_shuffles():
     X, y = standard_normal("logistic")
     losses = [fastgd.fit(X, y, loss="logistic", solver="sgd", max_iter=1, rng=rng).loss for rng in (1, 1, 2)]
@@ -156,14 +160,17 @@ def test_tiny_data(loss, n):
     np.testing.assert_allclose(result.coef, expected.coef, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_goes_on_from_an_earlier_fit():
     X, y = standard_normal("logistic")
     options = {"loss": "logistic", "solver": "sgd", "tol": 1e-8}
     first = fastgd.fit(X, y, **options, max_iter=1)
     second = fastgd.fit(X, y, **options, start=first)
-    assert second.history.loss[0] == pytest.approx(first.loss, rel=1e-13)
+    assert (second.history.loss[: len(first.history)] == first.history.loss).all()
     assert second.converged
-    assert fastgd.fit(X, y, **options, start=second).n_iter <= 1
+    assert fastgd.fit(X, y, **options, start=second).n_iter == second.n_iter
+    coefs = np.append(first.coef, first.intercept)
+    assert fastgd.fit(X, y, **options, start=coefs).history.loss[0] == pytest.approx(first.loss, rel=1e-13)
 
 
 def is_like_recorded(result, X, y):
@@ -172,6 +179,7 @@ def is_like_recorded(result, X, y):
     assert result.loss == pytest.approx(np.mean(np.logaddexp(0, z) - y * z), rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_history_tells_estimates_from_evaluations():
     X, y = standard_normal("logistic")
     result = fastgd.fit(X, y, loss="logistic", solver="sgd", max_iter=3, tol=0.0)
@@ -201,6 +209,7 @@ def test_a_stop_within_an_epoch_ends_with_an_evaluation_of_all_samples(row):
     is_like_recorded(result, X, y)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_time_limit_within_an_epoch():
     X, y = standard_normal("logistic")
     slow = {"callback": lambda row: row.partial and time.sleep(0.02)}
@@ -210,12 +219,14 @@ def test_time_limit_within_an_epoch():
     is_like_recorded(result, X, y)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_no_iteration_is_the_start():
     X, y = standard_normal("squared", 1000)
     result = fastgd.fit(X, y, solver="sgd", max_iter=0)
     assert len(result.history) == 1 and not result.coef.any()
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_a_given_rate_is_kept_and_may_diverge():
     X, y = standard_normal("squared")
     history = fastgd.fit(X, y, solver="sgd", learning_rate=0.1, max_iter=3).history
@@ -241,23 +252,23 @@ def test_the_mean_of_an_epochs_estimates_is_the_objective(n, weighted):
     there, here = np.zeros(5), np.linspace(-1.0, 2.0, 5)
     whole = objective(there)
     anchor = Anchor(there, whole.value, whole.gradient)
-    for _ in range(2):
-        estimates = [batches(here, anchor) for _ in range(batches.count)]
+    for epoch in range(2):
+        estimates = [batches(here, anchor, epoch * batches.count + turn) for turn in range(batches.count)]
         assert all(estimate.partial for estimate in estimates)
         assert sum(estimate.passes for estimate in estimates) == pytest.approx(1.0)
         expected = objective(here)
         assert np.mean([estimate.value for estimate in estimates]) == pytest.approx(expected.value, rel=1e-10)
         mean = np.mean([estimate.gradient for estimate in estimates], axis=0)
         np.testing.assert_allclose(mean, expected.gradient, rtol=0, atol=1e-10)
-    at_anchor = batches(there, anchor)
+    at_anchor = batches(there, anchor, 7)
     assert at_anchor.value == whole.value and (at_anchor.gradient == whole.gradient).all()
 
 
 @pytest.mark.parametrize(("tiles", "batches"), [(1, 1), (17, 1), (32, 8), (33, 8), (4063, 128)])
 def test_an_epoch_deals_out_every_tile_once(tiles, batches):
-    order = shuffled(tiles, batches, np.random.default_rng(0))
-    for _ in range(3):
-        epoch = [next(order) for _ in range(batches)]
+    for number in range(3):
+        epoch = shuffled(tiles, batches, 7, number)
+        assert len(epoch) == batches
         assert sorted(np.concatenate(epoch)) == list(range(tiles))
         assert all((np.diff(batch) > 0).all() for batch in epoch)
         assert max(map(len, epoch)) - min(map(len, epoch)) <= 1
@@ -272,7 +283,7 @@ def test_estimates_conclude_nothing():
         SGD(1.0, True, 4),
         tol=1e-9,
         max_iter=2,
-        estimate=lambda point, anchor: batches(point, anchor)._replace(value=-1e9, gradient=np.zeros(5)),
+        estimate=lambda *now: batches(*now)._replace(value=-1e9, gradient=np.zeros(5)),
     )
     assert result.status is Status.MAX_ITER and result.loss > 0.0
 

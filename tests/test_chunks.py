@@ -286,3 +286,45 @@ def test_sgd_reads_a_stream_twice_per_epoch(loss, ordered):
         assert epochs <= 15
     again = fastgd.fit(Again(X, y, weight, rows=3000), solver="sgd", cache="none", tol=1e-7, max_iter=60, **options)
     assert (again.coef == result.coef).all()
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+@pytest.mark.parametrize("solver", ["newton", "lbfgs", "sgd"])
+def test_a_stream_is_gone_on_with_from_a_checkpoint(tmp_path, solver):
+    X, y, _ = problem("logistic")
+    options = {"loss": "logistic", "l2": 1e-3, "solver": solver, "cache": "none", "memory_limit": "1MB", "tol": 1e-9}
+    whole = fastgd.fit(Again(X, y), **options)
+    rows = len(whole.history) // 2
+    stop = {"callback": lambda row: row.passes >= whole.history.passes[rows]}
+    fastgd.fit(Again(X, y), checkpoint=tmp_path / "a", **stop, **options)
+    chunks = Again(X, y)
+    resumed = fastgd.fit(chunks, checkpoint=tmp_path / "a", **options)
+    assert (resumed.coef == whole.coef).all()
+    assert resumed.history.loss.tolist() == whole.history.loss.tolist()
+    with pytest.raises(ValueError, match="X, y or sample_weight"):
+        fastgd.fit(Again(1.5 * X, y), checkpoint=tmp_path / "a", **options)
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+def test_ctrl_c_in_the_midst_of_a_reading_gives_the_best_point():
+    import signal
+
+    X, y, _ = problem("logistic")
+    chunks = Again(X, y)
+
+    def press(reading, number, X, y):
+        if reading == 3 and number == 4:
+            signal.raise_signal(signal.SIGINT)
+        return X, y
+
+    def press_in_the_survey(reading, number, X, y):
+        if reading == 0 and number == 4:
+            signal.raise_signal(signal.SIGINT)
+        return X, y
+
+    chunks.change = press
+    result = fastgd.fit(chunks, loss="logistic", cache="none", memory_limit="1MB", tol=1e-12)
+    assert result.status is fastgd.Status.INTERRUPTED
+    assert np.isfinite(result.coef).all() and result.loss < np.log(2)
+    with pytest.raises(KeyboardInterrupt):
+        fastgd.fit(Again(X, y, change=press_in_the_survey), loss="logistic", cache="none", memory_limit="1MB")

@@ -65,6 +65,7 @@ def same_bits(a, b):
     return a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("how", ["save", "pickle"])
 @pytest.mark.parametrize("kind", MODELS)
 def test_round_trip(kind, how, tmp_path):
@@ -79,7 +80,18 @@ def test_round_trip(kind, how, tmp_path):
     assert same_bits(again.coef, model.coef) and same_bits(again.spread, model.spread)
     for name, column in vars(model.history).items():
         assert same_bits(getattr(again.history, name), column), name
-    for name in ("intercept", "loss", "status", "message", "features", "rows", "settings", "version", "coef_names"):
+    for name in (
+        "intercept",
+        "loss",
+        "status",
+        "message",
+        "features",
+        "redundant",
+        "rows",
+        "settings",
+        "version",
+        "coef_names",
+    ):
         assert getattr(again, name) == getattr(model, name), name
     if model.classes is None:
         assert again.classes is None
@@ -129,12 +141,24 @@ def put(path, value):
     return change
 
 
-KEYS = ["format", "format_version", "coef", "intercept", "spread", "features", "classes", "rows", "loss", "status"]
+KEYS = [
+    "format",
+    "format_version",
+    "coef",
+    "intercept",
+    "spread",
+    "features",
+    "classes",
+    "redundant",
+    "rows",
+    "loss",
+    "status",
+]
 DAMAGES = {
     **{f"no {key}": put(key, ...) for key in [*KEYS, "message", "settings", "history", "version"]},
     "other format": put("format", "pickle"),
-    "older": put("format_version", 3),
-    "newer": put("format_version", 5),
+    "older": put("format_version", 4),
+    "newer": put("format_version", 6),
     "coef NaN": put("coef/0", float("nan")),
     "coef infinite": put("coef/0", float("inf")),
     "coef text": put("coef/0", "much"),
@@ -165,6 +189,8 @@ DAMAGES = {
     "classes number": lambda document: document.update(classes=3, classes_dtype="<i8"),
     "type of classes null": lambda document: document.update(classes=[0.0, 1.0], classes_dtype=None),
     "rows text": put("rows", "many"),
+    "redundant unknown": put("redundant", ["nobody"]),
+    "redundant text": put("redundant", "x0"),
     "rows text that says a number": put("rows", "60"),
     "rows fractional": put("rows", 60.5),
     "rows infinite": put("rows", float("inf")),

@@ -200,3 +200,27 @@ def test_the_first_reading_is_both_passes_in_one(loss, dtype, intercept, weighte
     expected = objective(objective.to_point(coef, b))
     assert evaluation.value == pytest.approx(expected.value, rel=1e-12)
     np.testing.assert_allclose(evaluation.gradient, expected.gradient, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("outputs", [1, 20])
+def test_tiles_of_much_work_are_smaller_and_change_no_bit(outputs, monkeypatch, rng):
+    """So that Ctrl-C is looked at in time."""
+    n, d = 40_000, 60
+    X = rng.standard_normal((n, d))
+    y = rng.integers(0, outputs, n) * 1.0 if outputs > 1 else rng.standard_normal(n)
+    loss = losses.Softmax() if outputs > 1 else losses.Huber()
+    found, looks = [], []
+    for much in (1e9, 0.01):
+        monkeypatch.setattr("fastgd.objective.PASS_FEATURES", much)
+        monkeypatch.setattr("fastgd.objective.PASS_OUTPUTS", much)
+        counted = []
+        source = InMemory(as_matrix(X), y, look=lambda counted=counted: counted.append(1))
+        objective = Objective(source, loss, 0.1, moments(source, loss, about_mean=True), True, True, outputs=outputs)
+        point = np.linspace(-0.1, 0.1, objective.size)
+        evaluation = objective(point)
+        hessian = objective.hessian(point) if outputs == 1 else np.zeros(0)
+        found.append(
+            (evaluation.value, evaluation.gradient.tobytes(), hessian.tobytes(), objective.moments.spread.tobytes())
+        )
+        looks.append(len(counted))
+    assert found[0] == found[1] and looks == [3 if outputs == 1 else 2, 6 if outputs == 1 else 4]

@@ -114,6 +114,7 @@ def test_targets_are_fitted_as_one_by_one(solver, weighted, loss):
     assert both.loss == pytest.approx(sum(one.loss for one in alone), rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("solver", ["auto", "lbfgs", "sgd"])
 @pytest.mark.parametrize("make", [classes, targets])
 def test_layout_and_threads_change_no_bit(make, solver):
@@ -139,6 +140,7 @@ LABELS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("kind", LABELS)
 def test_labels_of_any_kind(kind):
     X, y = classes()

@@ -38,3 +38,10 @@ def test_each_of_the_two_commands_is_one_line_from_nothing(job):
 def test_measured_tables_are_the_recorded_ones(table):
     recorded = (Path(__file__).parents[1] / "bench" / "results" / f"{table}.md").read_text(encoding="utf-8")
     assert recorded.strip().split("\n\n")[1] in README
+
+
+def test_what_can_be_relied_on_is_tested():
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", README)
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}(" in (Path(__file__).parent / file).read_text(encoding="utf-8"), (file, test)

@@ -103,6 +103,7 @@ def test_lbfgs_lengthens_and_shortens_its_first_step(first_length):
     np.testing.assert_allclose(result.coef, x, atol=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("condition", [1, 100, 1e4])
 def test_gradient_descent_is_the_power_of_a_matrix(condition):
     objective, x, H = quadratic(condition)
@@ -115,6 +116,7 @@ def test_gradient_descent_is_the_power_of_a_matrix(condition):
     np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_nesterov_is_the_published_recursion():
     objective, _, _ = quadratic(100)
     seen, rate = [], 0.9

@@ -133,7 +133,8 @@ def test_rng_changes_the_path_but_not_the_minimum():
 def test_a_given_start_is_not_left_for_a_sub_samples_optimum():
     X, y = problem(60_000, 5, "logistic")
     first = fastgd.fit(X, y, loss="logistic", tol=1e-9)
-    assert fastgd.fit(X, y, loss="logistic", tol=1e-9, start=first).n_iter == 0
+    start = np.append(first.coef, first.intercept)
+    assert fastgd.fit(X, y, loss="logistic", tol=1e-9, start=start).n_iter == 0
 
 
 def test_fewer_rows_than_features_gives_the_penalised_minimum():

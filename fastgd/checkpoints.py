@@ -1,0 +1,322 @@
+"""What a fit goes on from after a stop: an earlier result, or a file that also outlives a killed process.
+
+A descent is a function of its state, so going on is nothing but reading that state back. All else that a fit is made
+of follows from its arguments and data: it is made again, and what it was made from has to be the same.
+
+The file is ``fastgd-checkpoint <version>``, the SHA-256 of what follows, JSON, each on a line, and arrays of
+little-endian float64. Nothing in it says what to construct: types come from the annotations of `Descent`. So a file can
+be damaged, but not run code.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import time
+import types
+import typing
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.descent import Descent, Floats, Row, Rule
+from fastgd.objective import Moments
+from fastgd.sources import InMemory, Source
+from fastgd.writing import check_writable, replacing
+
+MAGIC = b"fastgd-checkpoint"
+VERSION = 1  # of the format, and of the meaning of a state
+INTERVAL = 3.0  # seconds between writings, at least,
+SHARE = 25.0  # and so many times as long as a writing takes
+HASH = 64  # characters
+DATA = "X, y or sample_weight"
+GLANCED_ROWS = 32
+GLANCED_BYTES = 1 << 22
+
+
+class Origin(NamedTuple):
+    """What every bit of a fit follows from: but for ``start`` and ``rng`` named values that JSON can hold."""
+
+    arguments: dict[str, Any]
+    start: tuple[Floats, Floats] | str | None
+    rng: np.random.Generator
+
+    @classmethod
+    def of(
+        cls,
+        arguments: dict[str, Any],
+        source: Source,
+        start: tuple[Floats, Floats] | str | None,
+        rng: np.random.Generator,
+    ) -> Self:
+        """Look at a few rows of the data; ``rng`` is copied, as it stands."""
+        return cls({**arguments, DATA: _glance(source.known)}, start, deepcopy(rng))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        start = self.start if self.start is None or isinstance(self.start, str) else digest(*self.start)
+        return {**self.arguments, "start": start, "rng": hashed(self.rng.bit_generator.state)}
+
+
+def hashed(value: Any) -> str:
+    """Give a hash of what JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=np.ndarray.tolist).encode()).hexdigest()
+
+
+def digest(*arrays: NDArray[Any] | float) -> str:
+    """Give a hash of the values, dtypes and shapes of arrays of numbers."""
+    found = hashlib.sha256()
+    for array in map(np.asarray, arrays):
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+def _glance(source: InMemory) -> str:
+    """Look at a few rows: enough to tell data apart that somebody confuses."""
+    n = source.shape[0]
+    count = max(1, min(GLANCED_ROWS, n, int(GLANCED_BYTES // source.row_bytes)))
+    rows = np.linspace(0, n - 1, count).astype(np.intp)
+    arrays = [source.y[rows], source.weight[rows] if source.weight.size else source.weight]
+    if source.matrix.by_rows() is source.matrix:  # rows of others are far apart
+        part = source.matrix.take(rows).place(0, count)
+        arrays += [part.X, *([] if part.entries is None else part.entries[:3])]
+    return digest(*arrays)
+
+
+class Kept(NamedTuple):
+    """What a descent goes on from, once all that its origin gives is made again."""
+
+    state: Descent
+    moments: Moments
+    """What coordinates depend on."""
+    data: str
+    """What the first reading said of all samples, hashed."""
+
+
+class Checkpoint:
+    """A file that a descent's state is written to from time to time, and that it goes on from.
+
+    Parameters
+    ----------
+    path : str or path
+    origin : Origin
+        What a file must be of to be gone on from.
+    rule : type
+        The rule's class, which says of what types its state is.
+    lengths : tuple of int
+        What an array can be as long as: first a point, then features, then targets.
+
+    Attributes
+    ----------
+    kept : Kept or None
+        What the file holds, if there is one.
+
+    Raises
+    ------
+    ValueError
+        If there is a file that is no checkpoint, or a damaged one, or that of another fit.
+    OSError
+        If it cannot be read, or no file could be written there.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], origin: Origin, rule: type[Rule], lengths: tuple[int, ...]
+    ) -> None:
+        self.path = Path(path)
+        self.identity = origin.identity
+        check_writable(self.path)
+        self.kept: Kept | None = None
+        if self.path.exists():
+            document, numbers = _read(self.path)
+            self._compare(document["fit"], self.identity)
+            try:
+                arrays = _arrays(document["shapes"], numbers, lengths)
+                self.kept = _Reader(arrays, _hint(rule.step, "state")).read(document["kept"], Kept)
+                state = self.kept.state
+                points = state.last, state.lowest, state.flattest
+                if any((point is None) is bool(state.rows) for point in points):
+                    raise ValueError("rows without a best point")
+            except _DAMAGE as error:
+                raise _damaged(self.path, error) from None
+        self.due = time.perf_counter() + INTERVAL
+
+    def _compare(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+        for name in {**theirs, **ours}:
+            there, here = theirs.get(name), ours.get(name)
+            if there != here:
+                opaque = any(isinstance(value, str) and len(value) == HASH for value in (there, here))
+                what = f"other {name}" if opaque else f"{name}={there!r}, and this one has {here!r}"
+                raise ValueError(
+                    f"checkpoint: {self.path} is of a fit with {what}. Remove the file to begin anew, or name another"
+                )
+
+    def check_data(self, data: str) -> None:
+        """Refuse to go on from what was kept of a fit to other data."""
+        if self.kept is not None:
+            self._compare({DATA: self.kept.data}, {DATA: data})
+
+    def keep(self, kept: Kept) -> None:
+        """Write if the last writing is long enough ago."""
+        if time.perf_counter() >= self.due:
+            self.write(kept)
+
+    def write(self, kept: Kept) -> None:
+        """Write; if that fails, which is an OSError, the file stays as it is."""
+        began = time.perf_counter()
+        writer = _Writer()
+        tree = writer.tree(kept)
+        document = {"fit": self.identity, "kept": tree, "shapes": [array.shape for array in writer.arrays]}
+        parts = [json.dumps(document).encode() + b"\n", *(_little(array).tobytes() for array in writer.arrays)]
+        found = hashlib.sha256()
+        for part in parts:
+            found.update(part)
+        try:
+            with replacing(self.path, mark="writing") as temporary, temporary.open("wb") as file:
+                file.write(b"%s %d\n%s\n" % (MAGIC, VERSION, found.hexdigest().encode()))
+                file.writelines(parts)
+        except OSError as error:
+            raise OSError(error.errno, f"checkpoint: {error.strerror}; what was there is as it was") from None
+        now = time.perf_counter()
+        self.due = now + max(INTERVAL, SHARE * (now - began))
+
+
+_DAMAGE = (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Read a file if it is a whole checkpoint: what it says, and the numbers of its arrays."""
+    if not path.is_file():
+        raise ValueError(f"checkpoint: {path} is no regular file; name another")
+    with path.open("rb") as file:
+        first = file.readline(100)
+        name, _, version = first.rstrip(b"\n").partition(b" ")
+        if name != MAGIC:
+            raise ValueError(
+                f"checkpoint: {path} is not a checkpoint of fastgd and stays as it is; remove it or name another"
+            )
+        if version != b"%d" % VERSION:
+            found = version.decode(errors="replace")
+            raise ValueError(
+                f"checkpoint: {path} has format {found}; this fastgd reads {VERSION}. Remove the file, or name another"
+            )
+        checksum = file.readline(100).rstrip(b"\n")
+        content = file.read()
+    if hashlib.sha256(content).hexdigest().encode() != checksum:
+        raise _damaged(path, "its checksum is another")
+    text, _, numbers = content.partition(b"\n")
+    try:
+        document = json.loads(text)
+        if not isinstance(document["fit"], dict):
+            raise TypeError("it does not say of what it is")
+    except _DAMAGE as error:
+        raise _damaged(path, error) from None
+    return document, numbers
+
+
+def _damaged(path: Path, why: object) -> ValueError:
+    what = f"{type(why).__name__}: {why}" if isinstance(why, Exception) else why
+    return ValueError(f"checkpoint: {path} is damaged: {what}. Remove the file to begin anew, or name another")
+
+
+def _little(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array, "<f8")
+
+
+class _Writer:
+    """Turns a state into what JSON can hold, and arrays, of which each is written once."""
+
+    def __init__(self) -> None:
+        self.arrays: list[NDArray[Any]] = []
+        self.places: dict[int, int] = {}
+
+    def tree(self, value: Any) -> Any:
+        """Give what JSON can hold; an array is the number of its place."""
+        if isinstance(value, np.ndarray):
+            if id(value) not in self.places:
+                self.places[id(value)] = len(self.arrays)
+                self.arrays.append(value)
+            return self.places[id(value)]
+        if isinstance(value, list):  # of rows
+            self.arrays.append(np.array(value, np.float64).reshape(-1, len(Row._fields)))
+            return len(self.arrays) - 1
+        if isinstance(value, tuple):
+            return [self.tree(each) for each in value]
+        if isinstance(value, np.generic):
+            return value.item()
+        return value
+
+
+def _arrays(shapes: Any, numbers: bytes, lengths: tuple[int, ...]) -> list[Floats]:
+    """Cut arrays out: those of given lengths, square blocks of matrices over points, which come first, and rows."""
+    values = np.frombuffer(numbers, "<f8").astype(np.float64)
+    arrays, first = [], 0
+    for shape in shapes:
+        rows, columns = shape if len(shape) == 2 else (*shape, None)  # a point has no columns
+        if not all(type(length) is int and length >= 0 for length in shape) or not (
+            (columns is None and rows in (0, *lengths))
+            or (columns == rows and (rows == 0 or lengths[0] % rows == 0))
+            or columns == len(Row._fields)
+        ):
+            raise ValueError(f"an array of shape {shape}")
+        last = first + rows * (1 if columns is None else columns)
+        if last > len(values):
+            raise ValueError("it ends too early")
+        arrays.append(values[first:last].reshape(shape).copy())
+        first = last
+    if first != len(values):
+        raise ValueError("it ends too late")
+    return arrays
+
+
+class _Reader:
+    """Turns what `_Writer` gave back into a state, of the types that are annotated and of no other."""
+
+    def __init__(self, arrays: list[Floats], of_rule: Any) -> None:
+        self.arrays = arrays
+        self.of_rule = of_rule
+
+    def read(self, tree: Any, kind: Any) -> Any:
+        """Give a value of a type; a ValueError says that it is none."""
+        if kind is Any:  # which only `Step.state` is
+            return self.read(tree, self.of_rule)
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):
+            (kind,) = (each for each in typing.get_args(kind) if each is not types.NoneType)
+            return None if tree is None else self.read(tree, kind)
+        if kind is float and type(tree) in (int, float):
+            return float(tree)
+        if kind in (int, bool, str) and type(tree) is kind:
+            return tree
+        if typing.get_origin(kind) is np.ndarray and type(tree) is int:
+            array = self.arrays[tree]
+            if array.ndim == 2 and len(Row._fields) == array.shape[1] != array.shape[0]:
+                raise ValueError("rows where a point should be")
+            return array
+        if typing.get_origin(kind) is list and type(tree) is int:
+            columns = _hints(Row)
+            return [
+                Row(*(kind(value) for kind, value in zip(columns, row, strict=True)))
+                for row in self.arrays[tree].tolist()
+            ]
+        if typing.get_origin(kind) is tuple and type(tree) is list:
+            return tuple(self.read(each, typing.get_args(kind)[0]) for each in tree)
+        if isinstance(kind, type) and issubclass(kind, tuple) and type(tree) is list:
+            hints = _hints(kind)
+            if len(tree) == len(hints):
+                return kind(*map(self.read, tree, hints))
+        raise ValueError(f"{str(tree)[:50]} where {getattr(kind, '__name__', kind)} is expected")
+
+
+@functools.cache
+def _hints(kind: type) -> tuple[Any, ...]:
+    return tuple(typing.get_type_hints(kind).values())
+
+
+def _hint(function: Any, argument: str) -> Any:
+    return typing.get_type_hints(function)[argument]

@@ -1,0 +1,165 @@
+"""What happened, and why, in sentences with numbers: what only the data can tell after a descent has ended."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.descent import ConvergenceWarning, Floats, Result, Status
+from fastgd.losses import Logistic, Softmax
+from fastgd.objective import Objective
+from fastgd.redundancy import Columns, only_constants, products, redundant_columns
+from fastgd.rules import RATED, STABLE
+from fastgd.separation import Classes, separating
+from fastgd.sources import InMemory, coef_names
+
+_NAMES = 3  # features that a sentence names
+_SEARCH = 20  # readings that a search for a separating direction may take, or as many as the descent took
+_FEW = 10  # iterations that take a Newton method to a minimum, but not to the end of where there is none
+_AFFORDABLE = 1e7  # products for the search of redundant columns, or as many as numbers that the descent has read
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=Result)
+
+
+def warns_once(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a function warn with its result's message if that did not end as wanted; `quietly` gives it without."""
+
+    @functools.wraps(function)
+    def warning(*args: P.args, **kwargs: P.kwargs) -> R:
+        result = function(*args, **kwargs)
+        if not result.status.chosen:
+            warnings.warn(result.message, ConvergenceWarning, stacklevel=2)
+        return result
+
+    return warning
+
+
+def quietly(function: Callable[P, R]) -> Callable[P, R]:
+    """Give the function that does not warn: for those who tell the status in their own way."""
+    unwrapped: Callable[P, R] = inspect.unwrap(function)
+    return unwrapped
+
+
+def separated_below(objective: Objective, lightest: float) -> float:
+    """Give a value that the objective has only where classes are separated, −∞ if there is none.
+
+    Without a penalty, if ``Σ s L / Σ s`` is below ``ln 2 · min s / Σ s``, every sample's loss is below ln 2, so that
+    all margins are positive.
+    """
+    return (
+        0.999 * float(np.log(2.0)) * lightest / objective.moments.total_weight if can_separate(objective) else -np.inf
+    )
+
+
+def can_separate(objective: Objective) -> bool:
+    """Tell whether there may be no minimum: of classes, without a penalty."""
+    return isinstance(objective.loss, (Logistic, Softmax)) and objective.l2 == 0.0
+
+
+def explain_divergence(
+    result: R, solver: str, learning_rate: float | str, met: float, estimate: Callable[[], float] | None
+) -> R:
+    """Name the rate, the Lipschitz constant, and the largest stable rate, if a descent diverged."""
+    if result.status is not Status.DIVERGED:
+        return result
+    if isinstance(learning_rate, str) or solver not in STABLE:
+        return result.because(
+            result.status, f"The loss left what is finite, at a rate of {result.history.step[-1]:.4g}."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        lipschitz = max(met, estimate() if estimate is not None else 0.0)
+    return result.because(
+        result.status,
+        f"The rate was {float(learning_rate):.4g}; the gradient's Lipschitz constant is about {lipschitz:.4g}, so "
+        f"that {solver} is stable up to a rate of {STABLE[solver]:.3g} / {lipschitz:.4g} = "
+        f"{STABLE[solver] / lipschitz:.4g}.",
+    )
+
+
+def explain_separation(
+    result: R, objective: Objective, source: InMemory, solver: str, lightest: float, outlook: Floats
+) -> R:
+    """Look for a direction that separates the classes where it is possible, and say which.
+
+    A Newton method whose next step moves no margin by 1 has a minimum before it: by the self-concordance of the loss,
+    ``p_i − p_i (1 − p_i) m_i·n`` are the positive weights that refute a separation, for the step n and slopes p. That
+    step is ``outlook``; ``lightest`` is the smallest positive weight.
+    """
+    looked_at = (Status.CONVERGED, Status.MAX_ITER, Status.PRECISION_LIMIT, Status.SEPARATED)
+    if not can_separate(objective) or result.status not in looked_at:
+        return result
+    if result.converged and solver not in RATED and result.n_iter < _FEW:
+        moved = _per_spread(objective, outlook)
+        share = lightest / objective.moments.total_weight
+        if np.abs(moved).sum() < 0.5 * share**0.5:  # no sample is further out than 1 / √share
+            return result
+    order = _order(source)
+    outputs, moments = objective.outputs, objective.moments
+    spread, mean = moments.spread[order], moments.mean[order] * objective.intercept
+    active = source.weight > 0.0 if source.weight.size else np.ones(source.shape[0], bool)
+    scale = np.where(spread > 0.0, spread, np.inf)
+    classes = Classes(source.matrix, source.y, active, mean, scale, objective.intercept, outputs)
+    standard = replace(objective, standardize=True)
+    rows = -standard(np.zeros(objective.size)).gradient.reshape(outputs, -1)
+    ones = [len(order)] if objective.intercept else []
+    total = rows[:, np.append(order, ones).astype(np.intp)].ravel()
+    coef, intercept = objective.to_coef(result.coef)
+    coef = coef[:, order]
+    reached = np.column_stack((coef * spread, intercept + coef @ mean)) if objective.intercept else coef * spread
+    direction = separating(classes, total, reached.ravel(), max(_SEARCH, float(result.history.passes[-1])))
+    if direction is None:
+        return result
+    smallest, largest = classes.margins(direction)
+    told, rows_in_all = int(np.sum(largest > 1e-9 * largest.max())), int(active.sum())
+    count = f"All {told}" if smallest[active].min() > 1e-9 * largest.max() else f"{told} of {rows_in_all}"
+    effects = np.abs(direction.reshape(outputs, -1)[:, : len(spread)]).max(axis=0)
+    leading = np.argsort(-effects, kind="stable")[:_NAMES]
+    names = coef_names(source.matrix.features, len(spread))
+    named = [names[j] for j in leading if effects[j] > 0.05 * effects.max()] or ["the intercept"]
+    return result.because(Status.SEPARATED, f"{count} rows can be told for certain, by {', '.join(named)}.")
+
+
+def find_redundant(objective: Objective, source: InMemory, result: Result) -> Columns:
+    """Find the columns, in the caller's order, that are constant or linear combinations of those before them.
+
+    Other than constants they are searched for where that costs little beside the descent.
+    """
+    order, moments = _order(source), objective.moments
+    n, d = source.shape
+    numbers = n * source.row_bytes / source.dtype.itemsize * float(result.history.passes[-1])
+    hurried = result.status in (Status.STOPPED, Status.INTERRUPTED, Status.TIME_LIMIT)
+    if hurried or products(n, d) > max(_AFFORDABLE, numbers):
+        return only_constants(moments.spread[order])
+    mean, spread, rng = moments.mean[order], moments.spread[order], np.random.default_rng(0)
+    return redundant_columns(source.matrix, source.weight, mean, spread, intercept=objective.intercept, rng=rng)
+
+
+def say_redundant(result: R, names: Sequence[str]) -> R:
+    """Name redundant columns in a result's message."""
+    if not names:
+        return result
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    sentence = "Redundant, as a constant or a linear combination of columns before: "
+    return replace(result, message=f"{result.message} {sentence}{', '.join(names[:_NAMES])}{more}.")
+
+
+def _per_spread(objective: Objective, point: Floats) -> Floats:
+    """Give a step in coordinates of features of spread 1."""
+    rows = point.reshape(objective.outputs, -1).copy()
+    d = len(objective.scale)
+    rows[:, :d] *= np.where(np.isfinite(objective.scale), objective.moments.spread / objective.scale, 0.0)
+    return rows
+
+
+def _order(source: InMemory) -> NDArray[np.intp]:
+    """Say where the caller's columns stand in points."""
+    order: Any = source.matrix.order
+    return np.arange(source.shape[1]) if order is None else order

@@ -1,0 +1,142 @@
+"""Columns that say nothing new: constants, and linear combinations of the columns before them.
+
+They are found on a sample of rows, and hold for all: one reading looks for rows that refute what the sample says, and
+those are added to it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.sources import Floats, Matrix, dense_rows
+
+_SAME = 1e-10  # of a column's spread, that a combination of others may differ by
+_AGAIN = 8
+_SMALL = 256
+_FAR = 1e-8  # squared: what squares of products leave for certain
+
+
+class Columns(NamedTuple):
+    """Which columns are redundant, and what can be added to coefficients without a consequence.
+
+    ``others`` (kept, redundant): a redundant column is this combination of the kept ones, plus a constant if there is
+    an intercept.
+    """
+
+    kept: NDArray[np.intp]
+    redundant: NDArray[np.intp]
+    others: Floats
+
+    def smallest(self, coef: Floats) -> Floats:
+        """Of all coefficients (outputs, d) that give the same margins, give the smallest."""
+        many = len(self.redundant) > len(self.kept)
+        span = np.zeros((coef.shape[1], min(len(self.kept), len(self.redundant))))
+        if many:  # of margins
+            span[self.kept], span[self.redundant] = np.eye(len(self.kept)), self.others.T
+        else:  # of what is without a consequence
+            span[self.kept], span[self.redundant] = -self.others, np.eye(len(self.redundant))
+        basis = np.linalg.qr(span / np.abs(span).max(axis=0))[0]
+        part = (coef @ basis) @ basis.T
+        return np.asarray(part if many else coef - part)
+
+
+def sample_size(n: int, d: int) -> int:
+    """Say how many of n rows to look at for d columns."""
+    return min(n, 2 * d + 100)
+
+
+def products(n: int, d: int) -> float:
+    """Say how much work it is to look at them."""
+    rows = sample_size(n, d)
+    return float(rows) * d * min(rows, d)
+
+
+def redundant_columns(
+    matrix: Matrix, weight: Floats, mean: Floats, spread: Floats, *, intercept: bool, rng: np.random.Generator
+) -> Columns:
+    """Find the columns that are constant (0 without an intercept) or linear combinations of those before them.
+
+    Parameters
+    ----------
+    matrix : Matrix
+        n samples of d columns.
+    weight : ndarray of shape (n,) or (0,)
+        Samples of weight 0 don't count.
+    mean, spread : ndarray of shape (d,)
+    intercept : bool
+    rng : Generator
+        Draws the sample.
+    """
+    d = matrix.shape[1]
+    active = np.flatnonzero(weight) if weight.size else None
+    n = matrix.shape[0] if active is None else len(active)
+    drawn = np.sort(rng.choice(n, sample_size(n, d), replace=False))
+    varying = spread > 0.0
+    for _ in range(_AGAIN):
+        sample = dense_rows(matrix, drawn if active is None else active[drawn])
+        columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread)
+        if varying[columns.redundant].sum() == 0:
+            return columns
+        mixture = np.zeros(d)
+        mixed = np.where(varying[columns.redundant], rng.uniform(0.5, 1.5, len(columns.redundant)), 0.0)
+        mixed /= np.where(mixed > 0.0, spread[columns.redundant], 1.0)
+        mixture[columns.redundant], mixture[columns.kept] = mixed, -columns.others @ mixed
+        z = matrix.margins(mixture[None], np.zeros(1))[:, 0]
+        z = z if active is None else z[active]
+        off = np.abs(z - z[drawn].mean() * intercept)
+        off -= np.abs(mixture) @ (_SAME * spread + 1e-13 * np.abs(mean))
+        if not (off > 0.0).any():
+            return columns
+        most = min(4 * len(columns.redundant) + 100, n)
+        worst = np.argpartition(-off, most - 1)[:most]
+        drawn = np.union1d(drawn, worst[off[worst] > 0.0])
+    return only_constants(spread)
+
+
+def only_constants(spread: Floats) -> Columns:
+    """Name the constants alone."""
+    constant = spread == 0.0
+    kept, redundant = np.flatnonzero(~constant), np.flatnonzero(constant)
+    return Columns(kept, redundant, np.zeros((len(kept), len(redundant))))
+
+
+def _dependent(sample: Floats, spread: Floats) -> Columns:
+    """Go through the columns of a sample, each against those kept so far."""
+    rows, d = sample.shape
+    lengths = np.linalg.norm(sample, axis=0)
+    empty = lengths <= _SAME * spread * rows**0.5
+    unit = sample / np.where(empty, 1.0, lengths)
+    if rows >= d and not empty.any() and _independent(unit):
+        return Columns(np.arange(d), np.empty(0, np.intp), np.empty((d, 0)))
+    basis = np.empty((min(rows, d), rows))
+    kept: list[int] = []
+    for j in np.flatnonzero(~empty):
+        left = unit[:, j]
+        found = basis[: len(kept)]
+        for _ in range(2):
+            left = left - (found @ left) @ found
+        length = float(np.linalg.norm(left))
+        if length > _SAME and len(kept) < len(basis):
+            basis[len(kept)] = left / length
+            kept.append(int(j))
+    redundant = np.setdiff1d(np.arange(d), kept)
+    found = basis[: len(kept)]
+    others = np.linalg.solve(found @ unit[:, kept], found @ unit[:, redundant]) if kept else np.empty((0, d))
+    others *= np.where(empty, 0.0, lengths)[redundant]
+    return Columns(np.array(kept, np.intp), redundant, others / lengths[kept][:, None])
+
+
+def _independent(unit: Floats) -> bool:
+    """Tell for certain that columns of length 1 are independent; of few without BLAS, see `fastgd.rules.dot`."""
+    d = unit.shape[1]
+    if d > _SMALL:
+        return bool(np.abs(np.diagonal(np.linalg.qr(unit, mode="r"))).min() > 1e3 * _SAME)
+    left = np.einsum("ij,ik->jk", unit, unit)
+    for k in range(d):
+        if not left[k, k] > _FAR:
+            return False
+        left[k + 1 :, k + 1 :] -= left[k + 1 :, k, None] * (left[k, k + 1 :] / left[k, k])
+    return True

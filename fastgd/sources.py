@@ -175,8 +175,6 @@ class Source(Protocol):
         Spent to get to know the samples, before anything was asked of them.
     order, features, copied
         As for `Matrix`.
-    known : InMemory
-        Samples that can be looked at without a reading.
     """
 
     shape: tuple[int, int]
@@ -187,7 +185,10 @@ class Source(Protocol):
     order: NDArray[np.intp] | None = None
     features: tuple[Feature, ...] | None = None
     copied: str | None = None
-    known: InMemory
+
+    @property
+    def known(self) -> InMemory:
+        """Samples that can be looked at without a reading."""
 
     def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
         """Add up what a function gives for the parts, each in memory, in a fixed order: one reading.
@@ -322,7 +323,11 @@ class InMemory(Source):
         self.mapped = sample_rows is not None
         self.sample_rows = self.shape[0] if sample_rows is None else sample_rows
         self.order, self.features, self.copied = matrix.order, matrix.features, matrix.copied
-        self.known = self
+
+    @property
+    def known(self) -> InMemory:
+        """These samples; not an attribute, as what refers to itself stays in memory for a while."""
+        return self
 
     def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
         """Give what a function gives for these samples, which are one part."""

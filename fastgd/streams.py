@@ -66,7 +66,7 @@ class Stream(Source):
         self.dtype, self.row_bytes = example.dtype, (sample or example).row_bytes
         self.order, self.features, self.copied = example.order, example.features, example.copied
         self.sample_rows = sample.shape[0] if sample else 0
-        self.known = sample or example
+        self.drawn = sample
         self.look = look
         self.readings = 1.0 if sample else 0.0
 
@@ -74,6 +74,11 @@ class Stream(Source):
     def shape(self) -> tuple[int, int]:  # type: ignore[override]
         """The numbers of rows, 1 if nothing has read all of them yet, and of coefficients."""
         return self.example.shape[0] if self.rows is None else self.rows, self.example.shape[1]
+
+    @property
+    def known(self) -> InMemory:
+        """What the survey kept, or without one the example."""
+        return self.drawn or self.example
 
     def parts(self) -> Generator[InMemory]:
         """Read all samples, and see whether they are as many as before."""

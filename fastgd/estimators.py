@@ -494,7 +494,7 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
     def _keep(self, result: FitResult) -> None:
         self.result_, self.classes_ = result, np.asarray(result.classes)
         self.coef_, self.intercept_ = np.atleast_2d(result.coef), np.atleast_1d(result.intercept)
-        self.n_iter_ = np.array([max(result.n_iter, 1)])
+        self.n_iter_ = np.array([result.n_iter or int(result.status is Status.READ_ONCE)])
 
     def _balanced(self, labels: NDArray[Any], weight: Floats | None) -> Floats:
         """Multiply the weights by those of the classes."""

@@ -19,7 +19,7 @@ from fastgd.sources import Floats, InMemory, Source, Tile
 CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
 PASS_FEATURES = 30  # so many that their Gram matrix takes not much longer than a pass: of more, tiles are smaller,
 PASS_OUTPUTS = 8  # and so they are of more outputs
-LEAST, LARGEST = 1e-140, 1e140  # spread and root mean square of what products and their sums hold all digits of
+LEAST, LARGEST = 1e-140, 1e150  # spread and root mean square of what products and their sums hold all digits of
 GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
 
 

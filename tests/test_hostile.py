@@ -17,6 +17,8 @@ from scipy import sparse
 import fastgd
 from fastgd import losses
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+
 EPS = np.finfo(np.float64).eps
 SOLVERS = ["auto", "newton", "lbfgs", "nesterov", "gd", "sgd"]
 

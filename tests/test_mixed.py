@@ -199,6 +199,7 @@ def test_every_solver_finds_the_dense_fit(loss, solver, weighted):
     np.testing.assert_allclose(got.decision_function(table), expected.decision_function(X), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("solver", ["newton", "lbfgs", "sgd"])
 @pytest.mark.parametrize("loss", TARGETS)
@@ -207,7 +208,8 @@ def test_a_start_is_in_the_order_of_columns(loss, solver, standardize, rng):
     y, options = TARGETS[loss](y), {"loss": LOSS.get(loss, loss), "l2": 0.1, "standardize": standardize}
     earlier = fastgd.fit(table, y, tol=1e-9, **options)
     again = fastgd.fit(table, y, start=earlier, tol=1e-8, solver=solver, **options)
-    assert again.converged and again.n_iter == 0
+    goes_on = earlier.settings["solver"] == solver  # otherwise it is but a start
+    assert again.converged and again.n_iter == (earlier.n_iter if goes_on else 0)
     np.testing.assert_allclose(again.coef, earlier.coef, rtol=1e-12, atol=1e-15)
     start = np.column_stack((np.atleast_2d(earlier.coef), earlier.intercept)) + rng.standard_normal(X.shape[1] + 1)
     start = start[0] if earlier.coef.ndim == 1 else start

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +19,10 @@ import pytest
 from scipy import sparse
 
 import fastgd
-from fastgd import passes
 from fastgd.rules import SOLVERS
+from fastgd.threads import max_threads
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 
 N, D = 60_011, 13  # several blocks, the last one shorter, and enough for the parallel passes
 THREADS = [1, 2, 5]
@@ -105,7 +108,7 @@ SOURCES = {
         lambda: sparse.csr_array(DENSITY),
         lambda: sparse.csr_matrix(DENSITY),
         lambda: sparse.coo_array(DENSITY),
-        lambda: sparse.csr_array(DENSITY).astype(">f8"),
+        lambda: sparse.lil_array(DENSITY),
     ],
     "CSC": [lambda: sparse.csc_array(DENSITY), lambda: sparse.csc_matrix(DENSITY)],
     "categories": [
@@ -141,7 +144,7 @@ def test_threads_layouts_and_weights_of_one_change_no_bit(group, loss, solver):
 
 def answers():
     """The digests of all cases for each number of threads that is possible here."""
-    threads = [count for count in THREADS if count <= passes.max_threads()]
+    threads = [count for count in THREADS if count <= max_threads()]
     return {
         "/".join(case): [bits(SOURCES[case[0]][0](), *case[1:], n_threads=count) for count in threads] for case in CASES
     }
@@ -167,4 +170,5 @@ def test_the_hundredth_large_fit_is_the_first():
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore", fastgd.ConvergenceWarning)
     sys.stdout.write(json.dumps(answers()))

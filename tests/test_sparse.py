@@ -199,6 +199,7 @@ def test_a_subset_is_read_in_place(loss, rng):
     assert got.hessian(point).tobytes() == expected.hessian(point).tobytes()
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @pytest.mark.parametrize("order", ["csr", "csc"])
 def test_nothing_is_made_dense(order):
     X = sp.random_array((20_000, 3000), density=0.005, rng=np.random.default_rng(0), format=order)  # 3.6 MB, 480 dense

@@ -14,6 +14,8 @@ from threadpoolctl import threadpool_info
 import fastgd
 from fastgd import threads
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+
 COMMON = """
 import hashlib, os, sys, threading
 import numpy as np

@@ -11,6 +11,8 @@ from scipy import sparse
 import fastgd
 from fastgd.rules import SOLVERS
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+
 N, D = 12_000, 6
 RNG = np.random.default_rng(7)
 X = RNG.integers(-8, 9, (N, D)) / 4.0

@@ -14,7 +14,7 @@ from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
 from fastgd.sources import Feature, Matrix, Source, as_array, check_present, check_vector, refuse_mixed, stretches
 
-MODERATE = 30  # the power of two up to which weights are left as they are: their sums with squares don't overflow
+MODERATE = 1e9  # the largest weight for which sums with squares do not overflow, and the inverse of the smallest
 
 
 def choose_loss(loss: str | Loss) -> Loss:
@@ -132,14 +132,26 @@ def _of_labels(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64) if dtype.kind == "f" else dtype
 
 
-def weights(sample_weight: ArrayLike | None, n: int) -> Floats | None:
-    """Check the weights; give them as float64."""
+def weights(sample_weight: ArrayLike | None, n: int, *, ratios: bool = True) -> Floats | None:
+    """Check the weights; give them as float64.
+
+    Where only their ratios matter, those whose sums with squares might over- or underflow are multiplied by a power of
+    two, which changes no bit of a fit; otherwise they are refused.
+    """
     if sample_weight is None:
         return None
     weight = some_weights(sample_weight, n)
-    if weight.max() == 0.0:
+    largest = float(weight.max())
+    if largest == 0.0:
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
-    return weight
+    if 1.0 / MODERATE <= largest <= MODERATE:
+        return weight
+    if not ratios:
+        raise ValueError(
+            f"sample_weight: the largest is {largest:g}; {1.0 / MODERATE:.0e} to {MODERATE:.0e} is needed where chunks "
+            "are weighed against each other"
+        )
+    return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))
 
 
 def some_weights(sample_weight: ArrayLike, n: int) -> Floats:
@@ -149,14 +161,6 @@ def some_weights(sample_weight: ArrayLike, n: int) -> Floats:
     if weight[row] < 0.0:
         raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
     return weight
-
-
-def moderate(weight: Floats | None) -> Floats | None:
-    """Give weights whose sums might over- or underflow times a power of two, others as they are."""
-    if weight is None:
-        return None
-    _, power = np.frexp(weight.max())
-    return weight if abs(power) < MODERATE else np.ldexp(weight, -power)
 
 
 def check_number(name: str, value: Any, least: float) -> None:

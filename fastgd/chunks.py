@@ -108,7 +108,7 @@ class Form:
             if self.width is not None and matrix.features is None and width != self.width:
                 raise ValueError(f"X has {width} features; chunks before have {self.width}")
             weight = None if chunk.weight is None else some_weights(chunk.weight, n)
-            if weight is not None and weight.max() > 2.0**MODERATE:
+            if weight is not None and weight.max() > MODERATE:
                 raise ValueError(f"sample_weight is as large as {weight.max():g}; only ratios matter, so scale it down")
             if self.weighted is not None and self.weighted != (weight is not None):
                 raise ValueError(f"there are {'no ' if weight is None else ''}weights, but not so in chunks before")

@@ -546,7 +546,11 @@ def _as_weight(sample_weight: ArrayLike | None, X: NDArray[Any], y: NDArray[Any]
         return None
     if np.isscalar(sample_weight):
         sample_weight = np.full(len(y), sample_weight)
-    return check_vector("sample_weight", sample_weight, len(y)).astype(np.float64, copy=False)
+    weight = check_vector("sample_weight", sample_weight, len(y)).astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weight.sum()):
+            raise ValueError("sample_weight: the sum overflows, and the penalty is in proportion to it; scale it down")
+    return weight
 
 
 def _check_labels(labels: NDArray[Any]) -> None:

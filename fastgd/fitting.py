@@ -33,6 +33,7 @@ from fastgd.diagnosis import (
     explain_divergence,
     explain_separation,
     find_redundant,
+    quietly,
     say_redundant,
     warns_once,
 )
@@ -243,9 +244,7 @@ def fit(
         begin_at = start_coefs(start, (outputs, d), bool(intercept), classes, source)
 
         def check(statistics: Moments, read: Source) -> None:
-            check_moments(statistics, source, measured=not chosen.classifies)
-            if read.shape == source.shape:
-                source.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
+            check_moments(statistics, source, measured=not chosen.classifies, whole=read.shape == source.shape)
 
         model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
         chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
@@ -504,11 +503,14 @@ def warmup(
                 X[::2] = 1
                 y = np.arange(len(X)) % 3 == 0
                 for solver in solvers:
-                    fit(X, y, loss=loss, solver=solver, max_iter=1)
+                    quietly(fit)(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def check_moments(statistics: Moments, source: Source, *, measured: bool) -> None:
-    """Find out what is wrong where a mean or spread is not finite; y's mean nothing unless y is measured."""
+def check_moments(statistics: Moments, source: Source, *, measured: bool, whole: bool = True) -> None:
+    """Find out what is wrong where a mean or spread is not finite, or where one of all rows hides differences.
+
+    Those of y mean nothing unless it is measured.
+    """
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
         source.check_finite()
@@ -524,3 +526,5 @@ def check_moments(statistics: Moments, source: Source, *, measured: bool) -> Non
         )
     if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
+    if whole:
+        source.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))

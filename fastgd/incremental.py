@@ -25,7 +25,6 @@ from fastgd.checks import (
     check_not_empty,
     coded,
     generator,
-    moderate,
     start_coefs,
     targets,
     weights,
@@ -133,10 +132,7 @@ def learn(
         before = f"(rows, {stream.point[0].shape[1]}) and (rows{''.join(f', {k}' for k in stream.y_shape)})"
         raise ValueError(f"X and y have shapes {matrix.shape} and {labels.shape}; those of earlier chunks are {before}")
     outputs = len(classes) if classes is not None and loss.joint else int(np.prod(labels.shape[1:]))
-    weight = weights(sample_weight, n)
-    if moderate(weight) is not weight:
-        raise ValueError("sample_weight: chunks' largest weights must be between 1e-9 and 1e9 to be added up")
-    source = InMemory(matrix, labels, weight)
+    source = InMemory(matrix, labels, weights(sample_weight, n, ratios=False))
     check_rows(source)
 
     of_chunk = moments(source, loss, about_mean=intercept, n_threads=n_threads)

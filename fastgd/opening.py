@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.checks import check_not_empty, memory_bytes, moderate, targets, weights
+from fastgd.checks import check_not_empty, memory_bytes, targets, weights
 from fastgd.chunks import Chunks, Form, Tuples
 from fastgd.losses import Loss
 from fastgd.progress import ShownChunks
@@ -109,7 +109,7 @@ def _in_memory(
     check_not_empty(matrix)  # before y, which is as long
     n = matrix.shape[0]
     chosen, labels, classes = targets(y, n, loss)
-    weight = moderate(weights(sample_weight, n))
+    weight = weights(sample_weight, n)
     most = int(memory_bytes(memory_limit) / SAMPLE_SHARE // matrix.row_bytes) if mapped else None
     source = InMemory(matrix, labels, weight, look=look, sample_rows=most)
     return Given(source, chosen, classes, labels.shape[1] if labels.ndim == 2 else 0, weight is not None, None)

@@ -144,7 +144,7 @@ class Matrix(Protocol):
         return self
 
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:  # noqa: ARG002
-        """Refuse columns (d,) that sums show as constant but that are not: a ValueError. Sums about a row show all."""
+        """Refuse columns among those that look constant whose differences are hidden by sums about 0."""
         return
 
     def margins(self, coef: Floats, intercept: Floats) -> Floats:

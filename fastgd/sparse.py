@@ -27,7 +27,7 @@ GATHERED = 1 << 20  # entries looked at together where temporary arrays are made
 NARROW = 1e-5  # of a value, differences below which are looked for where no spread was found
 
 
-class SparseMatrix(Matrix):
+class _Sparse(Matrix):
     """What both orders have in common."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
@@ -56,10 +56,7 @@ class SparseMatrix(Matrix):
         raise NotImplementedError
 
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:
-        """Refuse columns that look constant but are not: sums of sparse columns are taken about 0, which hides it.
-
-        A ValueError names the first of them.
-        """
+        """Refuse columns that look constant but are not, as sums are taken about 0; a ValueError names the first."""
         if not suspects.any():
             return
         n, d = self.shape
@@ -82,7 +79,7 @@ class SparseMatrix(Matrix):
             )
 
 
-class Rows(SparseMatrix):
+class Rows(_Sparse):
     """A CSR matrix or array: indices of any size and order; entries of the same place count together."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
@@ -107,7 +104,7 @@ class Rows(SparseMatrix):
         return np.asarray(self.X.indices[first:last])
 
 
-class Columns(SparseMatrix):
+class Columns(_Sparse):
     """A CSC matrix or array, whose rows ascend in every column."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:

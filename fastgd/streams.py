@@ -147,7 +147,7 @@ def checked(rows: int, weight: float) -> tuple[int, float]:
         raise ValueError("X has no rows")
     if weight == 0.0:
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
-    if weight < 0.5**MODERATE:
+    if weight < 1.0 / MODERATE:
         raise ValueError(f"sample_weight: the sum is {weight:g}; only ratios matter, so scale the weights up")
     return rows, weight
 

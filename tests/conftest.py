@@ -9,10 +9,8 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=50, database=None)
-settings.register_profile(
-    "nightly", deadline=None, max_examples=2_000, database=None
-)  # test_hostile: 6 tests of so many
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.register_profile("nightly", deadline=None, max_examples=2_000, database=None)  # of each test and solver
+settings.load_profile("default")
 
 
 @pytest.fixture

@@ -163,6 +163,12 @@ class Truth(NamedTuple):
     slope_noise: np.longdouble
 
 
+def spread_of(values, s, mean, share):
+    """About a mean, 0 where that has rounding alone to it or no more than a share of the mean's square."""
+    variance = s @ (values - mean) ** 2
+    return np.where(variance <= max(share, 100 * np.finfo(np.longdouble).eps ** 2) * mean**2, 0, np.sqrt(variance))
+
+
 def truth(problem, coef, intercept):
     X, options = flushed(dense(problem.X)), problem.options
     y = flushed(problem.y.astype(np.longdouble)[:, None])[:, 0]
@@ -179,12 +185,9 @@ def truth(problem, coef, intercept):
     moved = (4 + len(coef)) * EPS * size
     squares = s @ size**2 * (options["loss"] == "squared")  # the value may come from normal equations
     mean = s @ X * options["intercept"]
-    variance = s @ (X - mean) ** 2
-    # Sparse columns are not centred; any other is constant if it is so exactly.
-    lost = 1e-13 if sparse.issparse(problem.X) else np.finfo(np.longdouble).eps ** 2 * 16
-    spread = np.where(variance <= lost * mean**2, 0, np.sqrt(variance))
+    spread = spread_of(X, s, mean, 1e-13 if sparse.issparse(problem.X) else 0)  # sparse columns are not centred
     y_mean = s @ y * options["intercept"]
-    unit = losses.LOSSES[options["loss"]]().unit(np.sqrt(s @ (y - y_mean) ** 2) or abs(y_mean) or np.longdouble(1))
+    unit = losses.LOSSES[options["loss"]]().unit(spread_of(y, s, y_mean, 0) or abs(y_mean) or np.longdouble(1))
     largest = abs(s @ slope) * options["intercept"]
     noise = s @ (bound * moved + 50 * EPS * abs(slope))
     about = np.sqrt(l2 / bound)
@@ -275,6 +278,18 @@ def test_predictions_that_overflow_are_refused(rng):
             result.predict(kind(far))
     proba = three.predict_proba(np.full((2, 3), 1e307))
     assert np.isfinite(proba).all() and (proba.sum(axis=1) == 1.0).all()
+
+
+@pytest.mark.parametrize("weight", [1e308, 1e-308])
+def test_weights_of_estimators_and_chunks_are_refused_where_their_size_matters(weight, rng):
+    X = rng.standard_normal((50, 3))
+    weight = np.full(50, weight)
+    np.testing.assert_allclose(fastgd.fit(X, X[:, 0], sample_weight=weight).coef, [1.0, 0.0, 0.0], atol=1e-14)
+    if weight[0] > 1.0:
+        with pytest.raises(ValueError, match="sample_weight: the sum overflows"):
+            fastgd.Ridge().fit(X, X[:, 0], sample_weight=weight)
+    with pytest.raises(ValueError, match="sample_weight: the "):
+        fastgd.LinearRegression(solver="sgd").partial_fit(X, X[:, 0], sample_weight=weight)
 
 
 @pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_array])

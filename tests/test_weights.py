@@ -67,7 +67,7 @@ def test_weights_are_repeats_and_zero_is_dropped(source, loss, solver):
 def test_only_ratios_matter(source, loss, solver):
     weighted = fitted(source, loss, solver, slice(None), COUNTS)
     agree(fitted(source, loss, solver, slice(None), COUNTS * 0.7), weighted)
-    for scale in (2.0**-30, 2.0**60, 2.0**-1000, 2.0**1020):
+    for scale in (2.0**20, 2.0**-1000, 2.0**1020):
         assert fitted(source, loss, solver, slice(None), COUNTS * scale).tobytes() == weighted.tobytes(), scale
 
 

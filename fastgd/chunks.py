@@ -17,8 +17,9 @@ from fastgd.checks import MODERATE, coded, labels_of, numbers, some_weights
 from fastgd.losses import Loss
 from fastgd.sources import Feature, InMemory
 from fastgd.tables import as_features, packed
+from fastgd.threads import share
 
-AHEAD = 2  # chunks that wait for the pass, besides the one that is read and the one that is converted
+AHEAD = 1  # chunks that wait to be converted, and for the pass
 
 
 class Chunk(NamedTuple):
@@ -32,6 +33,9 @@ class Chunk(NamedTuple):
 
 class Chunks(ABC):
     """What gives the same chunks whenever it is iterated."""
+
+    is_text = False
+    """Whether numbers have to be made of text, which takes longer than to read them from a disk."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Chunk]:
@@ -158,8 +162,8 @@ def distinct_labels(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def read(chunks: Chunks, form: Form) -> Generator[InMemory]:
-    """Read a stream from its start, a few chunks ahead."""
-    return ahead(part for chunk in chunks if (part := form.of(chunk)))
+    """Read a stream from its start, a few chunks ahead: one thread reads, and one converts what it has read."""
+    return ahead(part for chunk in ahead(iter(chunks)) if (part := form.of(chunk)))
 
 
 _END = object()
@@ -169,6 +173,10 @@ def ahead(items: Iterator[Any], most: int = AHEAD) -> Generator[Any]:
     """Make items in a thread of its own, at most so many ahead of who takes them; its errors are raised here."""
     waiting: queue.Queue[Any] = queue.Queue(most)
     abandoned = threading.Event()
+
+    def made() -> Any:
+        with share(1):  # which leaves the pass one thread less
+            return next(items, _END)
 
     def put(item: Any) -> bool:
         while not abandoned.is_set():
@@ -182,9 +190,8 @@ def ahead(items: Iterator[Any], most: int = AHEAD) -> Generator[Any]:
     def produce() -> None:
         last: Any = _END
         try:
-            for item in items:
-                if not put(item):
-                    break
+            while (item := made()) is not _END and put(item):
+                del item
         except BaseException as error:
             last = error
         finally:

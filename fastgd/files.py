@@ -78,6 +78,7 @@ class Files(Chunks):
         drop_missing: bool = False,
     ) -> None:
         self.files, self.kind = _find(paths)
+        self.is_text = self.kind == CSV
         self.drop_missing = drop_missing
         self.dropped = 0
         self.chunk_bytes = CHUNK_BYTES
@@ -161,7 +162,7 @@ class Files(Chunks):
 
     def _chunk(self, table: pa.Table, name: str) -> Chunk:
         weight = None if self.weight is None else _as_numpy(table[self.weight])
-        return Chunk(table.select(self.features), _as_numpy(table[self.target]), weight, name)
+        return Chunk(_plain(table.select(self.features)), _as_numpy(table[self.target]), weight, name)
 
     def _batches(self, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Read some columns of a file, a chunk at a time; text by its distinct values."""
@@ -275,9 +276,16 @@ def _coded_text(column: pa.Array) -> pa.Array:
     return _coded(column) if _kind(column.type) == "text" else column
 
 
+def _plain(table: pa.Table) -> pa.Table | dict[str, NDArray[Any]]:
+    """Give a table of numbers that are all there as arrays, which costs less to look at."""
+    if any(_kind(column.type) != "numbers" or column.null_count for column in table.columns):
+        return table
+    return dict(zip(table.column_names, map(_as_numpy, table.columns), strict=True))
+
+
 def _as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     """Give targets or weights as an array, of text one of a fixed width."""
-    whole = column.combine_chunks()
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if pa.types.is_dictionary(whole.type) and not whole.null_count and len(whole):
         return np.asarray(np.array(whole.dictionary.to_pylist())[whole.indices.to_numpy()])
     return np.asarray(whole.to_numpy(zero_copy_only=False))

@@ -45,6 +45,7 @@ from fastgd.opening import open_samples
 from fastgd.progress import watching
 from fastgd.redundancy import Columns, only_constants
 from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
+from fastgd.scratch import Scratch
 from fastgd.sources import InMemory, Matrix, Source, coef_names
 from fastgd.threads import max_threads
 
@@ -162,9 +163,10 @@ def fit(
         Of data that are streamed or mapped: bytes that may be taken for them, or text like ``"2GB"``; None is 512 MB.
         Those of Python and its libraries, and of matrices with the square of the coefficients, come on top; so do
         chunks that are larger than 1/48 of it.
-    cache : {"auto", "none"}
+    cache : {"auto", "disk", "none"}
         Of streamed data: ``"auto"`` keeps them in memory after the first reading if they take at most an eighth of
-        ``memory_limit``; ``"none"`` reads them again whenever they are needed.
+        ``memory_limit``, and what was text, CSV and libsvm's, otherwise in a scratch file, see `fastgd.scratch`;
+        ``"disk"`` keeps anything there; ``"none"`` reads them again whenever they are needed.
     callback : callable, optional
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool
@@ -216,7 +218,7 @@ def fit(
         raise TypeError(f"checkpoint={checkpoint!r}; the name of a file, or None, is needed")
     draws = generator(rng)
     at_once = type(chosen) is Squared and solver in ("auto", "newton") and start is None
-    with interruptible() as interruption, watching(progress, callback, tol) as watch:
+    with interruptible() as interruption, watching(progress, callback, tol) as watch, Scratch() as scratch:
         try:
             given = open_samples(
                 X,
@@ -231,6 +233,7 @@ def fit(
                 cache=cache,
                 unsurveyed=ONE_READING if at_once else 0,
                 rng=draws,
+                scratch=scratch,
                 progress=bool(progress),
                 look=interruption.look,
             )

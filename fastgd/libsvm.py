@@ -35,6 +35,8 @@ class LibSVM(Chunks):
         If a file cannot be read.
     """
 
+    is_text = True
+
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         self.files = [(Path(path), os.stat(path)) for path in paths]
         self.chunk_bytes = CHUNK_BYTES

@@ -12,7 +12,7 @@ import numpy as np
 from fastgd.checks import check_not_empty, memory_bytes, targets, weights
 from fastgd.chunks import Chunks, Form, Tuples
 from fastgd.losses import Loss
-from fastgd.progress import ShownChunks
+from fastgd.scratch import Scratch
 from fastgd.sources import InMemory, is_mapped
 from fastgd.streams import SAMPLE_SHARE, Given, open_stream
 from fastgd.tables import as_features, is_frame
@@ -34,6 +34,7 @@ def open_samples(
     cache: str,
     unsurveyed: int,
     rng: np.random.Generator,
+    scratch: Scratch,
     progress: bool,
     look: Callable[[], object],
 ) -> Given:
@@ -41,9 +42,17 @@ def open_samples(
     X, y, chunks = _opened(X, y, target, features, sample_weight)
     if chunks is None:
         return _in_memory(X, y, sample_weight, loss, categorical, drop_first, memory_limit, cache, look)
-    chunks = ShownChunks(chunks) if progress else chunks
-    form = Form(loss, categorical, drop_first)
-    return open_stream(chunks, form, memory_bytes(memory_limit), rng, cache=cache, unsurveyed=unsurveyed, look=look)
+    return open_stream(
+        chunks,
+        Form(loss, categorical, drop_first),
+        memory_bytes(memory_limit),
+        rng,
+        scratch,
+        cache=cache,
+        unsurveyed=unsurveyed,
+        progress=progress,
+        look=look,
+    )
 
 
 def _opened(

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from fastgd.checks import MODERATE, choose_classes, coded
 from fastgd.chunks import Chunks, Form, distinct_labels, named, read
 from fastgd.losses import Loss
+from fastgd.progress import ShownChunks
+from fastgd.scratch import Kept, Scratch
 from fastgd.sources import Feature, Floats, InMemory, Source
 from fastgd.sparse import Rows
 from fastgd.tables import joined, sort_levels
@@ -156,7 +158,7 @@ class Given(NamedTuple):
     """Samples that a caller gave, and what is known of them.
 
     ``loss`` is for as many classes as there are, ``targets`` the columns of y, 0 if it is a vector, and ``cached`` says
-    why a stream is in memory, if it is.
+    where a stream was kept, if it was.
     """
 
     source: Source
@@ -172,9 +174,11 @@ def open_stream(
     form: Form,
     memory_limit: int,
     rng: np.random.Generator,
+    scratch: Scratch,
     *,
     cache: str = "auto",
     unsurveyed: int = 0,
+    progress: bool = False,
     look: Callable[[], object] = bool,
 ) -> Given:
     """Get to know a stream: by a survey, or if it has few features that are all numbers, by its first chunk.
@@ -188,27 +192,39 @@ def open_stream(
         Bytes.
     rng : Generator
         Draws the sample.
-    cache : {"auto", "none"}
-        Whether data that fit in their share of the memory are kept there.
+    scratch : Scratch
+        Where chunks may be kept.
+    cache : {"auto", "disk", "none"}
+        Whether data that fit in their share of the memory are kept there, and what was text in the scratch file; or
+        anything in that; or nothing.
     unsurveyed : int
         Numbers of features, and the intercept, up to which the moments of all rows will say everything.
+    progress : bool
+        Whether to show a line while the stream is read.
     look : callable
         Called before every chunk, and every tile; it may raise an exception.
     """
-    if cache not in ("auto", "none"):
-        raise ValueError(f"cache={cache!r}; choose 'auto' or 'none'")
+    if cache not in ("auto", "disk", "none"):
+        raise ValueError(f"cache={cache!r}; choose 'auto', 'disk' or 'none'")
     chunks.limit(memory_limit // CHUNK_SHARE)
     example, form = peek(chunks, form)
     plain = all(feature.levels is None for feature in form.features or ())
+    at_once = plain and example.shape[1] < unsurveyed
+    kept = None
+    if cache == "disk" or (cache == "auto" and chunks.is_text and not at_once):
+        chunks = kept = Kept(chunks, scratch, must=cache == "disk")
+    if progress:
+        chunks = ShownChunks(chunks)
     source: Source
-    cached = None
-    if plain and example.shape[1] < unsurveyed:
+    if at_once:
         source = Stream(chunks, form, example, look=look)
     else:
         most = memory_limit // SAMPLE_SHARE
         source, form = survey(chunks, form, most, rng, keep_all=cache == "auto", look=look)
-        if isinstance(source, InMemory):
-            cached = f"in memory: the data take at most 1/{SAMPLE_SHARE} of memory_limit"
+    cached = None if kept is None else str(kept)
+    if isinstance(source, InMemory):
+        scratch.clear()
+        cached = f"in memory: the data take at most 1/{SAMPLE_SHARE} of memory_limit"
     return Given(source, form.loss, form.classes, form.outputs or 0, bool(form.weighted), cached)
 
 

@@ -1,5 +1,9 @@
 """Chunks that are read again and again: the same fit as in memory, few readings, clear errors."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -89,6 +93,24 @@ def test_few_readings_reach_1e_9(loss, most):
     assert fastgd.fit(chunks, tol=1e-8, **options).settings["cached"] == (
         None if loss == "squared" else "in memory: the data take at most 1/8 of memory_limit"
     )
+
+
+@pytest.mark.parametrize("solver", ["newton", "sgd"])
+@pytest.mark.parametrize("form", ["array", "sparse", "arrow", "polars"])
+def test_a_scratch_file_gives_the_bits_of_reading_again(form, solver):
+    X, y, weight = problem("logistic", n=5600, weighted=True)
+    text = np.array([str(number // 500) for number in range(len(X))])
+    chunks = Again(FORMS[form](X, text), y, weight)
+    options = {"loss": "logistic", "l2": 1e-2, "solver": solver, "memory_limit": "1MB", "tol": 1e-5}
+    read_again = fastgd.fit(chunks, cache="none", **options)
+    assert chunks.readings > 3
+    chunks.readings = 0
+    kept = fastgd.fit(chunks, cache="disk", **options)
+    assert chunks.readings == 1  # complete ones
+    assert kept.settings["cached"].startswith("in a scratch file in ") or form == "sparse"
+    assert (kept.coef == read_again.coef).all()
+    assert kept.history.loss.tolist() == read_again.history.loss.tolist()
+    assert kept.history.passes.tolist() == read_again.history.passes.tolist()
 
 
 def test_a_map_of_a_file_gives_the_same_bits(tmp_path):
@@ -202,7 +224,7 @@ BAD = [
     ([(X0, Y0)], {"sample_weight": Y0}, ValueError, "in the chunks of X"),
     ([(X0, Y0)], {"memory_limit": "many"}, ValueError, "memory_limit='many'"),
     ([(X0, Y0)], {"memory_limit": 10}, ValueError, "memory_limit=10"),
-    ([(X0, Y0)], {"cache": "disk"}, ValueError, "cache='disk'"),
+    ([(X0, Y0)], {"cache": "tape"}, ValueError, "cache='tape'; choose 'auto', 'disk' or 'none'"),
     (X0, {}, TypeError, "y is missing"),
     (X0, {"y": Y0, "target": "late"}, ValueError, "target='late': that is for files"),
     (X0, {"y": Y0, "features": ["late"]}, ValueError, "features=['late']: that is for files"),
@@ -238,6 +260,53 @@ def test_a_stream_that_changes_between_readings(change):
     )
     with pytest.raises(ValueError, match=fragment):
         fastgd.fit(chunks, loss="logistic", cache="none", memory_limit="1MB")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there the system deletes it")
+def test_no_scratch_file_is_left(tmp_path, monkeypatch):
+    """Not even by a process that is killed in the midst of a reading."""
+    code = """
+import os, signal, sys
+import numpy as np
+import fastgd
+from fastgd.scratch import folder
+
+class Chunks:
+    readings = 0
+    def __iter__(self):
+        for k in range(9):
+            yield np.full((10_000, 3), k) + np.eye(10_000, 3), np.arange(10_000) % 2
+        self.readings += 1
+
+def kill(row):
+    print(folder() == sys.argv[1], chunks.readings, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+chunks = Chunks()
+fastgd.fit(chunks, loss="logistic", l2=0.1, memory_limit="1MB", cache="disk", callback=kill)
+"""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    assert done.stdout == "True 1\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told(monkeypatch, tmp_path):
+    from fastgd import scratch
+
+    X, y, _ = problem("logistic")
+    monkeypatch.setattr(scratch, "SPARE", 1 << 60)
+    with pytest.raises(OSError, match=r"cache='disk': in .*: less than .* GB would be left free"):
+        fastgd.fit(Again(X, y), loss="logistic", cache="disk", memory_limit="1MB")
+    np.savetxt(tmp_path / "a.csv", np.c_[X, y], delimiter=",", header="a,b,c,d,e,y", comments="")
+    options = {"target": "y", "loss": "logistic", "memory_limit": "1MB", "tol": 1e-8}
+    without = fastgd.fit(tmp_path / "a.csv", **options)
+    assert without.settings["cached"].startswith("nowhere: a scratch file in ")
+    monkeypatch.undo()
+    kept = fastgd.fit(tmp_path / "a.csv", **options)
+    assert kept.settings["cached"].startswith("in a scratch file in ")
+    assert (kept.coef == without.coef).all()
 
 
 def test_an_error_of_the_stream_itself_is_raised_as_it_is():

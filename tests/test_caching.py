@@ -99,7 +99,7 @@ def test_without_a_place_for_the_cache_fits_compile_in_memory(tmp_path):
         cwd=working,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert done.stdout.strip() == "none: no folder can be written, so every process compiles", done.stderr
     assert not any(working.iterdir())

@@ -195,7 +195,7 @@ def test_the_command_is_installed_and_models_hold_only_data(flights, tmp_path):
         [sys.executable, "-m", "fastgd", *fit_arguments(flights, "parquet", model)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

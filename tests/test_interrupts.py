@@ -137,13 +137,13 @@ def test_a_search_after_the_descent_is_left_out_at_once(search, monkeypatch):
 
     def endless(*_):
         press()
-        time.sleep(10)
+        time.sleep(120)
         raise AssertionError
 
     monkeypatch.setattr(f"fastgd.fitting.{search}", endless)
     began = time.monotonic()
     part = fastgd.fit(X, y, loss="logistic")
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 60
     assert part.converged and columns(part.history) == columns(whole.history) and part.redundant == []
 
 
@@ -276,7 +276,7 @@ def test_an_estimator_has_the_best_point_or_is_as_it_was(kind, monkeypatch):
     before = vars(model).copy()
     with pytest.raises(ValueError, match="NaN"):
         model.fit(np.full((4200, 2), np.nan), y)
-    monkeypatch.setattr(estimators, "fit", lambda *_, **__: press() or time.sleep(10))
+    monkeypatch.setattr(estimators, "fit", lambda *_, **__: press() or time.sleep(120))
     with pytest.raises(KeyboardInterrupt):
         model.fit(X[:, :2], y)
     assert vars(model) == before and model.n_features_in_ == 4
@@ -316,11 +316,11 @@ def test_the_command_saves_the_model_and_exits_130(tmp_path):
     for _ in range(2):  # and it goes on
         stamp = path.stat().st_mtime_ns if path.exists() else 0
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 900
             while not (path.exists() and path.stat().st_mtime_ns > stamp) and time.monotonic() < deadline:
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=900)
         assert process.returncode == 130, err
         assert "fastgd: Interrupted: the best point so far" in err and "Traceback" not in err
         assert f"wrote {model}" in out and "Interrupted" in out

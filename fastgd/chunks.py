@@ -6,7 +6,7 @@ import queue
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ class Tuples(Chunks):
     """A caller's re-iterable of ``(X, y)`` or ``(X, y, weight)``."""
 
     def __init__(self, tuples: Iterable[Any]) -> None:
-        if iter(tuples) is tuples:
+        if hasattr(tuples, "__next__"):
             raise TypeError(
                 f"X is a {type(tuples).__name__}, which can be read only once; a fit reads several times: give a list "
                 "of chunks, or an object whose __iter__ begins anew"
@@ -163,7 +163,14 @@ def distinct_labels(labels: NDArray[Any]) -> NDArray[Any]:
 
 def read(chunks: Chunks, form: Form) -> Generator[InMemory]:
     """Read a stream from its start, a few chunks ahead: one thread reads, and one converts what it has read."""
-    return ahead(part for chunk in ahead(iter(chunks)) if (part := form.of(chunk)))
+    return ahead(_converted(chunks, form))
+
+
+def _converted(chunks: Chunks, form: Form) -> Generator[InMemory]:
+    with closing(ahead(iter(chunks))) as given:
+        for chunk in given:
+            if part := form.of(chunk):
+                yield part
 
 
 _END = object()

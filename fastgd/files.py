@@ -82,7 +82,7 @@ class Files(Chunks):
         self.drop_missing = drop_missing
         self.dropped = 0
         self.chunk_bytes = CHUNK_BYTES
-        first = self.files[0]
+        first, *others = self.files
         self.schema = self._schema(first)
         names = self.schema.names
         for what, name in (("target", target), ("sample_weight", weight)):
@@ -101,8 +101,8 @@ class Files(Chunks):
                 raise ValueError(f"features: {name} is the {'target' if name == target else 'weight'}")
         self.features = [*dict.fromkeys(features)]
         self.columns = [*self.features, *beside]
-        for file in self.files[1:]:
-            self._check(file, self._schema(file))
+        for file in others:
+            self._learn(file, self._schema(file))
 
     @property
     def target_is_numbers(self) -> bool:
@@ -130,13 +130,17 @@ class Files(Chunks):
                 raise ValueError(problem)
         return schema
 
-    def _check(self, file: _File, schema: pa.Schema) -> None:
-        """Refuse a file whose columns are others than those of the first."""
+    def _learn(self, file: _File, schema: pa.Schema) -> None:
+        """Refuse a file whose columns are others than those before; without any value they have no type."""
         first = self.files[0].path
         for name in self.columns:
             if name not in schema.names:
                 raise ValueError(f"{file.path}: has no column {name}, which {first} has")
             found, wanted = schema.field(name).type, self.schema.field(name).type
+            if pa.types.is_null(wanted):
+                self.schema = self.schema.set(self.schema.get_field_index(name), schema.field(name))
+            if pa.types.is_null(wanted) or pa.types.is_null(found):
+                continue
             # text may look like numbers as long as nobody has seen all of it
             if _kind(found) != _kind(wanted) and not (self.kind == CSV and _kind(wanted) == "text"):
                 raise ValueError(f"{file.path}: column {name} has type {found}; in {first} it has type {wanted}")
@@ -152,6 +156,7 @@ class Files(Chunks):
                     raise ValueError("changed while it was in use")
                 for batch in self._batches(file.path, wanted):
                     table = _with_keys(pa.table(batch), {k: v for k, v in file.keys.items() if k in self.columns})
+                    table = self._typed(table)
                     rows = table.num_rows
                     if self.drop_missing:
                         table = drop_missing(table)
@@ -159,6 +164,14 @@ class Files(Chunks):
                     yield self._chunk(table, f"{file.path}, from row {row}")
                     row += rows
         self.dropped = dropped
+
+    def _typed(self, table: pa.Table) -> pa.Table:
+        """Give columns without any value the type that they have in other files."""
+        for place, column in enumerate(table.columns):
+            wanted = self.schema.field(table.column_names[place]).type
+            if pa.types.is_null(column.type) and not pa.types.is_null(wanted):
+                table = table.set_column(place, table.column_names[place], pa.nulls(len(column), wanted))
+        return table
 
     def _chunk(self, table: pa.Table, name: str) -> Chunk:
         weight = None if self.weight is None else _as_numpy(table[self.weight])
@@ -185,8 +198,12 @@ class Files(Chunks):
         else:
             # Text has to have a type before all of it has been seen. Whole numbers may have fractions further down.
             types = {name: pa.dictionary(pa.int32(), pa.string()) for name in text}
-            numbers = [name for name in columns if pa.types.is_integer(self.schema.field(name).type)]
-            types |= {name: pa.float64() for name in numbers if name != self.target}
+            known = {name: self.schema.field(name).type for name in columns if name not in text}
+            types |= {
+                name: pa.float64() if pa.types.is_integer(of) and name != self.target else of
+                for name, of in known.items()
+                if _kind(of) == "numbers" and (name != self.target or pa.types.is_floating(of))
+            }
             convert = csv.ConvertOptions(include_columns=columns, column_types=types, strings_can_be_null=True)
             read = csv.ReadOptions(block_size=self.chunk_bytes)
             with csv.open_csv(path, read_options=read, convert_options=convert) as reader:

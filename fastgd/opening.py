@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd.checks import check_not_empty, memory_bytes, targets, weights
 from fastgd.chunks import Chunks, Form, Tuples
@@ -60,9 +61,7 @@ def _opened(
 ) -> tuple[Any, Any, Chunks | None]:
     """Give X and y as they are in memory, or what reads them in chunks."""
     if is_path(X) and str(X).endswith(".npy"):
-        X = np.load(X, mmap_mode="r")
-        if is_path(y):
-            y = np.load(y, mmap_mode="r")
+        X, y = _mapped(X), _mapped(y) if is_path(y) else y
     elif is_path(X) and str(X).endswith(LIBSVM):
         _refuse("in the file", y=y, target=target, features=features, sample_weight=sample_weight)
         paths = sorted(glob.glob(str(X))) or [X]
@@ -71,7 +70,7 @@ def _opened(
         return None, None, LibSVM(paths)
     elif is_path(X) or (isinstance(X, (list, tuple)) and X and all(map(is_path, X))):
         if y is not None:
-            raise ValueError("y: targets are in the files, too; name their column by target=")
+            raise ValueError("y: targets are in the files, too, but for .npy; name their column by target=")
         if target is None:
             raise ValueError("target: the name of the column to predict is needed")
         if not (sample_weight is None or isinstance(sample_weight, str)):
@@ -89,6 +88,14 @@ def _opened(
         raise TypeError("y is missing: targets of data in memory are given beside X")
     _refuse("in the chunks of X", sample_weight=sample_weight)
     return None, None, Tuples(X)
+
+
+def _mapped(path: Any) -> NDArray[Any]:
+    """Map the array of a .npy file into memory."""
+    try:
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except (ValueError, EOFError):  # which speak of pickles
+        raise ValueError(f"{path}: is not, or not all of, an array of numbers as numpy.save writes it") from None
 
 
 def _refuse(where: str, **options: Any) -> None:

@@ -322,6 +322,38 @@ def test_an_error_of_the_stream_itself_is_raised_as_it_is():
         fastgd.fit(Chunks())
 
 
+@pytest.mark.parametrize("cache", ["none", "disk"])
+def test_errors_leave_no_thread_and_no_file_behind(cache):
+    """Even as long as somebody looks at the error."""
+    import threading
+
+    before = set(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else set()
+    chunks = [(X0, Y0 > 3), (X0 * np.nan, Y0 > 3), *[(np.tile(X0, (5000, 1)), np.tile(Y0 > 3, 5000))] * 50]
+    with pytest.raises(ValueError, match="NaN") as caught:
+        fastgd.fit(chunks, loss="logistic", cache=cache, memory_limit="1MB")
+    bad = [*chunks[:1], (X0, Y0[:4]), *chunks[2:]]
+    with pytest.raises(ValueError, match="chunk 1, from row 9: y has shape") as further:
+        fastgd.fit(bad, loss="logistic", cache=cache, memory_limit="1MB")
+    assert not [thread for thread in threading.enumerate() if thread.name == "fastgd-reader"]
+    assert set(os.listdir("/proc/self/fd")) <= before if before else True
+    assert caught.value is not further.value
+
+
+def test_a_stream_that_can_be_read_once_alone_is_told():
+    class Once:
+        chunks = iter([(X0, Y0 > 3)])
+
+        def __iter__(self):
+            yield from self.chunks
+            self.chunks = []
+
+    stream = Once()
+    with pytest.raises(ValueError, match="and none when it was iterated again"):
+        fastgd.fit(stream, loss="logistic", cache="none")
+    with pytest.raises(ValueError, match="X has no rows"):
+        fastgd.fit(stream, loss="logistic", cache="none")
+
+
 def test_progress_shows_readings_and_rows(capsys):
     X, y, _ = problem("logistic")
     fastgd.fit(Again(X, y), loss="logistic", cache="none", progress=True)

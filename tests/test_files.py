@@ -172,6 +172,38 @@ def test_rows_without_values_can_be_left_out(table, tmp_path):
         fastgd.fit(tmp_path, target="late", features=FEATURES, loss="logistic")
 
 
+@pytest.mark.parametrize("empty", [0, 1, 2])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_without_rows_or_values_has_no_types_of_its_own(table, tmp_path, kind, empty):
+    suffix, write = FORMATS[kind]
+    untyped = pa.table({name: pa.nulls(0) for name in table.column_names})
+    parts = [table.slice(0, 3000), table.slice(3000)]
+    parts.insert(empty, untyped)
+    for number, part in enumerate(parts):
+        write(part, tmp_path / f"{number}.{suffix}")
+    options = {"loss": "logistic", "l2": 1e-4, "tol": 1e-12}
+    whole = fastgd.fit(table.select(FEATURES), table["late"].to_numpy(), **options)
+    close(fastgd.fit(tmp_path, target="late", features=FEATURES, **options), whole)
+    missing = pa.table({name: pa.nulls(100) if name == "carrier" else table[name][:100] for name in table.column_names})
+    write(missing, tmp_path / f"{empty}.{suffix}")
+    with pytest.raises(ValueError, match=rf"{empty}.{suffix}, from row 0: X has missing values: carrier \(100"):
+        fastgd.fit(tmp_path, target="late", features=FEATURES, **options)
+    close(fastgd.fit(Files(tmp_path, "late", features=FEATURES, drop_missing=True), **options), whole)
+
+
+def test_numbers_of_several_types(table, tmp_path):
+    """Whole numbers in one file and fractions in another are the same column, as is what looks whole for long."""
+    halves = table.set_column(0, "hour", pa.array(np.asarray(table["hour"]) + 0.5 * (np.arange(N) > 5000)))
+    whole = fastgd.fit(halves.select(FEATURES), table["delay"].to_numpy(), tol=1e-12)
+    parquet.write_table(table.slice(0, 4000), tmp_path / "0.parquet")
+    parquet.write_table(halves.slice(4000), tmp_path / "1.parquet")
+    close(fastgd.fit(tmp_path, target="delay", features=FEATURES, tol=1e-12), whole)
+    lines = "\n".join(["hour,carrier,distance,delay", *(f"{h:g},{c},{d},{y}" for h, c, d, y in zip(
+        *(halves[name].to_pylist() for name in [*FEATURES, "delay"]), strict=True))])  # fmt: skip
+    (tmp_path / "all.csv").write_text(lines + "\n")
+    close(fastgd.fit(tmp_path / "all.csv", target="delay", tol=1e-12, memory_limit="1MB"), whole)
+
+
 def without(table, name):
     return table.drop_columns(name)
 
@@ -233,6 +265,40 @@ def test_a_file_that_changes_between_readings(table, tmp_path, kind, change):
 
     with pytest.raises((ValueError, OSError), match=r"part2.*(no longer|changed while it was in use)"):
         fastgd.fit(tmp_path, target="late", features=FEATURES, loss="logistic", cache="none", callback=meddle)
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+def test_a_fault_leaves_the_checkpoint_to_go_on_from(table, tmp_path):
+    write_parts(table, tmp_path, "parquet")
+    options = {"target": "late", "features": FEATURES, "loss": "logistic", "solver": "lbfgs", "tol": 1e-9}
+    options |= {"cache": "none", "memory_limit": "1MB"}
+    whole = fastgd.fit(tmp_path, **options)
+    checkpoint, path = tmp_path.parent / "fit.ckpt", tmp_path / "part1.parquet"
+    fastgd.fit(tmp_path, checkpoint=checkpoint, max_iter=1, **options)
+    before, content = checkpoint.read_bytes(), path.read_bytes()
+    stamp = os.stat(path)
+
+    def meddle(row):
+        if row.iteration == 2:
+            path.write_bytes(content[:-2000] + bytes(2000))
+
+    with pytest.raises((ValueError, OSError), match="part1"):
+        fastgd.fit(tmp_path, checkpoint=checkpoint, callback=meddle, **options)
+    assert checkpoint.read_bytes() == before
+    path.write_bytes(content)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    resumed = fastgd.fit(tmp_path, checkpoint=checkpoint, **options)
+    assert (resumed.coef == whole.coef).all()
+    assert resumed.history.loss.tolist() == whole.history.loss.tolist()
+
+
+def test_damaged_maps(tmp_path):
+    np.save(tmp_path / "X.npy", np.zeros((100, 3)))
+    whole = (tmp_path / "X.npy").read_bytes()
+    for content in (b"", b"hello", whole[:1000]):
+        (tmp_path / "X.npy").write_bytes(content)
+        with pytest.raises(ValueError, match=r"X.npy: is not, or not all of, an array of numbers"):
+            fastgd.fit(tmp_path / "X.npy", np.arange(100))
 
 
 BAD = [

@@ -21,6 +21,8 @@ TABLES = {
     "larger": "larger",
     "larger_rivals": "larger_rivals",
     "rivals": "rivals_table",
+    "figures": "figures",
+    "annealing": "annealing",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores
 

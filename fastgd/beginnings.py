@@ -96,7 +96,7 @@ def choose_solver(model: Model, source: Source) -> tuple[str, str]:
         return "lbfgs", f"auto: a Hessian would cost as much as {passes:.0f} passes"
     if _in_one_reading(model, size, sizes):
         return "newton", f"auto: squared loss with {size} coefficients, solved from one reading"
-    return "newton", f"auto: a Hessian costs as much as {passes:.1f} passes"
+    return "newton", f"auto: a Hessian costs as much as {passes:.2g} passes"
 
 
 def begin(

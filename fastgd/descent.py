@@ -6,6 +6,7 @@ import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -64,6 +65,8 @@ class Step(NamedTuple):
     """which are stable up to this curvature."""
     last: bool = False
     """No sample is left to evaluate anything by: the descent ends at this point."""
+    exploring: bool = False
+    """The rule climbs or lingers on purpose: neither convergence nor its absence is concluded from this point."""
 
 
 class Rule(Protocol):
@@ -136,6 +139,9 @@ class Status(enum.Enum):
     DIVERGED = (
         "Diverged: the learning rate is too large; choose a smaller one, learning_rate='auto', or solver='lbfgs'."
     )
+    UNBOUNDED = "The loss falls without bound, so there is no minimum to find: add a penalty, or look at the objective."
+    SADDLE = "Stopped at a saddle point: the slope is 0, but the loss falls to both sides; use escape_saddles=True."
+    MAXIMUM = "Stopped at a maximum: the slope is 0, but the loss falls to all sides; begin elsewhere."
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
     READ_ONCE = "Each sample given was used in one step; whether that is enough, no one reading can tell."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
@@ -214,6 +220,10 @@ class History:
     def __len__(self) -> int:
         """Give the number of evaluations."""
         return len(self.loss)
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw it, see `fastgd.plots.history` (extra: plot)."""
+        return import_module("fastgd.plots").history(self, ax=ax)  # by name: this room knows no other
 
     def __repr__(self) -> str:
         """Say how far it went."""
@@ -396,13 +406,14 @@ def _recorded(
     )
     rows.append(row)
     if step is not None:
-        times = _overshot(row, step, lowest.value) if lowest else 0
+        times = _overshot(row, step, lowest.value) if lowest and not step.exploring else 0
         met = step.curvature if np.isfinite(step.curvature) else 0.0
         here = here._replace(
             overshoots=here.overshoots + times if times else 0, curvature=max(here.curvature, float(met))
         )
     if not row.partial:
-        point, idle = Anchor(arrival.coef, evaluation.value, evaluation.gradient), here.idle + 1
+        point = Anchor(arrival.coef, evaluation.value, evaluation.gradient)
+        idle = here.idle + (step is None or not step.exploring)
         if finite and (lowest is None or point.value < lowest.value):
             idle = 0 if lowest is None or lowest.value - point.value > _rounding(row) else idle
             here = here._replace(lowest=point)
@@ -481,21 +492,22 @@ def _verdict(
 ) -> Status | None:
     """Say whether to stop after the last row, and why; estimates show neither convergence nor lack of progress."""
     row, step = here.rows[-1], here.coming
+    conclusive = not row.partial and not step.exploring
     if row.loss < separated_below and not row.partial:
         return Status.SEPARATED
-    if row.accepted and row.gradient_norm <= tol and not row.partial:
+    if conclusive and row.accepted and row.gradient_norm <= tol:
         return Status.CONVERGED
     if row.accepted and not np.isfinite(row.gradient_norm):
-        return Status.DIVERGED
+        return Status.UNBOUNDED if row.loss == -np.inf else Status.DIVERGED
     if here.overshoots >= _OVERSHOOTS * (1 + row.partial):  # twice as many of batches
         return Status.DIVERGED
     if step.last:
         return Status.READ_ONCE
-    if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
+    if conclusive and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
         return Status.DIVERGED
     if here.stopped:
         return Status.STOPPED
-    if not row.partial and (step.stuck or _exhausted(row, here.idle, len(whole))):
+    if conclusive and (step.stuck or _exhausted(row, here.idle, len(whole))):
         return Status.DIVERGED if _oscillates(row, step, whole[0]) else Status.PRECISION_LIMIT
     if not row.partial and row.iteration >= max_iter:
         return Status.MAX_ITER

@@ -586,6 +586,7 @@ def _norm(vector: Floats) -> float:
 
 RULES = {"newton": LBFGS, "lbfgs": LBFGS, "nesterov": Nesterov, "gd": GradientDescent, "sgd": SGD}
 SOLVERS = ("auto", *RULES)
+MINIMIZERS = ("auto", "lbfgs", "nesterov", "gd", "annealed")  # those for functions that are no sums over samples
 RATED = ("gd", "nesterov", "sgd")  # those that take a learning rate
 
 

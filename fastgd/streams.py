@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.checks import MODERATE, choose_classes, coded
-from fastgd.chunks import Chunks, Form, distinct_labels, named, read
+from fastgd.chunks import Chunks, Form, ShownChunks, distinct_labels, named, read
 from fastgd.losses import Loss
-from fastgd.progress import ShownChunks
 from fastgd.scratch import Kept, Scratch
 from fastgd.sources import Feature, Floats, InMemory, Source
 from fastgd.sparse import Rows

@@ -204,6 +204,17 @@ def test_numbers_of_several_types(table, tmp_path):
     close(fastgd.fit(tmp_path / "all.csv", target="delay", tol=1e-12, memory_limit="1MB"), whole)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_every_so_many_rows(table, tmp_path, kind):
+    write_parts(table, tmp_path, kind)
+    files = Files(tmp_path, "late", features=FEATURES)
+    files.limit(20_000)
+    rows, target = files.sample(7)
+    for name in FEATURES:
+        assert rows[name].to_pylist() == table[name].to_pylist()[::7]
+    assert target.tolist() == table["late"].to_pylist()[::7]
+
+
 def without(table, name):
     return table.drop_columns(name)
 

@@ -60,15 +60,15 @@ def _opened(
     X: Any, y: Any, target: str | None, features: Sequence[str] | None, sample_weight: Any
 ) -> tuple[Any, Any, Chunks | None]:
     """Give X and y as they are in memory, or what reads them in chunks."""
+    paths = [X] if is_path(X) else X if isinstance(X, (list, tuple)) and X and all(map(is_path, X)) else []
     if is_path(X) and str(X).endswith(".npy"):
         X, y = _mapped(X), _mapped(y) if is_path(y) else y
-    elif is_path(X) and str(X).endswith(LIBSVM):
+    elif paths and all(str(path).endswith(LIBSVM) for path in paths):
         _refuse("in the file", y=y, target=target, features=features, sample_weight=sample_weight)
-        paths = sorted(glob.glob(str(X))) or [X]
         from fastgd.libsvm import LibSVM
 
-        return None, None, LibSVM(paths)
-    elif is_path(X) or (isinstance(X, (list, tuple)) and X and all(map(is_path, X))):
+        return None, None, LibSVM([found for path in paths for found in sorted(glob.glob(str(path))) or [path]])
+    elif paths:
         if y is not None:
             raise ValueError("y: targets are in the files, too, but for .npy; name their column by target=")
         if target is None:

@@ -401,6 +401,8 @@ def test_libsvm(tmp_path, loss):
         got = fastgd.fit(tmp_path / "*.svm", loss=loss, l2=1e-3, tol=1e-12, cache=cache, memory_limit="1MB")
         np.testing.assert_allclose(got.coef, whole.coef, rtol=1e-9, atol=1e-11)
         assert got.rows == 6000
+    listed = fastgd.fit([tmp_path / "0.svm", tmp_path / "1.svm"], loss=loss, l2=1e-3, tol=1e-12, memory_limit="1MB")
+    assert (listed.coef == fastgd.fit(tmp_path / "?.svm", loss=loss, l2=1e-3, tol=1e-12, memory_limit="1MB").coef).all()
     (tmp_path / "1.svm").write_text("1 3:4\n0 nonsense\n")
     with pytest.raises(ValueError, match=r"1.svm: "):
         fastgd.fit(tmp_path / "*.svm", loss=loss)

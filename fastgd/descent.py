@@ -118,7 +118,8 @@ class Descent(NamedTuple):
         """Let limits count from here."""
         if not self.rows:
             return max_iter, time_limit
-        return max_iter + self.rows[-1].iteration, None if time_limit is None else time_limit + self.rows[-1].seconds
+        last = self.rows[-1]
+        return max_iter + last.iteration - last.partial, None if time_limit is None else time_limit + last.seconds
 
     def is_of(self, objective: Callable[[Floats], Evaluation]) -> bool:
         """Tell whether this is an objective that has been descended on, by evaluating it at the best point."""
@@ -268,7 +269,7 @@ class Result:
     @property
     def n_iter(self) -> int:
         """Evaluations on all samples after the start."""
-        return int(self.history.iteration[-1])
+        return max(0, int(np.count_nonzero(~self.history.partial)) - 1)
 
     def because(self, status: Status, detail: str) -> Self:
         """Give the same result with this status, and a sentence more that says why."""
@@ -347,9 +348,11 @@ def descend(
     whole = [row for row in rows if not row.partial]  # those of evaluations on all samples
     began -= rows[-1].seconds if rows else 0.0
     here = here._replace(rows=rows, stopped=here.stopped and callback is not None)
+    paused: Descent | None = None  # where to go on from, if the end was brought forward
     while True:
         status = _verdict(here, whole, tol, max_iter, time_limit, separated_below) if rows else None
         if status in (Status.STOPPED, Status.TIME_LIMIT) and rows[-1].partial:
+            paused = here._replace(rows=list(rows))
             here = here._replace(coming=here.coming.closing or here.coming)
         elif status is not None:
             break
@@ -376,9 +379,10 @@ def descend(
             whole.append(row)
         here = here._replace(coming=step, evaluation=None, passes=here.passes + step.passes)
         here = here._replace(stopped=here.stopped or (callback is not None and bool(callback(row))))
-        if keep:
+        if keep and paused is None:
             keep(here)
-    return conclude(here, status, tol=tol, gradient_norm=gradient_norm, began=began)
+    result = conclude(here, status, tol=tol, gradient_norm=gradient_norm, began=began)
+    return replace(result, state=paused or here)
 
 
 def _recorded(
@@ -481,7 +485,7 @@ def _is_finite(evaluation: Evaluation) -> bool:
 
 
 _PATIENCE = 50  # evaluations in a row without progress, or half of all if that is more;
-_NOISE = 10  # as many are enough where steps promise less than rounding
+_NOISE = 10  # as many are enough where steps promise less than rounding, or keep their rate whatever they find
 _RISES = 5  # accepted evaluations in a row at which the loss rose,
 _OVERSHOOTS = 3  # or as many where the curvature proves that the rate is too large,
 _WILDLY = 100.0  # or one so many times over
@@ -503,12 +507,12 @@ def _verdict(
         return Status.DIVERGED
     if step.last:
         return Status.READ_ONCE
-    if conclusive and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
+    if conclusive and (_rises(whole) or (np.isfinite(step.stable) and _leaves(here, whole))):
         return Status.DIVERGED
     if here.stopped:
         return Status.STOPPED
     if conclusive and (step.stuck or _exhausted(row, here.idle, len(whole))):
-        return Status.DIVERGED if _oscillates(row, step, whole[0]) else Status.PRECISION_LIMIT
+        return Status.PRECISION_LIMIT
     if not row.partial and row.iteration >= max_iter:
         return Status.MAX_ITER
     if time_limit is not None and row.seconds >= time_limit:
@@ -524,6 +528,19 @@ def _rose(row: Row) -> bool:
     return row.accepted and row.actual_decrease < -_rounding(row)
 
 
+def _rises(whole: list[Row]) -> bool:
+    """Whether the loss rose all the time, and above that of the start."""
+    return len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and whole[-1].loss > whole[0].loss
+
+
+def _leaves(here: Descent, whole: list[Row]) -> bool:
+    """Whether a fixed rate leads away from the start, or to and fro: of bounded slopes, no curvature proves that."""
+    first, row = whole[0], whole[-1]
+    above = len(whole) > _RISES and all(each.loss > first.loss + _rounding(each) for each in whole[-_RISES:])
+    far = row.gradient_norm > 1e-6 * first.gradient_norm and row.predicted_decrease > 100.0 * _rounding(row)
+    return above or (far and here.idle >= _NOISE)
+
+
 def _overshot(row: Row, step: Step, lowest: float) -> int:
     """Count 1 if the loss rose as the learning rate is too large for the curvature met, more if it is so by far."""
     rose = row.accepted and row.loss - lowest > _rounding(row) if row.partial else _rose(row)
@@ -535,9 +552,3 @@ def _exhausted(row: Row, idle: int, evaluations: int) -> bool:
     """Whether, for long, neither the loss was lower than all before by more than rounding, nor the gradient smaller."""
     patience = _NOISE if abs(row.predicted_decrease) <= _rounding(row) else _PATIENCE
     return idle >= max(patience, evaluations // 2)
-
-
-def _oscillates(row: Row, step: Step, first: Row) -> bool:
-    """Whether a fixed rate goes to and fro across a valley: the curvature on the way is 2 / rate then."""
-    far = row.gradient_norm > 1e-6 * first.gradient_norm and row.predicted_decrease > _rounding(row)
-    return far and step.curvature >= 0.9 * step.stable

@@ -20,6 +20,7 @@ from fastgd.checks import (
     check_flag,
     check_not_empty,
     check_number,
+    check_weighted_classes,
     check_whole,
     choose_loss,
     generator,
@@ -29,6 +30,7 @@ from fastgd.continuing import run
 from fastgd.descent import Result, Row, Status
 from fastgd.diagnosis import (
     explain_divergence,
+    explain_interruption,
     explain_separation,
     find_redundant,
     quietly,
@@ -294,6 +296,7 @@ def fit(
                     with interruption.at_once():
                         result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
                         columns = find_redundant(objective, source, result)
+    result = explain_interruption(result, interruption)
     settings = {
         "solver": chosen_solver,
         "solver_reason": reason,
@@ -327,9 +330,9 @@ def as_fitted(
     one = flat and objective.outputs == 1
     columns = columns or only_constants(objective.moments.spread[order])
     redundant = [coef_names(source.features, source.shape[1])[j] for j in columns.redundant]
-    result = say_redundant(result, redundant)
+    result = say_redundant(result, redundant, exact=columns.exact)
     coef = coef[:, order]
-    if redundant and objective.l2 == 0.0:
+    if redundant and columns.exact and objective.l2 == 0.0:
         given, coef = coef, columns.smallest(coef)
         b = b + (given - coef) @ objective.moments.mean[order] if objective.intercept else b
     return FitResult(

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from fastgd.checks import as_point, check_descent, check_flag, check_number, check_whole, generator
 from fastgd.curvature import Evaluator, Stationary, classified, evaluator
 from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, Status, descend
-from fastgd.diagnosis import explain_divergence, warns_once
+from fastgd.diagnosis import explain_divergence, explain_interruption, warns_once
 from fastgd.interrupts import Interrupted, interruptible
 from fastgd.noise import SCHEDULES, Annealed, Perturbed
 from fastgd.progress import watching
@@ -211,7 +211,7 @@ def minimize(
             ends.append(descent.run(left, watch, earlier, record=record_path, began=None if ends else began))
             if ends[-1].status is Status.STOPPED:
                 break
-    return ends[0] if starts == 1 else _gathered(ends, points)
+    return explain_interruption(ends[0] if starts == 1 else _gathered(ends, points), interruption)
 
 
 def _check_rule(solver: str, learning_rate: float | str, escape: bool, temperature: float | str, schedule: str) -> None:

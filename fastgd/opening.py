@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.checks import check_not_empty, memory_bytes, targets, weights
+from fastgd.checks import check_not_empty, check_weighted_classes, memory_bytes, targets, weights
 from fastgd.chunks import Chunks, Form, Tuples
 from fastgd.losses import Loss
 from fastgd.scratch import Scratch
@@ -126,6 +126,7 @@ def _in_memory(
     n = matrix.shape[0]
     chosen, labels, classes = targets(y, n, loss)
     weight = weights(sample_weight, n)
+    check_weighted_classes(labels, weight, classes)
     most = int(memory_bytes(memory_limit) / SAMPLE_SHARE // matrix.row_bytes) if mapped else None
     source = InMemory(matrix, labels, weight, look=look, sample_rows=most)
     return Given(source, chosen, classes, labels.shape[1] if labels.ndim == 2 else 0, weight is not None, None)

@@ -216,6 +216,12 @@ BAD = [
     ([(X0, Y0, 0 * Y0)], {}, ValueError, "sample_weight is zero in every row"),
     ([(np.where(X0 == 5, np.nan, X0), Y0)], {}, ValueError, "chunk 0, from row 0: X contains NaN in row 5, column 0"),
     ([(X0, Y0 * 0)], {"loss": "logistic"}, ValueError, "y has only one class: 0"),
+    (
+        [(X0, Y0 > 3, Y0 > 3)] * 2,
+        {"loss": "logistic"},
+        ValueError,
+        "sample_weight is zero for all samples but those of",
+    ),
     ([({"a": Y0}, Y0), ({"b": Y0}, Y0)], {}, ValueError, "chunk 1, from row 9: X"),
     ([({"a": Y0}, Y0), (X0, Y0)], {}, ValueError, "chunk 1, from row 9: X has no named columns"),
     ([({"a": ["x", None]}, [1, 2])], {}, ValueError, "chunk 0, from row 0: X has missing values: a (1"),

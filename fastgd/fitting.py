@@ -20,7 +20,6 @@ from fastgd.checks import (
     check_flag,
     check_not_empty,
     check_number,
-    check_weighted_classes,
     check_whole,
     choose_loss,
     generator,

@@ -36,7 +36,9 @@ BELOW = {
     "checkpoints": {"sources", "objective", "descent", "writing"},
     "separation": {"sources"},
     "redundancy": {"sources"},
-    "diagnosis": {"losses", "sources", "objective", "rules", "descent", "separation", "redundancy"},
+    "diagnosis": {
+        *("losses", "sources", "objective", "rules", "descent", "separation", "redundancy", "interrupts"),
+    },
     "checks": {"losses", "sources", "descent", "models"},
     "chunks": {"checks", "losses", "progress", "sources", "tables", "threads"},
     "scratch": {"chunks"},

@@ -18,6 +18,8 @@ TABLES = {
     "memory": "memory",
     "incremental": "incremental",
     "precision": "precision",
+    "larger": "larger",
+    "larger_rivals": "larger_rivals",
     "rivals": "rivals_table",
     "figures": "figures",
     "annealing": "annealing",

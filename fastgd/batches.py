@@ -3,11 +3,16 @@
 A batch is a few short runs of consecutive rows, **tiles**, one from each of as many equal stretches of the data: a
 file that is sorted, by class or by time, still gives batches that are like the whole. The order of tiles within their
 stretch is drawn anew in every epoch, and an epoch reads every row once. Memory is read in runs, and X is not copied.
+
+Of a stream, a batch is rows drawn at random from a pool of chunks, as many as memory allows: a stream that is sorted
+over longer distances than that gives batches that differ, and takes more epochs.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -16,16 +21,17 @@ from numpy.typing import NDArray
 from fastgd import passes
 from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
-from fastgd.sources import Floats, InMemory, Tile
+from fastgd.sources import Floats, InMemory, Source, Tile
+from fastgd.streams import Stream, together
 
 STRETCHES = 32  # tiles of a batch
 PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row from every stretch
 BATCH_BYTES = 1 << 22  # of X at most: threads share that much with gain, and a cache holds it where it is converted
 
 
-def check_rows(source: InMemory) -> None:
+def check_rows(source: Source) -> None:
     """Refuse what batches can't be taken of."""
-    if source.matrix.by_rows() is not source.matrix:
+    if isinstance(source, InMemory) and source.matrix.by_rows() is not source.matrix:
         raise ValueError("solver='sgd' reads rows, but X is a sparse CSC: give X.tocsr(), or choose solver='lbfgs'")
 
 
@@ -60,6 +66,7 @@ class Batches:
         self.source = source
         self.count = batch_count(n, source.row_bytes, least)
         self.tile_rows = -(-n // (STRETCHES * self.count))
+        self.rows = self.tile_rows * STRETCHES
         weight = objective.moments.total_weight / self.count
         self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
         key = int(rng.integers(1 << 63))
@@ -68,17 +75,8 @@ class Batches:
 
     def __call__(self, point: Floats, anchor: Anchor, turn: int) -> Evaluation:
         """Evaluate the batch that comes after ``turn`` others."""
-        objective, rows = self.objective, self.tile_rows
-        coef, intercept = objective.to_coef(point)
-        there, intercept_there = objective.to_coef(anchor.coef)
         tile, starts = self._runs(turn)
-        sums = passes.change_sums(
-            tile, coef, intercept, there, intercept_there, objective.loss, starts, rows, objective.n_threads
-        )
-        move = coef - there
-        change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
-        value = anchor.value + change.value + float(np.vdot(objective.l2 * there, move))  # its value is not
-        return Evaluation(value, anchor.gradient + change.gradient, 1.0 / self.count, partial=True)
+        return _change(self.objective, tile, starts, self.tile_rows, point, anchor, self.count)
 
     def plain(self, point: Floats, turn: int) -> Evaluation:
         """Evaluate that batch by itself: ``f_B(y)`` and its gradient, for which no anchor is needed."""
@@ -92,6 +90,86 @@ class Batches:
         """Give a tile that holds a batch's runs of rows, and where in it they start."""
         epoch, batch = divmod(turn, self.count)
         return self.source.runs(self.epoch(epoch)[batch] * self.tile_rows, self.tile_rows)
+
+
+class StreamBatches:
+    """Estimates as those of `Batches`, of a stream that is read once per epoch.
+
+    Parameters
+    ----------
+    objective : Objective
+        Over all samples.
+    source : Stream
+        The samples, after their survey.
+    rng : Generator
+        Shuffles the rows of a pool.
+    """
+
+    def __init__(self, objective: Objective, source: Stream, rng: np.random.Generator) -> None:
+        n = source.shape[0]
+        self.source, self.key = source, int(rng.integers(1 << 63))
+        self.rows = -(-n // batch_count(n, source.row_bytes))
+        self.count = -(-n // self.rows)
+        weight = objective.moments.total_weight * self.rows / n
+        self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
+        self.turn, self.batches = 0, self._read(0)
+
+    def __call__(self, point: Floats, anchor: Anchor, turn: int) -> Evaluation:
+        """Evaluate the batch that comes after ``turn`` others."""
+        epoch, number = divmod(turn, self.count)
+        if number == 0 or turn != self.turn:  # within an epoch, batches before have to be read again
+            self.batches.close()
+            self.batches = self._read(epoch)
+            for _ in range(number):
+                next(self.batches)
+        batch = next(self.batches)
+        self.turn = turn + 1
+        X, rows, entries = batch.matrix.place(0, batch.shape[0])
+        y = np.require(batch.y.T, np.float64, ["C", "ALIGNED"])
+        run = -(-batch.shape[0] // STRETCHES)
+        starts = np.arange(0, batch.shape[0], run)
+        return _change(self.objective, Tile(X, y, batch.weight, rows, entries), starts, run, point, anchor, self.count)
+
+    def _read(self, epoch: int) -> Generator[InMemory]:
+        """Deal out the rows of pools; what is left of a pool goes to the next, and of the last one is a batch."""
+        rng = np.random.default_rng((self.key, epoch))
+        pool: list[InMemory] = []
+        with closing(self.source.parts()) as parts:
+            for part in parts:
+                pool.append(part)
+                if sum(each.shape[0] * each.row_bytes for each in pool) > self.source.kept_bytes:
+                    pool = yield from self._deal(pool, rng)
+        yield from (yield from self._deal(pool, rng))
+
+    def _deal(self, pool: list[InMemory], rng: np.random.Generator) -> Generator[InMemory, None, list[InMemory]]:
+        """Give whole batches, and in the end the rows that are left."""
+        whole = together(pool, self.source.features)
+        order = rng.permutation(whole.shape[0])
+        full = len(order) // self.rows * self.rows
+        for rows in order[:full].reshape(-1, self.rows):
+            yield whole.picked(rows)
+        return [whole.picked(order[full:])] if full < len(order) else []
+
+
+def _change(
+    objective: Objective,
+    tile: Tile,
+    starts: NDArray[np.intp],
+    run_rows: int,
+    point: Floats,
+    anchor: Anchor,
+    count: int,
+) -> Evaluation:
+    """Correct the anchor's evaluation by how runs of a tile change from there to a point."""
+    coef, intercept = objective.to_coef(point)
+    there, intercept_there = objective.to_coef(anchor.coef)
+    sums = passes.change_sums(
+        tile, coef, intercept, there, intercept_there, objective.loss, starts, run_rows, objective.n_threads
+    )
+    move = coef - there
+    change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
+    value = anchor.value + change.value + float(np.vdot(objective.l2 * there, move))  # its value is not
+    return Evaluation(value, anchor.gradient + change.gradient, 1.0 / count, partial=True)
 
 
 def shuffled(tiles: int, batches: int, key: int, epoch: int) -> list[NDArray[np.intp]]:

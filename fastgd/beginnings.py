@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.batches import STRETCHES, Batches, check_rows
+from fastgd.batches import Batches, StreamBatches, check_rows
 from fastgd.descent import Descent, Evaluation, Floats, Rule
 from fastgd.interrupts import having
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
 from fastgd.rules import LBFGS, estimate_lipschitz, fixed_rate_rule, inverse, times
 from fastgd.sources import InMemory, Source
+from fastgd.streams import Stream
 from fastgd.subsampling import LEAST_ROWS, newton, sample_sizes, warm_start
 
 LIPSCHITZ_EVALUATIONS = 20
@@ -74,7 +75,7 @@ class Beginning(NamedTuple):
     start: Descent
     rule: Rule
     reading: Evaluation
-    batches: Batches | None = None
+    batches: Batches | StreamBatches | None = None
     lipschitz: Callable[[], float] | None = None
     """Estimates the gradient's Lipschitz constant, for solvers with a learning rate."""
 
@@ -83,7 +84,7 @@ def choose_solver(model: Model, source: Source) -> tuple[str, str]:
     """Pick the solver for ``"auto"``: newton where its metric costs less than it saves. Say why."""
     n, d = source.shape
     size = model.coupled(d)
-    sizes = sample_sizes(n, size)
+    sizes = sample_sizes(n, size, source.sample_rows, stream=isinstance(source, Stream))
     rows = sizes[1] if sizes else n
     numbers = source.row_bytes / source.dtype.itemsize  # that a row takes, indices of sparse ones included
     products = rows * min(size, numbers * size / d) ** 2 + 2 * size**3  # adding it up and inverting it
@@ -100,7 +101,7 @@ def choose_solver(model: Model, source: Source) -> tuple[str, str]:
 
 def begin(
     model: Model,
-    source: InMemory,
+    source: Source,
     solver: str,
     learning_rate: float | str,
     start: tuple[Floats, Floats] | str | None,
@@ -108,11 +109,25 @@ def begin(
     rng: np.random.Generator,
 ) -> Beginning:
     """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
+    ready = _begin(model, source, solver, learning_rate, start, tol, rng)
+    return ready._replace(start=ready.start._replace(passes=ready.start.passes + source.readings))
+
+
+def _begin(
+    model: Model,
+    source: Source,
+    solver: str,
+    learning_rate: float | str,
+    start: tuple[Floats, Floats] | str | None,
+    tol: float,
+    rng: np.random.Generator,
+) -> Beginning:
     if solver == "sgd":
         check_rows(source)
     n, d = source.shape
     size = model.coupled(d)
-    sizes = sample_sizes(n, size) if solver == "newton" else None
+    stream = isinstance(source, Stream)
+    sizes = sample_sizes(n, size, source.sample_rows, stream=stream) if solver == "newton" else None
     if start is None and solver == "newton" and _in_one_reading(model, size, sizes):
         return _after_one_reading(model, source, tol)
     if start is None and sizes:
@@ -131,10 +146,10 @@ def begin(
         memory = 5 if VECTORS * 8 * objective.size > n * source.row_bytes else 10
         rule = LBFGS(1.0 / objective.largest_diagonal, memory=memory)
         return Beginning(objective, Descent.at(point, rule, evaluation, passes), rule, first)
-    batches = Batches(objective, source, rng) if solver == "sgd" else None
+    batches = _batches(objective, source, rng) if solver == "sgd" else None
 
     def sample_of_rows() -> Objective:
-        rows = batches.tile_rows * STRETCHES if batches else max(1000, 10 * size)
+        rows = batches.rows if batches else max(1000, 10 * size)
         return objective.over(source.sample(rows, rng))
 
     def largest_anywhere() -> float:
@@ -154,11 +169,18 @@ def begin(
     return Beginning(objective, descent, rule, first, batches, largest_anywhere)
 
 
+def _batches(objective: Objective, source: Source, rng: np.random.Generator) -> Batches | StreamBatches:
+    if isinstance(source, Stream):
+        return StreamBatches(objective, source, rng)
+    assert isinstance(source, InMemory)  # noqa: S101  other sources are still to come
+    return Batches(objective, source, rng)
+
+
 def _in_one_reading(model: Model, size: int, sizes: tuple[int, int] | None) -> bool:
     return type(model.loss) is Squared and (sizes is None or size <= ONE_READING)
 
 
-def _after_one_reading(model: Model, source: InMemory, tol: float) -> Beginning:
+def _after_one_reading(model: Model, source: Source, tol: float) -> Beginning:
     """Begin at the solution of the normal equations, in their metric.
 
     That is the end, too, unless rounding may hide slopes of ``tol``: then iterations refine the solution by gradients
@@ -174,7 +196,7 @@ def _after_one_reading(model: Model, source: InMemory, tol: float) -> Beginning:
     return Beginning(objective, Descent.at(point, rule, first, 1.0), rule, Evaluation(0.0, point))
 
 
-def _after_samples(model: Model, source: InMemory, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:
+def _after_samples(model: Model, source: Source, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:
     """Begin at the end of growing sub-samples; moments come with the first evaluation, in one reading of X."""
     zeros = model.zeros(source.shape[1])
     warm = warm_start(source, sizes, lambda sample: model.read(sample, *zeros)[0], rng)
@@ -185,7 +207,7 @@ def _after_samples(model: Model, source: InMemory, sizes: tuple[int, int], rng: 
     return Beginning(objective, Descent.at(point, rule, first, warm.passes), rule, first)
 
 
-def glance(model: Model, source: InMemory, coef: Floats, intercept: Floats) -> tuple[Objective, Evaluation]:
+def glance(model: Model, source: Source, coef: Floats, intercept: Floats) -> tuple[Objective, Evaluation]:
     """Evaluate coefficients on a few rows, in no time: the objective over them, and what it says."""
     rows = max(1, min(LEAST_ROWS, int(GLANCE_BYTES // max(1.0, source.row_bytes))))
     sample = source.sample(rows, np.random.default_rng(0))

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from fastgd.descent import Descent, Floats, Row, Rule
 from fastgd.objective import Moments
-from fastgd.sources import InMemory
+from fastgd.sources import InMemory, Source
 from fastgd.writing import check_writable, replacing
 
 MAGIC = b"fastgd-checkpoint"
@@ -51,12 +51,12 @@ class Origin(NamedTuple):
     def of(
         cls,
         arguments: dict[str, Any],
-        source: InMemory,
+        source: Source,
         start: tuple[Floats, Floats] | str | None,
         rng: np.random.Generator,
     ) -> Self:
         """Look at a few rows of the data; ``rng`` is copied, as it stands."""
-        return cls({**arguments, DATA: _glance(source)}, start, deepcopy(rng))
+        return cls({**arguments, DATA: _glance(source.known)}, start, deepcopy(rng))
 
     @property
     def identity(self) -> dict[str, Any]:

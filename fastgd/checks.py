@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd.descent import Floats, Result, Row
 from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
-from fastgd.sources import Feature, Matrix, as_array, check_present, check_vector, refuse_mixed, stretches
+from fastgd.sources import Feature, Matrix, Source, as_array, check_present, check_vector, refuse_mixed, stretches
 
 MODERATE = 1e9  # the largest weight for which sums with squares do not overflow, and the inverse of the smallest
 
@@ -32,32 +33,17 @@ def choose_loss(loss: str | Loss) -> Loss:
 def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
     """Give the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for."""
     if not loss.classifies:
-        array = as_array("y", y)
-        if array.ndim == 1:
-            return loss, check_vector("y", array, n), None
-        if array.ndim != 2 or not array.shape[1]:
-            raise ValueError(f"y has shape {array.shape}; X has {n} rows, so ({n},) or ({n}, targets) is needed")
-        for k, column in enumerate(array.T):
-            check_vector(f"y: column {k}", column, n)
-        return loss, array, None
-    labels = _as_labels("y", y, n)
-    if labels.dtype.kind in "biuf":
+        return loss, numbers(y, n), None
+    labels = labels_of("y", y, n)
+    if labels.dtype.kind != "U":
         low, high = labels.min(), labels.max()
         coded = labels if labels.dtype.kind == "b" else labels == high
         if low < high and bool(np.all(coded | (labels == low))):
             return loss, coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
-    classes = np.unique(np.concatenate([np.unique(part) for part in stretches(labels)]))
-    some = _some(classes)
-    if len(classes) == 1:
-        raise ValueError(f"y has only one class: {some}; at least two are needed")
-    if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
-        raise ValueError(f"y has {len(classes)} different values that are not whole numbers: {some}; are they classes?")
-    if len(classes) == 2:
-        return loss, _codes(labels, classes, np.dtype(bool)), classes
-    if not isinstance(loss, Logistic):
-        raise ValueError(f"y has {len(classes)} classes: {some}; a {type(loss).__name__} loss takes exactly two")
-    coded = _codes(labels, classes, np.min_scalar_type(len(classes)))
-    return Softmax(), coded, classes.astype(_of_labels(classes.dtype))
+    distinct = np.unique(np.concatenate([np.unique(part) for part in stretches(labels)]))
+    chosen, classes = choose_classes(distinct, loss)
+    dtype = np.dtype(bool) if len(classes) == 2 else np.min_scalar_type(len(classes))
+    return chosen, _codes(labels, distinct, dtype), classes
 
 
 def _codes(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -65,9 +51,37 @@ def _codes(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) ->
     return np.concatenate([np.searchsorted(classes, part).astype(dtype) for part in stretches(labels)])
 
 
+def numbers(y: ArrayLike, n: int) -> NDArray[Any]:
+    """Check targets of a regression, (n,) or (n, targets)."""
+    array = as_array("y", y)
+    if array.ndim == 1:
+        return check_vector("y", array, n)
+    if array.ndim != 2 or not array.shape[1]:
+        raise ValueError(f"y has shape {array.shape}; X has {n} rows, so ({n},) or ({n}, targets) is needed")
+    for k, column in enumerate(array.T):
+        check_vector(f"y: column {k}", column, n)
+    return array
+
+
+def choose_classes(distinct: NDArray[Any], loss: Loss) -> tuple[Loss, NDArray[Any]]:
+    """Give the loss for as many classes as there are different labels, which are sorted, and the classes."""
+    some = _some(distinct)
+    if len(distinct) == 1:
+        raise ValueError(f"y has only one class: {some}; at least two are needed")
+    if len(distinct) == 2:
+        return loss, distinct.astype(_of_labels(distinct.dtype))
+    if distinct.dtype.kind == "f" and (distinct != np.round(distinct)).any():
+        raise ValueError(
+            f"y has {len(distinct)} different values that are not whole numbers: {some}; are they classes?"
+        )
+    if not isinstance(loss, Logistic):
+        raise ValueError(f"y has {len(distinct)} classes: {some}; a {type(loss).__name__} loss takes exactly two")
+    return Softmax(), distinct.astype(_of_labels(distinct.dtype))
+
+
 def all_classes(classes: ArrayLike) -> NDArray[Any]:
     """Check the labels that a stream of samples may have; give them sorted."""
-    labels = _as_labels("classes", classes, np.size(classes))
+    labels = labels_of("classes", classes, np.size(classes))
     found = np.unique(labels)
     if len(found) < 2:
         raise ValueError(f"classes has only {len(found)}: {_some(found)}; at least two labels are needed")
@@ -76,9 +90,15 @@ def all_classes(classes: ArrayLike) -> NDArray[Any]:
 
 def coded(y: ArrayLike, n: int, classes: NDArray[Any]) -> NDArray[Any]:
     """Give labels as 0, 1, ... for sorted classes; a ValueError names one that is not among them."""
-    labels = _as_labels("y", y, n)
-    known, codes = np.zeros(n, bool), np.zeros(n, np.intp)
-    if (labels.dtype.kind == "U") == (classes.dtype.kind == "U"):
+    labels = labels_of("y", y, n)
+    known: NDArray[np.bool_] = np.zeros(n, bool)
+    codes: NDArray[Any] = known
+    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        pass
+    elif len(classes) == 2:
+        codes = labels == classes[1]
+        known = codes | (labels == classes[0])
+    else:
         codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
         known = classes[codes] == labels
     if not known.all():
@@ -87,7 +107,7 @@ def coded(y: ArrayLike, n: int, classes: NDArray[Any]) -> NDArray[Any]:
     return codes.astype(bool if len(classes) == 2 else np.min_scalar_type(len(classes)))
 
 
-def _as_labels(name: str, y: ArrayLike, n: int) -> NDArray[Any]:
+def labels_of(name: str, y: ArrayLike, n: int) -> NDArray[Any]:
     """Give labels as an array of numbers or of NumPy's text."""
     labels = as_array(name, y)
     if labels.shape != (n,):
@@ -120,10 +140,7 @@ def weights(sample_weight: ArrayLike | None, n: int, *, ratios: bool = True) -> 
     """
     if sample_weight is None:
         return None
-    weight = np.ascontiguousarray(check_vector("sample_weight", sample_weight, n), dtype=np.float64)
-    row = int(np.argmin(weight))
-    if weight[row] < 0.0:
-        raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
+    weight = some_weights(sample_weight, n)
     largest = float(weight.max())
     if largest == 0.0:
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
@@ -137,6 +154,15 @@ def weights(sample_weight: ArrayLike | None, n: int, *, ratios: bool = True) -> 
     return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))
 
 
+def some_weights(sample_weight: ArrayLike, n: int) -> Floats:
+    """Check the weights of some of the rows, which may all be 0."""
+    weight = np.ascontiguousarray(check_vector("sample_weight", sample_weight, n), dtype=np.float64)
+    row = int(np.argmin(weight))
+    if weight[row] < 0.0:
+        raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
+    return weight
+
+
 def check_weighted_classes(labels: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
     """Refuse weights that leave a single class: those of 0 count as if they were not there."""
     if weight is None or classes is None:
@@ -144,10 +170,13 @@ def check_weighted_classes(labels: NDArray[Any], weight: Floats | None, classes:
     weighted = weight > 0.0
     low = np.min(labels, where=weighted, initial=len(classes) - 1)
     if low == np.max(labels, where=weighted, initial=0):
-        raise ValueError(
-            f"sample_weight is zero for all samples but those of {classes[int(low)]}: y has only one class then; "
-            "at least two are needed"
-        )
+        raise ValueError(one_class_weighs(classes[int(low)]))
+
+
+def one_class_weighs(label: Any) -> str:
+    """Say that all other classes have no weight."""
+    zero = f"sample_weight is zero for all samples but those of {label}"
+    return f"{zero}: y has only one class then; at least two are needed"
 
 
 def check_number(name: str, value: Any, least: float) -> None:
@@ -156,6 +185,28 @@ def check_number(name: str, value: Any, least: float) -> None:
         raise TypeError(f"{name}={value!r}; a number is needed")
     if not least <= float(value) < np.inf:
         raise ValueError(f"{name}={value!r}; a finite number of at least {least:g} is needed")
+
+
+MEMORY_LIMIT = 512_000_000  # bytes that streamed data may take, unless told,
+LEAST_MEMORY = 1_000_000  # and the least that can be asked for
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def memory_bytes(limit: int | str | None) -> int:
+    """Give a memory limit in bytes: a number, or text like ``"512MB"``; None is the default."""
+    if limit is None:
+        return MEMORY_LIMIT
+    if isinstance(limit, str):
+        parts = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", limit)
+        try:
+            found = float(parts[1]) * _UNITS[parts[2].upper()] if parts else None
+        except (ValueError, KeyError):
+            found = None
+        if found is None:
+            raise ValueError(f"memory_limit={limit!r}; a number of bytes, or text like '512MB', is needed")
+        limit = int(found)
+    check_whole("memory_limit", limit, LEAST_MEMORY)
+    return int(limit)
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
@@ -171,7 +222,7 @@ def check_flag(name: str, value: Any) -> None:
         raise TypeError(f"{name}={value!r}; True or False is needed")
 
 
-def check_not_empty(matrix: Matrix) -> None:
+def check_not_empty(matrix: Matrix | Source) -> None:
     """Refuse X without rows or without features."""
     if 0 in matrix.shape:
         alone = "; all its columns are categories of one level, the reference" if matrix.features else ""
@@ -220,7 +271,7 @@ def as_point(start: Any) -> Floats:
 
 
 def start_coefs(
-    start: Any, shape: tuple[int, int], intercept: bool, classes: NDArray[Any] | None, matrix: Matrix
+    start: Any, shape: tuple[int, int], intercept: bool, classes: NDArray[Any] | None, source: Matrix | Source
 ) -> tuple[Floats, Floats] | str | None:
     """Give the coefficients (outputs, d) and the intercepts to begin at; "random" and None as they are."""
     outputs, d = shape
@@ -233,7 +284,7 @@ def start_coefs(
     if isinstance(start, Result) and not isinstance(start, FitResult):
         raise TypeError("start is the result of minimize; the result of a fit, or an array, is needed")
     if isinstance(start, FitResult):
-        if matrix.features is not None and start.features is not None and matrix.features != start.features:
+        if source.features is not None and start.features is not None and source.features != start.features:
             raise ValueError("start was fitted on other columns or levels than X has, or in another order")
         if (start.classes is None) != (classes is None):
             raise ValueError("start is a regression and the fit a classification, or the other way round")
@@ -252,7 +303,7 @@ def start_coefs(
             )
         rows = point.reshape(outputs, -1)
         coef, b = rows[:, :d], rows[:, -1]
-    if matrix.order is not None:
+    if source.order is not None:
         coef, given = np.empty_like(coef), coef
-        coef[:, matrix.order] = given
+        coef[:, source.order] = given
     return coef, b if intercept else np.zeros(outputs)

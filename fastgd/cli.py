@@ -29,6 +29,7 @@ from fastgd.rules import SOLVERS, check_solver
 from fastgd.writing import as_options, check_distinct, check_writable, replacing, say
 
 LARGEST = 10
+REPORT_ROWS = 200_000  # at most, that pictures are drawn from
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,9 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastgd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="fit | predict | roll | rates | demo | doctor")
 
-    fit = commands.add_parser("fit", help="fit a model to a CSV or Parquet file")
+    fit = commands.add_parser("fit", help="fit a model to Parquet, CSV or Arrow files, of any size")
     fit.set_defaults(command=_fit)
-    fit.add_argument("data", help="a .csv file with a header line, or a .parquet file")
+    fit.add_argument(
+        "data",
+        nargs="+",
+        help=".parquet, .csv (with a header line; .csv.gz and the like) or .arrow files, folders of them, or patterns",
+    )
     fit.add_argument("--target", required=True, help="the column to predict")
     fit.add_argument("--model", choices=("linear", "logistic"), default="linear", help="default: linear")
     fit.add_argument("--features", type=_names, help="columns to predict from, a,b,c; default: all others")
@@ -90,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "--categorical", type=_names_or_auto, default="auto", help="those to take as categories, a,b,c; default: text"
     )
     fit.add_argument("--all-levels", action="store_true", help="a coefficient for first levels, too; needs --l2")
+    fit.add_argument("--weight", help="the column of weights; default: all the same")
     fit.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
     fit.add_argument("--l2", type=_at_least(0.0), default=0.0, help="penalty on squared coefficients; default: 0")
     fit.add_argument("--no-intercept", action="store_true", help="fit without an intercept")
@@ -99,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--tol", type=_at_least(0.0), default=1e-6, help="largest slope at convergence; default: 1e-6")
     fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="for sgd: epochs; default: 1000")
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
+    fit.add_argument("--memory-limit", help="of data that are streamed, 512MB or the like; default: 512MB")
     fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
     fit.add_argument("--checkpoint", help="keep the state of the fit in this file, and go on from it if it is there")
     fit.add_argument("--output", help="write the model here, as JSON")
@@ -160,7 +167,7 @@ def _fit(options: argparse.Namespace) -> int:
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
     written = {"--output": options.output, "--checkpoint": options.checkpoint, "--report": options.report}
-    check_distinct({"data": options.data, **written})
+    check_distinct(written)
     for file in filter(None, written.values()):
         check_writable(file)
     if options.report:
@@ -168,27 +175,22 @@ def _fit(options: argparse.Namespace) -> int:
 
         if not options.report.lower().endswith((".html", ".htm")):
             raise ValueError(f"--report {options.report}: a name ending in .html is needed")
-    columns = options.features and [*dict.fromkeys([*options.features, options.target])]
-    table = files.read_table(options.data, columns)
-    if options.target not in table.column_names:
-        names = ", ".join(table.column_names)
-        raise ValueError(f"--target {options.target}: {options.data} has no such column; it has {names}")
-    if options.target in (options.features or []):
-        raise ValueError(f"--features: {options.target} is the target")
-    if options.drop_missing:
-        read = table.num_rows
-        table = files.drop_missing(table)
-        say(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
-    files.check_complete(table)
-    if options.categorical == "auto":
-        files.check_text(table.drop_columns(options.target))
-    target = table[options.target].to_numpy()
-    if options.model == "linear" and target.dtype.kind not in "biuf":
+    data = files.Files(
+        options.data,
+        options.target,
+        features=options.features,
+        weight=options.weight,
+        drop_missing=options.drop_missing,
+    )
+    for file in data.files:
+        check_distinct({"data": file.path, **written})
+    if options.model == "linear" and not data.target_is_numbers:
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
+    if options.categorical == "auto":
+        files.check_text(data)
     with _in_one_line():
         result = quietly(fit)(
-            table.drop_columns(options.target),
-            target,
+            data,
             loss={"linear": "squared", "logistic": "logistic"}[options.model],
             l2=options.l2,
             intercept=not options.no_intercept,
@@ -201,6 +203,7 @@ def _fit(options: argparse.Namespace) -> int:
             max_iter=options.max_iter,
             time_limit=options.time_limit,
             n_threads=options.threads,
+            memory_limit=options.memory_limit,
             progress=sys.stderr.isatty(),
             checkpoint=options.checkpoint,
         )
@@ -210,18 +213,22 @@ def _fit(options: argparse.Namespace) -> int:
         say(f"\nwrote {options.output}")
 
     def save_report() -> None:
+        step = -(-result.rows // REPORT_ROWS)
+        rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
+        judged = f", judged by one of {step:,} rows" if step > 1 else ""
         page = report.page(
             result,
-            table.drop_columns(options.target),
-            target,
+            *data.sample(step),
             target=options.target,
-            title=f"{options.target}, predicted from {Path(options.data).name}",
+            title=f"{options.target}, predicted from {Path(options.data[0]).name}{rest}{judged}",
             repeat=shlex.join(["fastgd", *options.given]),
         )
         with replacing(options.report) as temporary:
             temporary.write_text(page, encoding="utf-8")
         say(f"\nwrote {options.report}")
 
+    if options.drop_missing:
+        say(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
     failed = False
     saving = [save_model] * bool(options.output) + [save_report] * bool(options.report)
     for work in (lambda: say(summary(result)), *saving):  # each whatever became of the others: a fit is not done twice

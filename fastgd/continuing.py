@@ -17,7 +17,7 @@ from fastgd.diagnosis import separated_below
 from fastgd.interrupts import Interrupted, Interruption
 from fastgd.objective import Objective
 from fastgd.rules import RULES
-from fastgd.sources import InMemory
+from fastgd.sources import Source
 
 
 class Earlier(NamedTuple):
@@ -29,7 +29,7 @@ class Earlier(NamedTuple):
 
 def run(
     model: Model,
-    source: InMemory,
+    source: Source,
     solver: str,
     learning_rate: float | str,
     start: tuple[Floats, Floats] | str | None,
@@ -72,7 +72,7 @@ def run(
                 origin, kept, ready = own, None, None
         if checkpoint is not None:
             size = model.outputs * (source.shape[1] + model.intercept)
-            lengths = size, source.shape[1], 1 if source.y.ndim == 1 else source.y.shape[1]
+            lengths = size, source.shape[1], 1 if source.known.y.ndim == 1 else source.known.y.shape[1]
             file = Checkpoint(checkpoint, origin, RULES[solver], lengths)
             kept = file.kept or kept
         if ready is None:

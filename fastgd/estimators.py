@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass, replace
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -227,6 +228,8 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         NaN and infinity are found while X is read, and named by row and column.
         """
         refuse_masked("X", X)
+        if isinstance(X, (str, PathLike)):
+            raise TypeError(f"X={X!r} is a path: estimators read what is in memory; fastgd.fit reads files")
         if is_frame(X):
             return validate_data(self, X, reset=reset, skip_check_array=True)
         return validate_data(

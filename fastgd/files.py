@@ -1,25 +1,351 @@
-"""Tables in files: CSV and Parquet (extra: cli)."""
+"""Tables in files (extra: cli): Parquet, CSV and Arrow IPC, read chunk by chunk; small ones at once, and written."""
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 try:
     import pyarrow as pa
-    from pyarrow import csv, parquet
+    import pyarrow.dataset as ds
+    from pyarrow import csv, ipc, parquet
 except ImportError:
     raise ImportError("reading and writing files needs pyarrow: pip install 'fastgd[cli]'") from None
 
+from fastgd.chunks import Chunk, Chunks
 from fastgd.writing import check_writable, replacing
 
 _MANY, _NEARLY_ALL = 20, 0.9  # levels that are numbers, so that the others look like mistakes
+CHUNK_BYTES = 1 << 24  # of a chunk as the pass reads it, unless the memory limit asks for less
+CHUNK_ROWS = 1 << 18
+PARQUET, CSV, IPC = "Parquet", "CSV", "Arrow IPC"
+_SUFFIXES = {".parquet": PARQUET, ".csv": CSV, ".arrow": IPC, ".feather": IPC, ".ipc": IPC}
+_PACKED = (".gz", ".bz2", ".zst", ".lz4")
+
+
+class _File(NamedTuple):
+    """A file, the values of partition columns that its path says, and its size and time when it was first seen."""
+
+    path: str
+    keys: dict[str, Any]
+    stamp: tuple[int, int]
+
+
+class Files(Chunks):
+    """Columns of files as a stream: read in the order of their paths.
+
+    Parameters
+    ----------
+    paths : path, or sequence of paths
+        Of a file; of a folder, whose files are read, those of folders named ``key=value`` (partitions, as Hive has
+        them) with a column more; or patterns with ``*``, ``?`` or ``**``. Parquet, CSV (with a header line; packed,
+        too: .gz, .bz2, .zst, .lz4) or Arrow IPC by the suffix, all of the same format.
+    target : str
+        The column to predict.
+    features : sequence of str, optional
+        The columns to predict from; None for all but the target and the weights.
+    weight : str, optional
+        The column of weights.
+    drop_missing : bool
+        Leave out rows in which one of these columns has no value, or NaN.
+
+    Attributes
+    ----------
+    dropped : int
+        Rows that the last complete reading left out.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it cannot be read.
+    ValueError
+        If a file is malformed, or its columns are not those of the first one, by name or type: names the file.
+    """
+
+    def __init__(
+        self,
+        paths: Any,
+        target: str,
+        *,
+        features: Sequence[str] | None = None,
+        weight: str | None = None,
+        drop_missing: bool = False,
+    ) -> None:
+        self.files, self.kind = _find(paths)
+        self.is_text = self.kind == CSV
+        self.drop_missing = drop_missing
+        self.dropped = 0
+        self.chunk_bytes = CHUNK_BYTES
+        first, *others = self.files
+        self.schema = self._schema(first)
+        names = self.schema.names
+        for what, name in (("target", target), ("sample_weight", weight)):
+            if name is not None and name not in names:
+                raise ValueError(f"{what} {name}: {first.path} has no such column; it has {', '.join(names)}")
+        self.target, self.weight = target, weight
+        beside = [target] if weight is None else [target, weight]
+        if features is None:
+            features = [name for name in names if name not in beside]
+        elif isinstance(features, str) or not all(isinstance(name, str) for name in features) or not features:
+            raise TypeError(f"features={features!r}; a list of column names is needed")
+        if problem := _find_problem(names, features):
+            raise ValueError(f"{first.path}: {problem}")
+        for name in beside:
+            if name in features:
+                raise ValueError(f"features: {name} is the {'target' if name == target else 'weight'}")
+        self.features = [*dict.fromkeys(features)]
+        self.columns = [*self.features, *beside]
+        for file in others:
+            self._learn(file, self._schema(file))
+
+    @property
+    def target_is_numbers(self) -> bool:
+        """Whether the target can be that of a regression."""
+        return _kind(self.schema.field(self.target).type) in ("numbers", "null")  # of a column without values
+
+    def sample(self, step: int) -> tuple[pa.Table, NDArray[Any]]:
+        """Read everything once more, and keep every so many rows of the features and the target."""
+        tables, targets, passed = [], [], 0
+        for chunk in self:
+            rows = np.arange(-passed % step, len(chunk.y), step)
+            tables.append(pa.table(chunk.X).take(pa.array(rows)))
+            targets.append(chunk.y[rows])
+            passed += len(chunk.y)
+        return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(targets)
+
+    def limit(self, chunk_bytes: int) -> None:
+        """Read no more at once than this."""
+        self.chunk_bytes = min(CHUNK_BYTES, chunk_bytes)
+
+    def _schema(self, file: _File) -> pa.Schema:
+        """Give the columns of a file with their types, those of its folders included."""
+        with _reading(file.path):
+            if self.kind == PARQUET:
+                schema = parquet.read_schema(file.path)
+            elif self.kind == IPC:
+                with _open_ipc(file.path) as reader:
+                    schema = reader.schema
+            else:
+                with csv.open_csv(file.path) as reader:
+                    schema = reader.schema
+            for key, value in file.keys.items():
+                schema = schema.append(pa.field(key, pa.scalar(value).type))
+            if problem := _find_problem(schema.names, None):
+                raise ValueError(problem)
+        return schema
+
+    def _learn(self, file: _File, schema: pa.Schema) -> None:
+        """Refuse a file whose columns are others than those before; without any value they have no type."""
+        first = self.files[0].path
+        for name in self.columns:
+            if name not in schema.names:
+                raise ValueError(f"{file.path}: has no column {name}, which {first} has")
+            found, wanted = schema.field(name).type, self.schema.field(name).type
+            if pa.types.is_null(wanted):
+                self.schema = self.schema.set(self.schema.get_field_index(name), schema.field(name))
+            if pa.types.is_null(wanted) or pa.types.is_null(found):
+                continue
+            # text may look like numbers as long as nobody has seen all of it
+            if _kind(found) != _kind(wanted) and not (self.kind == CSV and _kind(wanted) == "text"):
+                raise ValueError(f"{file.path}: column {name} has type {found}; in {first} it has type {wanted}")
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Read from the start."""
+        dropped = 0
+        for file in self.files:
+            row = 0
+            wanted = [name for name in self.columns if name not in file.keys]
+            with _reading(file.path):
+                if _stamp(file.path) != file.stamp:
+                    raise ValueError("changed while it was in use")
+                for batch in self._batches(file.path, wanted):
+                    table = _with_keys(pa.table(batch), {k: v for k, v in file.keys.items() if k in self.columns})
+                    table = self._typed(table)
+                    rows = table.num_rows
+                    if self.drop_missing:
+                        table = drop_missing(table)
+                        dropped += rows - table.num_rows
+                    yield self._chunk(table, f"{file.path}, from row {row}")
+                    row += rows
+        self.dropped = dropped
+
+    def _typed(self, table: pa.Table) -> pa.Table:
+        """Give columns without any value the type that they have in other files."""
+        for place, column in enumerate(table.columns):
+            wanted = self.schema.field(table.column_names[place]).type
+            if pa.types.is_null(column.type) and not pa.types.is_null(wanted):
+                table = table.set_column(place, table.column_names[place], pa.nulls(len(column), wanted))
+        return table
+
+    def _chunk(self, table: pa.Table, name: str) -> Chunk:
+        weight = None if self.weight is None else _as_numpy(table[self.weight])
+        return Chunk(_plain(table.select(self.features)), _as_numpy(table[self.target]), weight, name)
+
+    def _batches(self, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Read some columns of a file, a chunk at a time; text by its distinct values."""
+        rows = max(
+            1, min(CHUNK_ROWS, self.chunk_bytes // sum(_width(self.schema.field(name).type) for name in columns))
+        )
+        text = [name for name in columns if _kind(self.schema.field(name).type) == "text"]
+        if self.kind == PARQUET:  # a part of a row group at a time, however large it is
+            options = {"read_dictionary": text, "pre_buffer": False, "buffer_size": 1 << 18}
+            with parquet.ParquetFile(path, **options) as file:
+                yield from file.iter_batches(batch_size=rows, columns=columns)
+        elif self.kind == IPC:
+            with _open_ipc(path) as reader:
+                for batch in _record_batches(reader):
+                    for start in range(0, batch.num_rows, rows):
+                        part = batch.select(columns).slice(start, rows)
+                        for name in text:
+                            part = part.set_column(columns.index(name), name, _coded(part[name]))
+                        yield part
+        else:
+            # Text has to have a type before all of it has been seen. Whole numbers may have fractions further down.
+            types = {name: pa.dictionary(pa.int32(), pa.string()) for name in text}
+            known = {name: self.schema.field(name).type for name in columns if name not in text}
+            types |= {
+                name: pa.float64() if pa.types.is_integer(of) and name != self.target else of
+                for name, of in known.items()
+                if _kind(of) == "numbers" and (name != self.target or pa.types.is_floating(of))
+            }
+            convert = csv.ConvertOptions(include_columns=columns, column_types=types, strings_can_be_null=True)
+            read = csv.ReadOptions(block_size=self.chunk_bytes)
+            with csv.open_csv(path, read_options=read, convert_options=convert) as reader:
+                yield from reader
+
+
+def _find(paths: Any) -> tuple[list[_File], str]:
+    """Find the files, in the order of their paths, and their format."""
+    found: list[str] = []
+    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        if os.path.isdir(path):
+            inside = sorted(str(p) for p in Path(path).rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
+        else:
+            inside = [str(path)] if os.path.exists(path) else sorted(glob.glob(str(path), recursive=True))
+        if not inside:
+            what = "no file of this pattern" if glob.has_magic(str(path)) else "no such file"
+            raise FileNotFoundError(f"{path}: {'no files in this folder' if os.path.isdir(path) else what}")
+        found += inside
+    kinds = {path: _format(path) for path in found}
+    if len(set(kinds.values())) > 1:
+        one, other = found[0], next(path for path in found if kinds[path] != kinds[found[0]])
+        raise ValueError(f"{other} is {kinds[other]}, but {one} is {kinds[one]}; one format at a time is needed")
+    kind = kinds[found[0]]
+    return [_File(path, keys, _stamp(path)) for path, keys in zip(found, _keys(found, kind), strict=True)], kind
+
+
+def _keys(paths: Sequence[str], kind: str) -> list[dict[str, Any]]:
+    """Give the values that folders named key=value say, as pyarrow reads them."""
+    if not any("=" in os.path.dirname(path) for path in paths):
+        return [{} for _ in paths]
+    with _reading(paths[0]):
+        kinds = {PARQUET: ds.ParquetFileFormat(), CSV: ds.CsvFileFormat(), IPC: ds.IpcFileFormat()}
+        dataset = ds.dataset([os.path.abspath(path) for path in paths], format=kinds[kind], partitioning="hive")
+        keys = [ds.get_partition_keys(fragment.partition_expression) for fragment in dataset.get_fragments()]
+    for path, own in zip(paths, keys, strict=True):
+        if own.keys() != keys[0].keys():
+            raise ValueError(f"{path}: is in folders of {', '.join(own) or 'no keys'}, others of {', '.join(keys[0])}")
+    return keys
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
+def _format(path: str) -> str:
+    name = path.lower()
+    for ending in _PACKED:
+        if name.endswith(f".csv{ending}"):
+            return CSV
+    suffix = os.path.splitext(name)[1]
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"{path}: a name ending in {', '.join(_SUFFIXES)} is needed, or .csv{_PACKED[0]} and the like")
+    return _SUFFIXES[suffix]
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _kind(of: pa.DataType) -> str:
+    """Say what a column can be taken for, which files have to agree about."""
+    if pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_boolean(of):
+        return "numbers"
+    value = of.value_type if pa.types.is_dictionary(of) else of
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return "text" if any(is_text(value) for is_text in text) else str(of)
+
+
+def _width(of: pa.DataType) -> int:
+    """Say what a value takes in memory, of text its number."""
+    return max(1, of.bit_width // 8) if _kind(of) == "numbers" else 4
+
+
+def _coded(column: pa.Array) -> pa.Array:
+    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
+def _with_keys(table: pa.Table, keys: Mapping[str, Any]) -> pa.Table:
+    """Add columns of one value."""
+    for key, value in keys.items():
+        table = table.append_column(key, _coded_text(pa.repeat(pa.scalar(value), table.num_rows)))
+    return table
+
+
+def _coded_text(column: pa.Array) -> pa.Array:
+    return _coded(column) if _kind(column.type) == "text" else column
+
+
+def _plain(table: pa.Table) -> pa.Table | dict[str, NDArray[Any]]:
+    """Give a table of numbers that are all there as arrays, which costs less to look at."""
+    if any(_kind(column.type) != "numbers" or column.null_count for column in table.columns):
+        return table
+    return dict(zip(table.column_names, map(_as_numpy, table.columns), strict=True))
+
+
+def _as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Give targets or weights as an array, of text one of a fixed width."""
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if pa.types.is_dictionary(whole.type) and not whole.null_count and len(whole):
+        return np.asarray(np.array(whole.dictionary.to_pylist())[whole.indices.to_numpy()])
+    return np.asarray(whole.to_numpy(zero_copy_only=False))
+
+
+def _open_ipc(path: str) -> Any:
+    """Open an Arrow file, or a stream of batches in a file."""
+    source = pa.memory_map(path)
+    try:
+        return ipc.open_file(source)
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return ipc.open_stream(source)
+
+
+def _record_batches(reader: Any) -> Iterator[pa.RecordBatch]:
+    if hasattr(reader, "num_record_batches"):
+        return (reader.get_batch(number) for number in range(reader.num_record_batches))
+    return iter(reader)
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Name the file in errors."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file, or no longer") from None
+    except (pa.ArrowException, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    except OSError as error:
+        raise OSError(f"{path}: {error}") from None
 
 
 def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -77,15 +403,23 @@ def check_complete(table: pa.Table) -> None:
         raise ValueError(f"missing values in columns: {', '.join(missing)}; fill them in, or use --drop-missing")
 
 
-def check_text(table: pa.Table) -> None:
-    """Refuse a column of numbers that a few values make one of text: as a category it would have a level for each."""
-    for name in table.column_names:
-        if not (pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type)):
+def check_text(data: Files) -> None:
+    """Refuse a column of numbers that a few values make one of text: as a category it would have a level for each.
+
+    The first chunk tells.
+    """
+    chunks = iter(data)
+    first = next(chunks, None)
+    del chunks
+    table = {} if first is None or isinstance(first.X, dict) else first.X
+    for name in getattr(table, "column_names", ()):
+        if _kind(table[name].type) != "text":
             continue
-        levels = table[name].unique().to_pylist()
+        texts = table[name].cast(pa.string())
+        levels = texts.drop_null().unique().to_pylist()
         others = [level for level in levels if not _is_number(level)]
         if others and len(levels) - len(others) >= max(_MANY, _NEARLY_ALL * len(levels)):
-            row = table[name].index(others[0]).as_py()
+            row = texts.index(others[0]).as_py()
             raise ValueError(
                 f"column {name} is text, though {len(levels) - len(others):,} of its {len(levels):,} different values "
                 f"are numbers; the first that is none is {others[0]!r} in row {row}. Mend it, or take the column as "

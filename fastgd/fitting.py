@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd import __version__
-from fastgd.beginnings import Model, choose_solver
+from fastgd.beginnings import ONE_READING, Model, choose_solver
 from fastgd.checkpoints import hashed
 from fastgd.checks import (
     check_descent,
@@ -20,13 +20,10 @@ from fastgd.checks import (
     check_flag,
     check_not_empty,
     check_number,
-    check_weighted_classes,
     check_whole,
     choose_loss,
     generator,
     start_coefs,
-    targets,
-    weights,
 )
 from fastgd.continuing import run
 from fastgd.descent import Result, Row, Status
@@ -41,27 +38,30 @@ from fastgd.diagnosis import (
     warns_once,
 )
 from fastgd.interrupts import Interrupted, interruptible
-from fastgd.losses import Loss
+from fastgd.losses import Loss, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
+from fastgd.opening import open_samples
 from fastgd.progress import watching
 from fastgd.redundancy import Columns, only_constants
 from fastgd.rules import check_solver
-from fastgd.sources import InMemory, Matrix, Source, check_finite, coef_names
-from fastgd.tables import as_features
+from fastgd.scratch import Scratch
+from fastgd.sources import InMemory, Matrix, Source, coef_names
 from fastgd.threads import max_threads
 
 
 @warns_once
 def fit(
     X: Any,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     *,
+    target: str | None = None,
+    features: Sequence[str] | None = None,
     loss: str | Loss = "squared",
     l2: float = 0.0,
     intercept: bool = True,
     standardize: bool = True,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | str | None = None,
     categorical: str | Sequence[str] = "auto",
     drop_first: bool = True,
     solver: str = "auto",
@@ -72,6 +72,8 @@ def fit(
     start: ArrayLike | FitResult | str | None = None,
     rng: int | np.random.Generator | None = None,
     n_threads: int | None = None,
+    memory_limit: int | str | None = None,
+    cache: str = "auto",
     callback: Callable[[Row], object] | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -87,14 +89,23 @@ def fit(
 
     Parameters
     ----------
-    X : array-like of shape (n, d), or a table
+    X : array-like of shape (n, d), a table, paths, or a re-iterable of chunks
         The samples, without NaN and infinity. Float64 and float32 are read where they lie, in any order; any other real
         dtype, and tables (pandas, polars, pyarrow, dict of arrays), are converted a few MB at a time; of a table, text
         and categories are encoded once, in one to four bytes per value. DataFrames need the extra: tables.
+
+        What is larger than memory: the path of a file or folder, a pattern such as ``"data/*.parquet"``, or a list of
+        paths (extra: cli), see `fastgd.files.Files`, or of libsvm's format `fastgd.libsvm.LibSVM`; or anything that
+        gives tuples ``(X, y)`` or ``(X, y, weight)`` whenever it is iterated. Chunks are read ahead in another thread:
+        their memory must not be used again.
     y : array-like of shape (n,) or (n, k)
         The targets: numbers, k of them at once if wanted; or for ``"logistic"`` labels of any kind, at least two
         different ones, sorted as NumPy sorts them, also those of an ordered Categorical. Of two, log-odds are of the
         one that sorts last.
+    target : str, optional
+        Of files: the column to predict, in the place of ``y``.
+    features : sequence of str, optional
+        Of files: the columns to predict from; None for all but the target and the weights.
     loss : {"squared", "logistic", ...} or Loss
         ``L = (y − z)²``; or ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with ``h(z) = 1/(1 + e^(−z))``; or another
         name in `fastgd.losses.LOSSES`; or an instance of a `fastgd.Loss`.
@@ -107,7 +118,7 @@ def fit(
         Descend in coordinates in which every feature has mean 0 and standard deviation 1 (adjusted for the penalty).
         It changes the path and its length, not the minimum; X is not touched, and what is reported is in the user's
         units. False is the plain iteration in the coefficients themselves.
-    sample_weight : array-like of shape (n,), optional
+    sample_weight : array-like of shape (n,), or of files a column's name, optional
         Weights s, at least 0 and not all 0. Only their ratios matter. None is all ones.
     categorical : "auto" or sequence of str
         Columns of a table to take as categories, by a coefficient for each level. ``"auto"``: those of text or of a
@@ -148,6 +159,14 @@ def fit(
         Threads for the passes, at most NUMBA_NUM_THREADS. None takes those that the process may use (by CPU affinity,
         the container's limit, OMP_NUM_THREADS, NUMBA_NUM_THREADS) and that its other fits do not. The result is the
         same, to the bit, for any number.
+    memory_limit : int or str, optional
+        Of data that are streamed or mapped: bytes that may be taken for them, or text like ``"2GB"``; None is 512 MB.
+        Those of Python and its libraries, and of matrices with the square of the coefficients, come on top; so do
+        chunks that are larger than 1/48 of it.
+    cache : {"auto", "disk", "none"}
+        Of streamed data: ``"auto"`` keeps them in memory after the first reading if they take at most an eighth of
+        ``memory_limit``, and what was text, CSV and libsvm's, otherwise in a scratch file, see `fastgd.scratch`;
+        ``"disk"`` keeps anything there; ``"none"`` reads them again whenever they are needed.
     callback : callable, optional
         Called with a `Row` of the history after every evaluation, a batch's, too; a true answer stops the fit.
     progress : bool
@@ -187,16 +206,9 @@ def fit(
     began = time.perf_counter()
     chosen = choose_loss(loss)
     check_flag("drop_first", drop_first)
-    matrix = as_features(X, categorical, drop_first=bool(drop_first))
-    check_not_empty(matrix)
-    n, d = matrix.shape
-    chosen, labels, classes = targets(y, n, chosen)
-    outputs = len(classes) if chosen.joint and classes is not None else labels.shape[1] if labels.ndim > 1 else 1
-    weight = weights(sample_weight, n)
-    check_weighted_classes(labels, weight, classes)
+    check_solver(solver, learning_rate)
     check_number("l2", l2, 0.0)
     check_flag("intercept", intercept)
-    check_determined(matrix.features, l2, bool(intercept))
     check_flag("standardize", standardize)
     check_flag("progress", progress)
     check_descent(tol, max_iter, time_limit, callback)
@@ -205,18 +217,43 @@ def fit(
         n_threads = int(n_threads)
         if n_threads > max_threads():
             raise ValueError(f"n_threads={n_threads}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
-    check_solver(solver, learning_rate)
-    begin_at = start_coefs(start, (outputs, d), bool(intercept), classes, matrix)
     if not (checkpoint is None or isinstance(checkpoint, (str, os.PathLike))):
         raise TypeError(f"checkpoint={checkpoint!r}; the name of a file, or None, is needed")
     if checkpoint is not None and not os.fspath(checkpoint):
         raise ValueError("checkpoint=''; the name of a file, or None, is needed")
+    draws = generator(rng)
+    at_once = type(chosen) is Squared and solver in ("auto", "newton") and start is None
+    with interruptible() as interruption, watching(progress, callback, tol) as watch, Scratch() as scratch:
+        try:
+            given = open_samples(
+                X,
+                y,
+                target=target,
+                features=features,
+                sample_weight=sample_weight,
+                loss=chosen,
+                categorical=categorical,
+                drop_first=bool(drop_first),
+                memory_limit=memory_limit,
+                cache=cache,
+                unsurveyed=ONE_READING if at_once else 0,
+                rng=draws,
+                scratch=scratch,
+                progress=bool(progress),
+                look=interruption.look,
+            )
+        except Interrupted:  # nothing is known yet
+            raise KeyboardInterrupt from None
+        source, chosen, classes = given.source, given.loss, given.classes
+        check_not_empty(source)
+        d = source.shape[1]
+        outputs = len(classes) if chosen.joint and classes is not None else max(1, given.targets)
+        check_determined(source.features, l2, bool(intercept))
+        begin_at = start_coefs(start, (outputs, d), bool(intercept), classes, source)
 
-    def check(statistics: Moments, read: Source) -> None:
-        check_moments(statistics, matrix, measured=not chosen.classifies, whole=read.shape == matrix.shape)
+        def check(statistics: Moments, read: Source) -> None:
+            check_moments(statistics, source, measured=not chosen.classifies, whole=read.shape == source.shape)
 
-    with interruptible() as interruption, watching(progress, callback, tol) as watch:
-        source = InMemory(matrix, labels, weight, look=interruption.look)
         model = Model(chosen, float(l2), bool(intercept), bool(standardize), n_threads, check, outputs)
         chosen_solver, reason = choose_solver(model, source) if solver == "auto" else (solver, "asked for")
         rate = learning_rate if isinstance(learning_rate, str) else float(learning_rate)
@@ -228,21 +265,21 @@ def fit(
             "standardize": bool(standardize),
             "solver": chosen_solver,
             "learning_rate": rate,
-            "weighted": weight is not None,
-            "shape of X": [n, d],
-            "dtype of X": matrix.dtype.name,
-            "columns": hashed(matrix.features),
+            "weighted": given.weighted,
+            "shape of X": [*source.shape],
+            "dtype of X": source.dtype.name,
+            "columns": hashed(source.features),
             "labels": hashed(None if classes is None else classes.tolist()),
             "version of fastgd": __version__,
         }
-        lightest = 1.0 if weight is None else float(weight[weight > 0.0].min())
+        lightest = source.lightest()
         objective, result, lipschitz = run(
             model,
             source,
             chosen_solver,
             rate,
             begin_at,
-            generator(rng),
+            draws,
             asked=asked,
             earlier=start.state if isinstance(start, FitResult) else None,
             checkpoint=checkpoint,
@@ -260,9 +297,10 @@ def fit(
                 state = result.state.kept.state
                 result = explain_divergence(result, chosen_solver, learning_rate, state.curvature, lipschitz)
                 outlook = state.coming.coef - state.last.coef
-                with interruption.at_once():
-                    result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
-                    columns = find_redundant(objective, source, result)
+                if isinstance(source, InMemory):  # a search that reads a stream again and again is not worth it
+                    with interruption.at_once():
+                        result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
+                        columns = find_redundant(objective, source, result)
     result = explain_interruption(result, interruption)
     result = say_limit(result, int(max_iter), time_limit)
     settings = {
@@ -272,16 +310,17 @@ def fit(
         "tol": float(tol),
         "max_iter": int(max_iter),
         "time_limit": None if time_limit is None else float(time_limit),
-        "weighted": weight is not None,
-        "copied": matrix.copied,
+        "weighted": given.weighted,
+        "copied": source.copied,
+        "cached": given.cached,
     }
-    return as_fitted(result, objective, matrix, labels.ndim == 1, classes, n, settings, columns)
+    return as_fitted(result, objective, source, not given.targets, classes, source.shape[0], settings, columns)
 
 
 def as_fitted(
     result: Result,
     objective: Objective,
-    matrix: Matrix,
+    source: Matrix | Source,
     flat: bool,
     classes: NDArray[Any] | None,
     rows: int,
@@ -293,10 +332,10 @@ def as_fitted(
     Without a penalty, of all coefficients that fit alike as columns are redundant, the smallest.
     """
     coef, b = objective.to_coef(result.coef)
-    order = slice(None) if matrix.order is None else matrix.order
+    order = slice(None) if source.order is None else source.order
     one = flat and objective.outputs == 1
     columns = columns or only_constants(objective.moments.spread[order])
-    redundant = [coef_names(matrix.features, matrix.shape[1])[j] for j in columns.redundant]
+    redundant = [coef_names(source.features, source.shape[1])[j] for j in columns.redundant]
     result = say_redundant(result, redundant, exact=columns.exact)
     coef = coef[:, order]
     if redundant and columns.exact and objective.l2 == 0.0:
@@ -311,7 +350,7 @@ def as_fitted(
         intercept=float(b[0]) if one else b,
         spread=objective.moments.spread[order],
         classes=classes,
-        features=matrix.features,
+        features=source.features,
         redundant=redundant,
         rows=rows,
         settings={
@@ -354,20 +393,20 @@ def warmup(
                     quietly(fit)(X, y, loss=loss, solver=solver, max_iter=1)
 
 
-def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool, whole: bool = True) -> None:
+def check_moments(statistics: Moments, source: Source, *, measured: bool, whole: bool = True) -> None:
     """Find out what is wrong where a mean or spread is not finite, or where one of all rows hides differences.
 
     Those of y mean nothing unless it is measured.
     """
     finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
     if not finite.all():
-        check_finite(matrix)
+        source.check_finite()
         column = int(np.argmin(finite))
-        if matrix.order is not None:
-            column = int(np.flatnonzero(matrix.order == column)[0])
-        name = coef_names(matrix.features, matrix.shape[1])[column]
-        if matrix.features is not None:  # of which a category is one column
-            column = int(np.repeat(np.arange(len(matrix.features)), [each.width for each in matrix.features])[column])
+        if source.order is not None:
+            column = int(np.flatnonzero(source.order == column)[0])
+        name = coef_names(source.features, source.shape[1])[column]
+        if source.features is not None:  # of which a category is one column
+            column = int(np.repeat(np.arange(len(source.features)), [each.width for each in source.features])[column])
         raise ValueError(
             f"X: the values of column {column} ({name}) are so large or so close "
             "that squares overflow or underflow; rescale it"
@@ -375,4 +414,4 @@ def check_moments(statistics: Moments, matrix: Matrix, *, measured: bool, whole:
     if measured and not np.isfinite(statistics.y_spread).all():
         raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
     if whole:
-        matrix.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
+        source.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))

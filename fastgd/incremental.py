@@ -138,7 +138,7 @@ def learn(
     check_rows(source)
 
     of_chunk = moments(source, loss, about_mean=intercept, n_threads=n_threads)
-    check_moments(of_chunk, matrix, measured=classes is None)
+    check_moments(of_chunk, source, measured=classes is None)
     so_far = pooled(stream.moments, of_chunk, about_mean=intercept) if stream else of_chunk
     rows = n + (stream.rows if stream else 0)
     penalty = l2(so_far.total_weight)

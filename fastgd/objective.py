@@ -14,7 +14,7 @@ import numpy as np
 from fastgd import passes
 from fastgd.descent import Evaluation
 from fastgd.losses import Loss, Squared
-from fastgd.sources import Floats, Source, Tile
+from fastgd.sources import Floats, InMemory, Source, Tile
 
 CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
 PASS_FEATURES = 30  # so many that their Gram matrix takes not much longer than a pass: of more, tiles are smaller,
@@ -130,27 +130,31 @@ def gram(
     below, or 1 if it is 0.
     """
     targets = len(y_center)
-    grams = np.empty((0, 0, 0))
-    blocks = dense = columns = 0
 
-    def visit(tile: Tile, block_rows: int) -> Floats:
-        nonlocal grams, blocks, dense, columns
-        if not blocks:
-            dense = tile.X.shape[1]
-            columns = len(center) - dense
-            shape = passes.gram_shape(dense, targets, columns)
-            grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
-        point = coef, intercept, loss, pair, step, center, y_center
-        passes.add_gram(tile, *point, grams, blocks, block_rows, n_threads)
-        blocks += -(-tile.y.shape[-1] // block_rows)
-        return np.zeros((1, 1))
+    def of_part(part: InMemory) -> Floats:
+        grams = np.empty((0, 0, 0))
+        blocks = dense = columns = 0
 
-    source.by_rows().fold(visit, len(center) / PASS_FEATURES)
-    total = np.add.reduce(grams, axis=0)
-    size = dense + 1 + targets
-    upper = np.triu(total[:size, :size])
-    whole = upper + np.triu(upper, 1).T
-    return _with_columns(whole, total[-columns:], center, dense) if columns else whole
+        def visit(tile: Tile, block_rows: int) -> Floats:
+            nonlocal grams, blocks, dense, columns
+            if not blocks:
+                dense = tile.X.shape[1]
+                columns = len(center) - dense
+                shape = passes.gram_shape(dense, targets, columns)
+                grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
+            point = coef, intercept, loss, pair, step, center, y_center
+            passes.add_gram(tile, *point, grams, blocks, block_rows, n_threads)
+            blocks += -(-tile.y.shape[-1] // block_rows)
+            return np.zeros((1, 1))
+
+        part.by_rows().fold(visit, len(center) / PASS_FEATURES)
+        total = np.add.reduce(grams, axis=0)
+        size = dense + 1 + targets
+        upper = np.triu(total[:size, :size])
+        whole = upper + np.triu(upper, 1).T
+        return _with_columns(whole, total[-columns:], center, dense) if columns else whole
+
+    return source.add_up(of_part)
 
 
 def _with_columns(whole: Floats, further: Floats, center: Floats, dense: int) -> Floats:
@@ -295,9 +299,10 @@ class Objective:
     def __call__(self, point: Floats) -> Evaluation:
         """Evaluate value and gradient, of the point's shape, at a point: one pass."""
         coef, intercept = self.to_coef(point)
+        loss, n_threads = self.loss, self.n_threads  # no more than is needed, as it may have far to go
 
         def visit(tile: Tile, block_rows: int) -> Floats:
-            return passes.loss_sums(tile, coef, intercept, self.loss, block_rows, self.n_threads)
+            return passes.loss_sums(tile, coef, intercept, loss, block_rows, n_threads)
 
         return self.evaluation(coef, self.source.fold(visit, self.outputs / PASS_OUTPUTS))
 

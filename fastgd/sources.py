@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from mmap import mmap
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -157,29 +158,68 @@ class Matrix(Protocol):
 
 
 class Source(Protocol):
-    """Samples with targets and weights, wherever they live."""
+    """Samples with targets and weights, wherever they live.
+
+    Whatever is asked of them is a sum over **parts**, samples in memory: in this process, one after the other (a
+    stream), or each in its own (a cluster). A source elsewhere implements `add_up` and `sample`; the rest is small.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, d); n is what has been seen so far if nothing has read all samples yet.
+    row_bytes : float
+        What a row takes in memory, as it is read.
+    sample_rows : int
+        The most rows that `sample` can give.
+    readings : float
+        Spent to get to know the samples, before anything was asked of them.
+    order, features, copied
+        As for `Matrix`.
+    """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     row_bytes: float
+    sample_rows: int
+    readings: float = 0.0
+    order: NDArray[np.intp] | None = None
+    features: tuple[Feature, ...] | None = None
+    copied: str | None = None
+
+    @property
+    def known(self) -> InMemory:
+        """Samples that can be looked at without a reading."""
+
+    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
+        """Add up what a function gives for the parts, each in memory, in a fixed order: one reading.
+
+        The function keeps nothing from one part to the next, so parts can be far apart.
+        """
 
     def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
 
         A visit that takes ``work`` times as long as that of a pass has smaller tiles.
         """
+        return self.add_up(lambda part: part.fold(visit, work))
 
     def total_weight(self) -> float:
         """Give the sum of the weights, without reading X."""
 
+    def lightest(self) -> float:
+        """Give the smallest positive weight, without reading X."""
+
     def pivot(self) -> tuple[Floats, Floats]:
-        """Give the dense features and the targets of a sample that no other outweighs."""
+        """Give the dense features and the targets of a sample that no other, or not many, outweigh."""
 
-    def by_rows(self) -> Source:
-        """Give the same samples so that tiles have rows, not sparse columns."""
+    def sample(self, size: int, rng: np.random.Generator) -> InMemory:
+        """Draw samples of positive weight at random; all of them, or `sample_rows`, if there are no more."""
 
-    def sample(self, size: int, rng: np.random.Generator) -> Source:
-        """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
+    def check_finite(self) -> None:
+        """Find the first NaN or infinity in X, and say where it stands: a ValueError."""
+
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:
+        """Refuse columns (d,) that sums show as constant but that are not: a ValueError."""
 
 
 class Array(Matrix):
@@ -256,10 +296,12 @@ class Values(Protocol):
         """Give the rows of a slice or of an array of row numbers."""
 
 
-class InMemory:
+class InMemory(Source):
     """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights.
 
-    ``look`` is called before every tile; it may raise an exception.
+    ``look`` is called before every tile; it may raise an exception. Where X lies on disk and is only mapped into
+    memory, ``sample_rows`` says how many rows a sample may have: it is copied, because rows here and there cost as much
+    to read as all of them.
     """
 
     def __init__(
@@ -269,6 +311,7 @@ class InMemory:
         weight: Floats | None = None,
         *,
         look: Callable[[], object] = bool,
+        sample_rows: int | None = None,
     ) -> None:
         self.matrix = matrix
         self.shape = matrix.shape
@@ -277,6 +320,22 @@ class InMemory:
         self.y = y
         self.weight = np.empty(0) if weight is None else weight
         self.look = look
+        self.mapped = sample_rows is not None
+        self.sample_rows = self.shape[0] if sample_rows is None else sample_rows
+        self.order, self.features, self.copied = matrix.order, matrix.features, matrix.copied
+
+    @property
+    def known(self) -> InMemory:
+        """These samples; not an attribute, as what refers to itself stays in memory for a while."""
+        return self
+
+    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
+        """Give what a function gives for these samples, which are one part."""
+        return of_part(self)
+
+    def lightest(self) -> float:
+        """Give the smallest positive weight."""
+        return float(self.weight[self.weight > 0.0].min()) if self.weight.size else 1.0
 
     def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
@@ -329,10 +388,25 @@ class InMemory:
         tile = Tile(X, np.ascontiguousarray(self._targets[..., index]), weight, rows, entries)
         return tile, np.arange(len(starts)) * run_rows
 
+    def check_finite(self) -> None:
+        """Find the first NaN or infinity in X, and say where it stands: a ValueError."""
+        check_finite(self.matrix)
+
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:
+        """Refuse columns (d,) that sums show as constant but that are not: a ValueError."""
+        self.matrix.check_differences(suspects)
+
     def rows(self, rows: NDArray[np.intp]) -> InMemory:
         """Give some of the samples."""
+        if self.mapped:
+            return self.picked(rows)
         weight = self.weight[rows] if self.weight.size else None
         return InMemory(self.matrix.some(rows), self.y[rows], weight, look=self.look)
+
+    def picked(self, rows: NDArray[np.intp]) -> InMemory:
+        """Copy some of the samples."""
+        weight = self.weight[rows] if self.weight.size else None
+        return InMemory(self.matrix.take(rows), self.y[rows], weight, look=self.look)
 
     def by_rows(self) -> InMemory:
         """Give the same samples so that tiles have rows."""
@@ -342,6 +416,7 @@ class InMemory:
         """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
         rows = np.flatnonzero(self.weight) if self.weight.size else None
         n = self.shape[0] if rows is None else len(rows)
+        size = min(size, self.sample_rows)
         if size >= n:
             return self if rows is None else self.rows(rows)
         drawn = stratified_rows(n, size, rng)
@@ -392,6 +467,13 @@ def dense_rows(matrix: Matrix, rows: NDArray[np.intp]) -> Floats:
         return part.X.astype(np.float64)
     d = taken.shape[1]
     return taken.margins(np.eye(d), np.zeros(d))
+
+
+def is_mapped(X: Any) -> bool:
+    """Tell whether an array lies in a file that is mapped into memory."""
+    while isinstance(X, np.ndarray):
+        X = X.base
+    return isinstance(X, mmap)
 
 
 def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

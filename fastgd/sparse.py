@@ -5,6 +5,7 @@ SciPy itself is not imported: who gives a sparse matrix has it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,19 @@ class _Turned(Matrix):
     def margins(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
         return self.columns.margins(coef, intercept)
+
+
+def stacked(matrices: Sequence[Rows]) -> Rows:
+    """Put rows of several CSR matrices together."""
+    parts = [matrix.X for matrix in matrices]
+    ends = np.cumsum([len(X.indices) for X in parts])
+    begins = [X.indptr[:-1] + end - len(X.indices) for X, end in zip(parts, ends, strict=True)]
+    arrays = (
+        np.concatenate([X.data for X in parts]),
+        np.concatenate([X.indices for X in parts]),
+        np.concatenate([*begins, ends[-1:]]),
+    )
+    return Rows(type(parts[0])(arrays, shape=(sum(X.shape[0] for X in parts), parts[0].shape[1])))
 
 
 def as_sparse(X: Any) -> Rows | Columns:

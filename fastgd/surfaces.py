@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
@@ -123,7 +124,7 @@ def _ackley(p: Floats) -> tuple[Any, Any]:
     waves = np.exp(np.sum(np.cos(2.0 * np.pi * p), axis=0) / d)
     inward = np.divide(p, distance, out=np.zeros(p.shape), where=distance > 0.0)
     gradient = (0.2 * well * inward + 2.0 * np.pi * waves * np.sin(2.0 * np.pi * p)) / d
-    return 20.0 + np.e - well - waves, gradient
+    return 20.0 + math.e - well - waves, gradient
 
 
 def _rastrigin_levels() -> tuple[Floats, Floats]:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from fastgd.sources import (
     COPY_BYTES,
     STRETCH_ROWS,
+    VIEW_BYTES,
+    Array,
     Feature,
     Floats,
     Matrix,
@@ -33,8 +35,9 @@ from fastgd.sources import (
     refuse_missing,
     refuse_mixed,
     stretches,
+    tile_dtype,
 )
-from fastgd.sparse import as_sparse
+from fastgd.sparse import Rows, as_sparse, stacked
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -194,6 +197,17 @@ class Table(Matrix):
         """Give some rows as a table in memory."""
         return Table([Column(feature, values[rows]) for feature, values in self.columns])
 
+    def recoded(self, features: Sequence[Feature]) -> Table:
+        """Give the same rows by the numbers of other levels, among which all of these are."""
+        columns = []
+        for (own, values), feature in zip(self.columns, features, strict=True):
+            if own.levels is not None and own.levels != feature.levels:
+                numbers = {level: number for number, level in enumerate(feature.levels or ())}
+                codes = np.array([numbers[level] for level in own.levels], _code_dtype(numbers))
+                values = codes[values[:]]
+            columns.append(Column(feature, values))
+        return Table(columns)
+
     def margins(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names what is missing or infinite."""
         z = np.tile(intercept, (self.shape[0], 1))
@@ -213,6 +227,42 @@ class Table(Matrix):
                 z[start : start + STRETCH_ROWS] += part[:, None] * own
             first += feature.width
         return z
+
+
+class Packed(Array):
+    """Columns of numbers, put side by side into one array, a column after the other, as compiled code reads them."""
+
+    def __init__(self, X: NDArray[Any], features: tuple[Feature, ...] | None) -> None:
+        super().__init__(X)
+        self.sliced, self.tile_bytes = True, VIEW_BYTES
+        self.features = features
+
+    def take(self, rows: NDArray[np.intp]) -> Packed:
+        """Give some rows, a row after the other."""
+        return Packed(np.ascontiguousarray(self.X[rows]), self.features)
+
+
+def packed(matrix: Matrix) -> Matrix:
+    """Copy a table that has numbers alone once, instead of in every tile; give any other matrix as it is."""
+    if not isinstance(matrix, Table) or not matrix.numbers or len(matrix.numbers) < len(matrix.columns):
+        return matrix
+    dtype = tile_dtype(np.result_type(*(values[:0].dtype for values in matrix.numbers)))
+    X = np.empty(matrix.shape, dtype, order="F")
+    for j, values in enumerate(matrix.numbers):
+        X[:, j] = values[:]
+    return Packed(X, matrix.features)
+
+
+def joined(matrices: Sequence[Matrix], features: Sequence[Feature] | None) -> Matrix:
+    """Put rows of several matrices together: tables, whose levels are among those of ``features``, or all alike."""
+    first = matrices[0]
+    if isinstance(first, Table):
+        tables = [table.recoded(features or ()).columns for table in matrices if isinstance(table, Table)]
+        columns = zip(*tables, strict=True)
+        return Table([Column(c[0].feature, np.concatenate([each.values[:] for each in c])) for c in columns])
+    if isinstance(first, Array):
+        return Packed(np.concatenate([matrix.place(0, matrix.shape[0]).X for matrix in matrices]), first.features)
+    return stacked([matrix for matrix in matrices if isinstance(matrix, Rows)])
 
 
 class Pieces:
@@ -357,6 +407,31 @@ class _Series:
             yield part.replace_strict(codes).to_numpy()
 
 
+class _Coded(_Series):
+    """A column that Arrow has by its distinct values already."""
+
+    def describe(self) -> str:
+        """Give the type of the values."""
+        return str(self.series.to_native().type.value_type)
+
+    @cached_property
+    def distinct(self) -> Iterable[Any]:
+        """The values that occur, once each: a dictionary may have more."""
+        found: dict[Any, None] = {}
+        for chunk in self.series.to_native().chunks:
+            numbers = np.asarray(chunk.indices.drop_null())
+            counts = np.bincount(numbers, minlength=len(chunk.dictionary))
+            values = chunk.dictionary.to_pylist()
+            found |= {value: None for value, count in zip(values, counts, strict=True) if count}
+        return found
+
+    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
+        """Replace values by codes, a chunk at a time."""
+        for chunk in self.series.to_native().chunks:
+            own = np.array([codes.get(value, UNSEEN) for value in chunk.dictionary.to_pylist()], np.int32)
+            yield own[np.asarray(chunk.indices)] if len(own) else own
+
+
 def is_frame(X: Any) -> bool:
     """Tell a DataFrame of any library from an array: by its type, as a lazy one would start work if it were asked."""
     return any(hasattr(type(X), name) for name in ("column_names", "columns"))
@@ -404,8 +479,10 @@ def _vector(name: Any, values: Any) -> NDArray[Any]:
 
 def _column(series: nw.Series[Any]) -> _Plain | _Series:
     """Look at a frame's column: as an array if it is one, as most of pandas' are."""
-    plain = isinstance(getattr(series.to_native(), "dtype", None), np.dtype)
-    return _Plain(series.to_numpy()) if plain else _Series(series)
+    native = series.to_native()
+    if isinstance(getattr(native, "dtype", None), np.dtype):
+        return _Plain(series.to_numpy())
+    return _Coded(series) if hasattr(getattr(native, "type", None), "index_type") else _Series(series)
 
 
 def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> None:
@@ -438,16 +515,16 @@ def _encode(feature: Feature, column: _Plain | _Series, unseen: str) -> Column:
     texts = {value: _level(value) for value in column.distinct}
     refuse_mixed(f"X: column {feature.name}", texts)
     found = dict.fromkeys(texts.values())  # in the order of the values, of which several may have one text
-    levels = feature.levels or tuple(found if column.ordered else _sort(found))
+    levels = feature.levels or tuple(found if column.ordered else sort_levels(found))
     numbers = {level: number for number, level in enumerate(levels)}
-    unknown = _sort(found.keys() - numbers)
+    unknown = sort_levels(found.keys() - numbers)
     if unknown and unseen == "error":
         raise ValueError(
             f"X: column {feature.name} has levels that the model was not fitted on: {', '.join(unknown[:5])}; "
             f"known are {', '.join(levels[:20])}; unseen='zero' has them add nothing"
         )
     codes = {value: numbers.get(text, UNSEEN) for value, text in texts.items()}
-    dtype = np.min_scalar_type(-len(levels) - 1)  # a byte for up to 127 levels
+    dtype = _code_dtype(levels)
     encoded, first = np.empty(len(column), dtype), 0
     for part in column.encode(codes):
         encoded[first : first + len(part)] = part
@@ -455,12 +532,16 @@ def _encode(feature: Feature, column: _Plain | _Series, unseen: str) -> Column:
     return Column(feature._replace(levels=levels), encoded)
 
 
+def _code_dtype(levels: Collection[str]) -> np.dtype[Any]:
+    return np.min_scalar_type(-len(levels) - 1)  # a byte for up to 127 levels, and `UNSEEN`
+
+
 def _level(value: Any) -> str:
     """Name a level, the same whether a whole number was read as an integer or, beside a null, as a float."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _sort(levels: Collection[str]) -> list[str]:
+def sort_levels(levels: Collection[str]) -> list[str]:
     """Sort levels: as numbers if all are, whether a file has them as text or as numbers."""
     with suppress(ValueError):
         numbers = {level: float(level) for level in levels}

@@ -64,7 +64,7 @@ BAD = [
     ({"y": Y[:, None], **LOGISTIC}, "y has shape (30, 1)"),
     ({"y": Y[:, None, None]}, "y has shape (30, 1, 1)"),
     ({"y": but(np.column_stack((Y, Y)), (4, 1), np.nan)}, "y: column 1 contains NaN in row 4"),
-    ({"y": None}, "y has shape ()"),
+    ({"y": None}, "y is missing"),
     ({"y": [[1, 2], [3]]}, "y"),
     ({"y": Y.astype(str)}, "y has dtype <U32"),
     ({"y": but(Y, 5, np.nan)}, "y contains NaN in row 5"),

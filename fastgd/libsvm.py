@@ -1,0 +1,74 @@
+"""Files in libsvm's format, ``label index:value ...``, as streams of sparse rows (extra: sklearn)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+try:
+    from sklearn.datasets import load_svmlight_file
+except ImportError:
+    raise ImportError("reading libsvm's format needs scikit-learn: pip install 'fastgd[sklearn]'") from None
+
+from fastgd.chunks import Chunk, Chunks
+
+CHUNK_BYTES = 1 << 24  # of text
+LAST_INDEX = re.compile(rb"(\d+):\S+[ \t\r]*(?:#[^\n]*)?$", re.MULTILINE)
+
+
+class LibSVM(Chunks):
+    """The rows of files whose indices begin at 1 and ascend in every row.
+
+    Looking for the largest index takes a reading of the text, without its numbers.
+
+    Parameters
+    ----------
+    paths : sequence of paths
+
+    Raises
+    ------
+    ValueError
+        If a line is malformed: names the file.
+    OSError
+        If a file cannot be read.
+    """
+
+    is_text = True
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+        self.files = [(Path(path), os.stat(path)) for path in paths]
+        self.chunk_bytes = CHUNK_BYTES
+        self.width = max(map(_largest_index, paths))
+
+    def limit(self, chunk_bytes: int) -> None:
+        """Read no more at once than this."""
+        self.chunk_bytes = min(CHUNK_BYTES, chunk_bytes)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Read from the start."""
+        for path, seen in self.files:
+            try:
+                now = os.stat(path)
+                if (now.st_size, now.st_mtime_ns) != (seen.st_size, seen.st_mtime_ns):
+                    raise ValueError("changed while it was in use")
+                for begin in range(0, seen.st_size, self.chunk_bytes):
+                    X, y = load_svmlight_file(
+                        path, n_features=self.width, zero_based=False, offset=begin, length=self.chunk_bytes
+                    )
+                    yield Chunk(X, y, None, f"{path}, from byte {begin}")
+            except FileNotFoundError:
+                raise FileNotFoundError(f"{path}: no such file, or no longer") from None
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+
+
+def _largest_index(path: str | os.PathLike[str]) -> int:
+    """Find it in the last entries of all lines."""
+    largest, rest = 0, b""
+    with open(path, "rb") as file:
+        while block := file.read(CHUNK_BYTES):
+            whole, _, rest = (rest + block).rpartition(b"\n")
+            largest = max(largest, max(map(int, LAST_INDEX.findall(whole)), default=0))
+    return max(largest, max(map(int, LAST_INDEX.findall(rest)), default=0))

@@ -1,0 +1,137 @@
+"""What a caller gives as samples, opened: data in memory or mapped into it, files, and chunks."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.checks import check_not_empty, check_weighted_classes, memory_bytes, targets, weights
+from fastgd.chunks import Chunks, Form, Tuples
+from fastgd.losses import Loss
+from fastgd.scratch import Scratch
+from fastgd.sources import InMemory, is_mapped
+from fastgd.streams import SAMPLE_SHARE, Given, open_stream
+from fastgd.tables import as_features, is_frame
+
+LIBSVM = (".svm", ".libsvm", ".svmlight")
+
+
+def open_samples(
+    X: Any,
+    y: Any,
+    *,
+    target: str | None,
+    features: Sequence[str] | None,
+    sample_weight: Any,
+    loss: Loss,
+    categorical: str | Sequence[str],
+    drop_first: bool,
+    memory_limit: int | str | None,
+    cache: str,
+    unsurveyed: int,
+    rng: np.random.Generator,
+    scratch: Scratch,
+    progress: bool,
+    look: Callable[[], object],
+) -> Given:
+    """Open what a caller gives, and get to know it; parameters as for `fit` and `open_stream`."""
+    X, y, chunks = _opened(X, y, target, features, sample_weight)
+    if chunks is None:
+        return _in_memory(X, y, sample_weight, loss, categorical, drop_first, memory_limit, cache, look)
+    return open_stream(
+        chunks,
+        Form(loss, categorical, drop_first),
+        memory_bytes(memory_limit),
+        rng,
+        scratch,
+        cache=cache,
+        unsurveyed=unsurveyed,
+        progress=progress,
+        look=look,
+    )
+
+
+def _opened(
+    X: Any, y: Any, target: str | None, features: Sequence[str] | None, sample_weight: Any
+) -> tuple[Any, Any, Chunks | None]:
+    """Give X and y as they are in memory, or what reads them in chunks."""
+    paths = [X] if is_path(X) else X if isinstance(X, (list, tuple)) and X and all(map(is_path, X)) else []
+    if is_path(X) and str(X).endswith(".npy"):
+        X, y = _mapped(X), _mapped(y) if is_path(y) else y
+    elif paths and all(str(path).endswith(LIBSVM) for path in paths):
+        _refuse("in the file", y=y, target=target, features=features, sample_weight=sample_weight)
+        from fastgd.libsvm import LibSVM
+
+        return None, None, LibSVM([found for path in paths for found in sorted(glob.glob(str(path))) or [path]])
+    elif paths:
+        if y is not None:
+            raise ValueError("y: targets are in the files, too, but for .npy; name their column by target=")
+        if target is None:
+            raise ValueError("target: the name of the column to predict is needed")
+        if not (sample_weight is None or isinstance(sample_weight, str)):
+            raise ValueError("sample_weight: weights are in the files, too; give the name of their column")
+        from fastgd.files import Files
+
+        return None, None, Files(X, target, features=features, weight=sample_weight)
+    if isinstance(X, Chunks):
+        _refuse("in X", y=y, target=target, features=features, sample_weight=sample_weight)
+        return None, None, X
+    _refuse("for files", target=target, features=features)
+    if y is not None:
+        return X, y, None
+    if hasattr(X, "shape") or isinstance(X, (dict, str)) or is_frame(X) or not hasattr(X, "__iter__"):
+        raise TypeError("y is missing: targets of data in memory are given beside X")
+    _refuse("in the chunks of X", sample_weight=sample_weight)
+    return None, None, Tuples(X)
+
+
+def _mapped(path: Any) -> NDArray[Any]:
+    """Map the array of a .npy file into memory."""
+    try:
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except (ValueError, EOFError):  # which speak of pickles
+        raise ValueError(f"{path}: is not, or not all of, an array of numbers as numpy.save writes it") from None
+
+
+def _refuse(where: str, **options: Any) -> None:
+    """Refuse options that mean nothing here."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name}={value!r}: that is {where}; leave it out")
+
+
+def _in_memory(
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    loss: Loss,
+    categorical: Any,
+    drop_first: bool,
+    memory_limit: Any,
+    cache: Any,
+    look: Callable[[], object],
+) -> Given:
+    """Look at data in memory, or mapped into it."""
+    mapped = is_mapped(X)
+    _refuse("for data that are streamed", cache=None if cache == "auto" else cache)
+    if not mapped:
+        _refuse("for data that are streamed or mapped", memory_limit=memory_limit)
+    matrix = as_features(X, categorical, drop_first=drop_first)
+    check_not_empty(matrix)  # before y, which is as long
+    n = matrix.shape[0]
+    chosen, labels, classes = targets(y, n, loss)
+    weight = weights(sample_weight, n)
+    check_weighted_classes(labels, weight, classes)
+    most = int(memory_bytes(memory_limit) / SAMPLE_SHARE // matrix.row_bytes) if mapped else None
+    source = InMemory(matrix, labels, weight, look=look, sample_rows=most)
+    return Given(source, chosen, classes, labels.shape[1] if labels.ndim == 2 else 0, weight is not None, None)
+
+
+def is_path(X: Any) -> bool:
+    """Tell a path from data."""
+    return isinstance(X, (str, os.PathLike))

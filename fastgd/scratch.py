@@ -1,0 +1,127 @@
+"""Chunks that take long to decode, decoded once: from then on they are read from a scratch file.
+
+The file has no name (Windows: it is deleted as it is closed), so nothing is left of it however the process ends. It
+lies in the folder that TMPDIR names; without that in /var/tmp, as /tmp may be in memory; else where `tempfile` says.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+from fastgd.chunks import Chunk, Chunks
+
+SPARE = 1 << 30  # bytes that are left free on the disk
+
+
+class Place(NamedTuple):
+    """Where something lies in the file, and how long its parts are."""
+
+    start: int
+    lengths: list[int]
+
+
+class Scratch:
+    """The file: made when it is first written to, gone after the ``with`` block."""
+
+    def __init__(self) -> None:
+        self.file: IO[bytes] | None = None
+        self.end = 0
+
+    def __enter__(self) -> Scratch:
+        """Begin the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        if self.file is not None:
+            self.file.close()
+        self.file, self.end = None, 0
+
+    def write(self, item: Any) -> Place:
+        """Put something at the end; an OSError if that is not possible."""
+        buffers: list[pickle.PickleBuffer] = []
+        parts = [memoryview(pickle.dumps(item, protocol=5, buffer_callback=buffers.append))]
+        parts += [buffer.raw() for buffer in buffers]  # arrays go into the file as they are
+        if self.file is None:
+            self.file = tempfile.TemporaryFile(dir=folder())  # noqa: SIM115  closed at the end of the block
+        free = shutil.disk_usage(folder()).free - sum(map(len, parts))
+        if free < SPARE:
+            raise OSError(f"less than {SPARE / 1e9:.0f} GB would be left free")
+        place = Place(self.end, [len(part) for part in parts])
+        self.file.seek(self.end)
+        for part in parts:
+            self.file.write(part)
+        self.file.flush()
+        self.end = self.file.tell()
+        return place
+
+    def read(self, place: Place) -> Any:
+        """Get back what was put at a place."""
+        assert self.file is not None  # noqa: S101  places are of this file
+        self.file.seek(place.start)
+        parts = [memoryview(bytearray(length)) for length in place.lengths]
+        if any(self.file.readinto(part) != len(part) for part in parts):  # type: ignore[attr-defined]
+            raise OSError(f"the scratch file in {folder()} has become shorter")
+        return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301  written above, and nobody else can
+
+
+class Kept(Chunks):
+    """Chunks that are kept in a scratch file in the first complete reading, and then read from there.
+
+    Parameters
+    ----------
+    chunks : Chunks
+    scratch : Scratch
+    must : bool
+        Whether it is an error if the file cannot be written: otherwise chunks are read again from where they came.
+    """
+
+    def __init__(self, chunks: Chunks, scratch: Scratch, *, must: bool) -> None:
+        self.chunks, self.scratch, self.must = chunks, scratch, must
+        self.places: list[Place] | None = None
+        self.refused: str | None = None
+
+    def limit(self, chunk_bytes: int) -> None:
+        """Read no more at once than this."""
+        self.chunks.limit(chunk_bytes)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Read from the start."""
+        if self.places is not None:
+            yield from map(self.scratch.read, self.places)
+            return
+        self.scratch.clear()
+        places = []
+        for chunk in self.chunks:
+            if self.refused is None:
+                try:
+                    places.append(self.scratch.write(chunk))
+                except OSError as error:
+                    if self.must:
+                        raise OSError(f"cache='disk': in {folder()}: {error}") from None
+                    self.refused = str(error)
+                    self.scratch.clear()
+            yield chunk
+        if self.refused is None:
+            self.places = places
+
+    def __str__(self) -> str:
+        """Say what became of it."""
+        if self.refused is not None:
+            return f"nowhere: a scratch file in {folder()} was not possible: {self.refused}"
+        return f"in a scratch file in {folder()}"
+
+
+def folder() -> str:
+    """Say where scratch files lie."""
+    usual = "/var/tmp"  # noqa: S108  no name in it, so nobody can guess it
+    return usual if "TMPDIR" not in os.environ and os.access(usual, os.W_OK) else tempfile.gettempdir()

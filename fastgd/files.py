@@ -80,6 +80,7 @@ class Files(Chunks):
     ) -> None:
         self.files, self.kind = _find(paths)
         self.is_text = self.kind == CSV
+        self.stored_bytes = sum(file.stamp[0] for file in self.files)
         self.drop_missing = drop_missing
         self.dropped = 0
         self.chunk_bytes = CHUNK_BYTES

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd.checks import check_number
 from fastgd.descent import Evaluation, Floats, largest
 
 _EPS = float(np.finfo(np.float64).eps)
+_BESIDE = np.array([1e-3, 1e-2])  # the distances at which values tell what curvatures do not
+_ROUGH = 0.1  # of the largest curvature, above which its uncertainty leaves even the sign open
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Evaluator:
 
     def __call__(self, point: Floats) -> Evaluation:
         """Evaluate value and gradient."""
-        return self.completed(point, self.objective(point))
+        return self.completed(point, self.objective(point.copy()))  # what the caller does to it is not ours
 
     def completed(self, point: Floats, answer: Any) -> Evaluation:
         """Give what the objective answered at a point with a gradient, checked."""
@@ -44,6 +47,10 @@ class Evaluator:
         value, gradient, *rest = answer
         if value is None or gradient is None:
             raise TypeError(f"objective gave {answer!r}; a value and its gradient are needed")
+        if np.asarray(gradient).dtype.kind not in "biuf":
+            raise TypeError(f"objective gave the gradient {gradient!r}; real numbers are needed")
+        if rest and not (isinstance(rest[0], (int, float, np.number)) and rest[0] >= 0):
+            raise TypeError(f"objective gave {rest[0]!r} beside value and gradient; if anything, that is what it cost")
         gradient = np.array(gradient, dtype=np.float64)  # a copy: the caller may reuse it
         if gradient.shape != self.shape:
             raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {self.shape}")
@@ -115,8 +122,9 @@ class Stationary:
     Attributes
     ----------
     kind : {"minimum", "maximum", "saddle", "degenerate", "slope"}
-        ``"degenerate"``: some curvature is 0 to within ``uncertainty`` and none is negative beyond it, so that higher
-        derivatives decide. ``"slope"``: the gradient is not 0, so the point is not stationary.
+        ``"degenerate"``: some curvature is 0 to within ``uncertainty``, and values nearby show no fall of higher
+        order, either; or differences are too rough to tell, as at a kink. ``"slope"``: the
+        gradient is not 0, so the point is not stationary.
     message : str
         The same as a sentence.
     value, gradient : float, ndarray of shape (d,)
@@ -125,7 +133,8 @@ class Stationary:
     uncertainty : float
         How far the differences that the Hessian was made from leave an eigenvalue open.
     escape : ndarray of shape (d,) or None
-        The unit vector along which the value falls most steeply, to both sides alike; None if it falls along none.
+        The unit vector along which the value falls most steeply: to both sides alike, or if the curvature there is 0,
+        to this side. None if it falls along none.
     """
 
     kind: str
@@ -142,7 +151,7 @@ _SENTENCES = {
     "minimum": "A minimum: the value rises along every direction.",
     "maximum": "A maximum: the value falls along every direction.",
     "saddle": "A saddle point: the slope is 0, and the value rises along some directions and falls along others.",
-    "degenerate": "Degenerate: the curvature is 0 along some direction, so higher derivatives decide what it is.",
+    "degenerate": "Degenerate: the curvature is 0 along some direction, or differences are too rough to tell.",
     "slope": "Not stationary: the value still falls along the negative gradient.",
 }
 
@@ -159,7 +168,7 @@ def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: flo
     objective : callable
         As for `minimize`.
     point : array-like of shape (d,)
-        It costs 4 d evaluations with gradients.
+        It costs 4 d evaluations with gradients, and 8 d + 64 more of values if some curvature is 0.
     tol : float
         The point is stationary if its largest slope is at most ``tol`` of what the largest curvature would make of it
         over a distance of ``max(1, |point|)``.
@@ -167,6 +176,11 @@ def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: flo
     Returns
     -------
     Stationary
+
+    Raises
+    ------
+    ValueError, TypeError
+        On bad input, or if value or gradient are not finite at the point.
 
     Examples
     --------
@@ -178,7 +192,10 @@ def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: flo
     where = np.array(point, dtype=np.float64)
     if where.ndim != 1 or not where.size or not np.isfinite(where).all():
         raise ValueError(f"point={point!r}; finite numbers of shape (d,) are needed")
+    check_number("tol", tol, 0.0)
     evaluate, here = evaluator(objective, where)
+    if not (np.isfinite(here.value) and np.isfinite(here.gradient).all()):
+        raise ValueError(f"point: the objective or its gradient is not finite there; it gave {here.value}")
     found = classified(evaluate, where, here)
     curvature = max(abs(found.eigenvalues[0]), abs(found.eigenvalues[-1])) + found.uncertainty
     if largest(here.gradient) > tol * curvature * max(1.0, largest(where)):
@@ -195,16 +212,56 @@ def classified(evaluate: Evaluator, point: Floats, here: Evaluation) -> Stationa
     if evaluate.differences:  # each slope is off by the value's rounding over its own short step
         rounding += _EPS ** (2 / 3) * abs(here.value) / step
     uncertainty = 10.0 * (float(np.abs(near - far).max()) + rounding)
+    if not np.isfinite(uncertainty):
+        unknown = np.full(point.size, np.nan)
+        return Stationary(
+            "degenerate",
+            "Degenerate: the objective is not finite beside this point.",
+            *here[:2],
+            unknown,
+            np.eye(point.size),
+            np.inf,
+            None,
+        )
     eigenvalues, eigenvectors = np.linalg.eigh((4.0 * near - far) / 3.0)
     falls, rises = eigenvalues[0] < -uncertainty, eigenvalues[-1] > uncertainty
-    if falls and rises:
+    escape = eigenvectors[:, 0] if falls else None
+    if uncertainty > _ROUGH * np.abs(eigenvalues).max():
+        kind, escape = "degenerate", None
+    elif falls and rises:
         kind = "saddle"
     elif np.any(np.abs(eigenvalues) <= uncertainty):
         kind = "degenerate"
     else:
         kind = "maximum" if falls else "minimum"
+    if kind == "degenerate" and escape is None:
+        escape, lower, higher = _fall(evaluate, point, here, eigenvectors[:, np.abs(eigenvalues) <= uncertainty])
+        if escape is not None:
+            kind = "saddle" if rises or higher else "maximum" if lower else kind
     found = Stationary(kind, "", here.value, here.gradient, eigenvalues, eigenvectors, uncertainty, None)
-    return _named(kind, found, eigenvectors[:, 0] if falls else None)
+    return _named(kind, found, escape)
+
+
+def _fall(evaluate: Evaluator, point: Floats, here: Evaluation, flat: Floats) -> tuple[Floats | None, bool, bool]:
+    """Look along directions (d, k) of no curvature, and mixtures, for a fall that the slope does not explain.
+
+    Give the direction of the largest, if there is any, and whether values fall and rise along some.
+    """
+    if not flat.size:
+        return None, False, False
+    mixtures = flat @ np.random.default_rng(0).standard_normal((flat.shape[1], 8))
+    directions = np.hstack((flat, mixtures / np.linalg.norm(mixtures, axis=0))).T
+    directions = np.concatenate((directions, -directions))
+    changes = np.empty((len(directions), 2))
+    for way, direction in zip(changes, directions, strict=True):
+        for k, distance in enumerate(_BESIDE * max(1.0, largest(point))):
+            change = evaluate(point + distance * direction).value - here.value
+            explained = 2.0 * distance * abs(float(direction @ here.gradient)) + 1e3 * _EPS * abs(here.value)
+            way[k] = change if abs(change) > explained else 0.0
+    near, far = changes.T
+    falls, rises = (far < near) & (near < 0.0), (far > near) & (near > 0.0)
+    escape = directions[np.argmin(np.where(falls, far, 0.0))] if falls.any() else None
+    return escape, bool(falls.any()), bool(rises.any())
 
 
 def _named(kind: str, found: Stationary, escape: Floats | None) -> Stationary:

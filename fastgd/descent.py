@@ -488,6 +488,7 @@ _PATIENCE = 50  # evaluations in a row without progress, or half of all if that 
 _NOISE = 10  # as many are enough where steps promise less than rounding, or keep their rate whatever they find
 _RISES = 5  # accepted evaluations in a row at which the loss rose,
 _OVERSHOOTS = 3  # or as many where the curvature proves that the rate is too large,
+_ENDLESS = 1e20  # times the size of the loss at the start, below which no minimum is expected
 _WILDLY = 100.0  # or one so many times over
 
 
@@ -503,6 +504,8 @@ def _verdict(
         return Status.CONVERGED
     if row.accepted and not np.isfinite(row.gradient_norm):
         return Status.UNBOUNDED if row.loss == -np.inf else Status.DIVERGED
+    if row.loss < -_ENDLESS * max(1.0, abs(whole[0].loss) if whole else 0.0):
+        return Status.UNBOUNDED
     if here.overshoots >= _OVERSHOOTS * (1 + row.partial):  # twice as many of batches
         return Status.DIVERGED
     if step.last:

@@ -20,6 +20,7 @@ try:
 except ImportError:
     raise ImportError("pictures need matplotlib: pip install 'fastgd[plot]'") from None
 
+from fastgd.checks import check_number
 from fastgd.curvature import stationary
 from fastgd.descent import Floats, Status
 from fastgd.diagnosis import quietly
@@ -28,6 +29,8 @@ from fastgd.surfaces import Surface
 from fastgd.writing import check_writable, replacing
 
 LEVELS = 18
+_OBLONG = 2.5  # how many times as long as the other a window's side may be for both axes to have the same scale
+_BASIN_STEPS = 300  # that tell which basin a start belongs to
 VIEWS = ("contours", "surface", "both")
 _OUTLINE: list[AbstractPathEffect] = [
     Stroke(linewidth=4.0, foreground="white"),
@@ -64,6 +67,9 @@ def contours(surface: Surface, ax: Axes, land: Ground | None = None) -> None:
     ax.contourf(land.x, land.y, land.values, levels=land.levels, colors=shades)
     ax.contour(land.x, land.y, land.values, levels=land.levels[1:-1], colors="0.55", linewidths=0.5)
     ax.text(0.015, 0.015, "the darker, the lower", transform=ax.transAxes, zorder=6, **_TEXT)
+    width, height = np.ptp(surface.window, axis=1)
+    if 1.0 / _OBLONG < width / height < _OBLONG:
+        ax.set_aspect("equal")  # steps are at right angles to contours
     ax.set(xlim=surface.window[0], ylim=surface.window[1], xlabel=surface.axes[0], ylabel=surface.axes[1])
 
 
@@ -131,9 +137,11 @@ def _path(result: MinimizeResult, surface: Surface, land: Ground, view: str, tit
 
 
 def _sentence(result: MinimizeResult, points: Floats) -> str:
+    unsure = result.stationary is not None and result.stationary.kind == "degenerate"
+    rests = "comes to rest where it is flat" if unsure else "rolls into a minimum"
     what = {
-        Status.CONVERGED: "rolls into a minimum",
-        Status.PRECISION_LIMIT: "rolls into a minimum",
+        Status.CONVERGED: rests,
+        Status.PRECISION_LIMIT: rests,
         Status.SADDLE: "comes to rest on a saddle point",
         Status.MAXIMUM: "rests on the top",
         Status.DIVERGED: "is thrown out",
@@ -244,7 +252,9 @@ def _rounded(loss: float, result: ManyStarts) -> str:
 
 
 def _basin(result: ManyStarts, surface: Surface, start: Floats) -> int:
-    options = {name: result.settings[name] for name in ("solver", "tol", "max_iter")}
+    options = {name: result.settings[name] for name in ("solver", "tol")} | {
+        "max_iter": min(result.settings["max_iter"], _BASIN_STEPS)
+    }
     if options["solver"] in ("gd", "nesterov"):
         options["learning_rate"] = result.settings["learning_rate"]
     end = quietly(minimize)(surface, start, **options).coef
@@ -330,6 +340,7 @@ def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[
         With the last frame.
     """
     check_animation(output)
+    check_number("seconds", seconds, 0.1)
     points = way(result)
     losses = np.array([surface(point).value for point in points])
     shown = np.unique(np.linspace(0, len(points) - 1, min(len(points), _FRAMES)).round().astype(int))

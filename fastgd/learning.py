@@ -37,8 +37,8 @@ class LearningRates:
         ``"good"``, as good as one rate can be if the descent has still not converged.
     results : tuple of Result
     limit : float
-        2 / L, the largest rate that is stable, L being the largest curvature where the lowest descent ended (of a
-        regression: where curvatures are largest).
+        2 / L, the largest rate that is stable, L being the largest curvature where the lowest descent ended, elsewhere
+        it may be another (of a regression: where curvatures are largest).
     objective : callable or None
         What was descended on, None for a regression. In two dimensions the results have their paths.
     """
@@ -59,7 +59,10 @@ class LearningRates:
                 f"{history.loss[-1]:>12.6g}  {history.gradient_norm[-1]:.1e}"
             )
         return "\n".join(
-            [*lines, f"Estimated limit 2/L: {self.limit:.4g}; with a larger rate no minimum holds the ball."]
+            [
+                *lines,
+                f"Estimated limit 2/L: {self.limit:.4g}; the lowest end holds no ball with a larger rate.",
+            ]
         )
 
     __repr__ = __str__
@@ -109,6 +112,10 @@ def learning_rates(
     """
     if {"solver", "learning_rate", "starts"} & set(options):
         raise TypeError("learning_rates chooses solver, learning_rate and starts by itself")
+    if y is not None and callable(objective):
+        raise TypeError("y is for samples X; of a function, give rates=")
+    if np.ndim(rates if rates is not None else ()) != 1:
+        raise TypeError(f"rates={rates!r}; a sequence of numbers is needed")
     if y is None and not callable(objective):
         raise TypeError("y is missing: X alone says nothing of what to fit; or give a function of a point")
     if y is None and start is None and (start := getattr(objective, "start", None)) is None:
@@ -133,20 +140,28 @@ def learning_rates(
     if y is not None:
         limit = 2.0 * float(descend("auto", 1).history.step[1])
     elif rates is None:
-        limit = _limit(objective, descend("auto"))
-    swept = np.sort(np.array(np.multiply(SHARES, 0.5 * limit) if rates is None else rates, dtype=np.float64))
+        whole = descend("auto")
+        limit = _limit(objective, whole.coef if whole.converged else np.asarray(start, dtype=np.float64))
+    swept = np.sort(
+        np.array(
+            np.multiply(SHARES, 0.5 * limit if np.isfinite(limit) else 1.0) if rates is None else rates,
+            dtype=np.float64,
+        )
+    )
     results = tuple(descend(float(rate)) for rate in swept)
     if y is None:
-        limit = _limit(objective, min(results, key=lambda result: result.loss))
+        held = [result for result in results if result.status not in (Status.DIVERGED, Status.UNBOUNDED)] or results[:1]
+        limit = _limit(objective, min(held, key=lambda result: result.loss).coef)
     verdicts = tuple(_verdict(result, rate / limit) for result, rate in zip(results, swept, strict=True))
     return LearningRates(swept, verdicts, results, limit, objective if y is None else None)
 
 
-def _limit(objective: Any, result: Result) -> float:
-    evaluate, here = evaluator(objective, result.coef)
-    if result.coef.size > CLASSIFIED:
-        return 2.0 / estimate_lipschitz(evaluate, result.coef, generator(None), 50)
-    return 2.0 / (float(np.abs(classified(evaluate, result.coef, here).eigenvalues).max()) or 1.0)
+def _limit(objective: Any, point: Floats) -> float:
+    evaluate, here = evaluator(objective, point)
+    if point.size > CLASSIFIED:
+        return 2.0 / estimate_lipschitz(evaluate, point, generator(None), 50)
+    largest = float(np.abs(classified(evaluate, point, here).eigenvalues).max())
+    return 2.0 / largest if largest > 0.0 else np.inf
 
 
 def overshoots(history: History) -> np.ndarray[Any, np.dtype[np.bool_]]:

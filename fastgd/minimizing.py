@@ -26,6 +26,7 @@ TEMPERATURE_EVALUATIONS = 20
 CLASSIFIED = 100  # dimensions up to which the end of a descent is classified: a Hessian costs 4 d evaluations
 _HOT = 0.8  # share of max_iter in which annealing cools; the rest is for the closing descent
 _APART = 1e-3  # of the starts' spread: minima that are nearer to each other are one
+_FLAT = 1e-3  # of the slope at the start, below which a limit of precision is one of a minimum
 _EQUAL = 1e-9  # of the highest start above the best minimum: minima are equally low
 
 
@@ -187,6 +188,8 @@ def minimize(
     check_flag("record_path", record_path)
     check_flag("progress", progress)
     draws = generator(rng)
+    if window is not None and starts == 1 and solver != "annealed":
+        raise ValueError("window is for starts above 1, and for solver='annealed'; leave it out")
     if window is None:
         window = getattr(objective, "window", None) if point.size == 2 else None
     box = None if window is None else _checked_window(window, point)
@@ -198,6 +201,7 @@ def minimize(
         "max_iter": int(max_iter),
         "time_limit": None if time_limit is None else float(time_limit),
         "starts": int(starts),
+        "rng": rng if rng is None or isinstance(rng, (int, np.integer)) else "a Generator",
         "escape_saddles": bool(escape_saddles),
     }
     earlier = start.state if isinstance(start, Result) and starts == 1 else None
@@ -352,7 +356,8 @@ class _Descent:
         if result.status is Status.CONVERGED and self.start.size <= CLASSIFIED:
             at_end = Evaluation(result.loss, evaluate(result.coef).gradient)
             kind = classified(evaluate, result.coef, at_end)
-            status = {"saddle": Status.SADDLE, "maximum": Status.MAXIMUM}.get(kind.kind, result.status)
+            falls = Status.MAXIMUM if kind.kind == "maximum" else Status.SADDLE
+            status = result.status if kind.escape is None else falls
             message = status.value + result.message.removeprefix(result.status.value)
             return replace(result, status=status, message=message), kind
         if result.status in (Status.PRECISION_LIMIT, Status.DIVERGED) and not evaluate.differences:
@@ -410,12 +415,18 @@ class _Descent:
         return 1.5 * float(high - low) or 1.0
 
 
+def _at_minimum(end: MinimizeResult) -> bool:
+    """Whether a descent converged, or all but did so before floating point ended it."""
+    slopes = end.history.gradient_norm
+    return end.converged or (end.status is Status.PRECISION_LIMIT and slopes.min() <= _FLAT * slopes[0])
+
+
 def _gathered(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
     """Put the ends that are one minimum together, and take the best."""
     spread = np.ptp(points, axis=0)
     groups: list[list[int]] = []
     for k in sorted(range(len(ends)), key=lambda k: ends[k].loss):
-        if ends[k].status not in (Status.CONVERGED, Status.PRECISION_LIMIT):
+        if not _at_minimum(ends[k]):
             continue
         for group in groups:
             if (np.abs(ends[k].coef - ends[group[0]].coef) <= _APART * spread).all():
@@ -433,7 +444,7 @@ def _gathered(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
             f"{len(groups[0])} ended in the best minimum; found: {len(groups)} minim{'um' if len(groups) == 1 else 'a'}"
         )
         said += f", of which {local} {'is' if local == 1 else 'are'} higher." if local else "."
-    others = Counter(end.status.name for end in ends if end.status not in (Status.CONVERGED, Status.PRECISION_LIMIT))
+    others = Counter(end.status.name for end in ends if not _at_minimum(end))
     if others:
         said = said.removesuffix(".") + "; " if minima else said
         said += "ended elsewhere: " + ", ".join(f"{count} {name}" for name, count in sorted(others.items())) + "."

@@ -186,7 +186,7 @@ def _pass(
     scratch = np.empty((parts, *_scratch_shape(tile, len(points), outputs, run_rows)))
     samples, entries = _as_samples(tile)
     arguments = (samples, entries, at, about, loss, starts, run_rows, scratch, partial)
-    elements = len(starts) * run_rows * (d + columns)
+    elements = min(len(starts) * run_rows, tile.X.shape[0]) * (d + columns)
     _launch(_for(loss, kernels.pass_parallel), _for(loss, kernels.pass_serial), elements, n_threads, arguments)
     return places.without_padding(partial)
 

@@ -70,7 +70,7 @@ def history(record: History, title: str = "The descent", *, ax: Any = None) -> A
     with np.errstate(all="ignore"):
         ratio = record.actual_decrease[steps] / record.predicted_decrease[steps]
     drawn = [
-        (passes, record.loss[taken], "loss (mean, with penalty)", "the lower, the better"),
+        (passes, record.loss[taken], "loss, with penalty", "the lower, the better"),
         (passes, record.gradient_norm[taken], "largest slope", "0 at a minimum"),
         (record.passes[steps], record.step[steps], "step length (learning rate)", "how far each step goes"),
         (record.passes[steps], ratio, "actual / predicted decrease", "1: as straight as Taylor's first order"),
@@ -92,7 +92,7 @@ def history(record: History, title: str = "The descent", *, ax: Any = None) -> A
         if finite.size:
             panels[3].set_ylim(max(-1.5, min(-0.1, finite.min() - 0.1)), min(2.5, max(1.15, finite.max() + 0.1)))
     for panel in panels[-2:]:
-        panel.set(xlabel="passes over the data")
+        panel.set(xlabel="passes (evaluations of the whole)")
     return ax
 
 

@@ -39,7 +39,7 @@ def _add_ground(parser: argparse.ArgumentParser) -> None:
     ground.add_argument("--data", help="a .csv or .parquet file: the surface of y = a x + b's loss")
     parser.add_argument("--target", help="with --data: the column y")
     parser.add_argument("--feature", help="with --data: the column x")
-    parser.add_argument("--model", choices=_LOSSES, default="linear", help="with --data; default: linear")
+    parser.add_argument("--model", choices=_LOSSES, help="with --data; default: linear")
     parser.add_argument("--drop-missing", action="store_true", help="with --data: leave out rows with missing values")
     parser.add_argument("--no-standardize", action="store_true", help="with --data: a and b as they are, a long valley")
     parser.add_argument(
@@ -64,7 +64,8 @@ def _point(text: str) -> list[float]:
 def _ground(options: argparse.Namespace) -> Surface:
     """Give the surface that was asked for."""
     if options.surface:
-        given = [name for name in ("target", "feature", "drop_missing", "no_standardize") if getattr(options, name)]
+        names = ("target", "feature", "model", "drop_missing", "no_standardize")
+        given = [name for name in names if getattr(options, name)]
         if given:
             raise ValueError(f"--{given[0].replace('_', '-')} belongs to --data; --surface has a formula")
         return SURFACES[options.surface]
@@ -83,10 +84,11 @@ def _ground(options: argparse.Namespace) -> Surface:
         say(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
     files.check_complete(table)
     target = table[options.target].to_numpy()
-    if options.model == "linear" and target.dtype.kind not in "biuf":
+    model = options.model or "linear"
+    if model == "linear" and target.dtype.kind not in "biuf":
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
     features = table.select([options.feature])
-    return regression(features, target, _LOSSES[options.model], standardize=not options.no_standardize)
+    return regression(features, target, _LOSSES[model], standardize=not options.no_standardize)
 
 
 def _roll(options: argparse.Namespace) -> int:

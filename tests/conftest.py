@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("default", derandomize=True, deadline=None, max_examples=50, database=None)
-settings.register_profile("nightly", deadline=None, max_examples=2_000, database=None)  # of each test and solver
+QUIET = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}  # on a busy machine
+settings.register_profile("default", derandomize=True, max_examples=50, **QUIET)
+settings.register_profile("nightly", max_examples=2_000, **QUIET)  # of each test and solver
 settings.load_profile("default")
 
 

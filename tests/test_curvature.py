@@ -54,10 +54,37 @@ def test_where_it_slopes_is_not_stationary():
     assert found.kind == "slope" and found.escape @ found.gradient < 0 and "Not stationary" in found.message
 
 
-@pytest.mark.parametrize("power", [3, 4])
-def test_higher_orders_are_left_open(power):
-    found = fastgd.stationary(lambda p: (p[0] ** 2 + p[1] ** power, [2 * p[0], power * p[1] ** (power - 1)]), [0, 0])
-    assert found.kind == "degenerate" and "higher derivatives decide" in found.message
+HIGHER = {
+    "a cubic": (lambda p: (p[0] ** 2 + p[1] ** 3, [2 * p[0], 3 * p[1] ** 2]), "saddle", [0, -1]),
+    "a quartic": (lambda p: (p[0] ** 2 + p[1] ** 4, [2 * p[0], 4 * p[1] ** 3]), "degenerate", None),
+    "a falling quartic": (lambda p: (p[0] ** 2 - p[1] ** 4, [2 * p[0], -4 * p[1] ** 3]), "saddle", [0, 1]),
+    "a top": (lambda p: (-(p[0] ** 2) - p[1] ** 4, [-2 * p[0], -4 * p[1] ** 3]), "degenerate", [1, 0]),
+    "a flat top": (lambda p: (-(p[0] ** 4) - p[1] ** 4, [-4 * p[0] ** 3, -4 * p[1] ** 3]), "maximum", [1, 0]),
+    "a valley": (lambda p: (p[0] ** 2, [2 * p[0], 0.0]), "degenerate", None),
+    "a plain": (lambda _: (1.0, [0.0, 0.0]), "degenerate", None),
+    "a kink": (lambda p: (np.abs(p).sum(), np.sign(p)), "degenerate", None),
+    "far too small a scale": (lambda p: (-np.cos(1e6 * p).sum(), 1e6 * np.sin(1e6 * p)), "degenerate", None),
+    "an edge": (lambda p: (0.0, np.where(p < 0.0, np.nan, 0.0)), "degenerate", None),
+}
+
+
+@pytest.mark.parametrize("name", HIGHER)
+def test_where_curvature_vanishes_values_nearby_decide(name):
+    objective, kind, escape = HIGHER[name]
+    found = fastgd.stationary(objective, [0.0, 0.0])
+    assert found.kind == kind, found
+    assert (found.escape is None) == (escape is None)
+    if escape is not None:
+        assert (
+            np.abs(found.escape).round(6).tolist() == np.abs(escape).tolist() or objective(0.01 * found.escape)[0] < 0
+        )
+
+
+def test_what_is_not_finite_is_no_minimum():
+    with pytest.raises(ValueError, match="point: the objective or its gradient is not finite there"):
+        fastgd.stationary(lambda _: (np.nan, np.array([np.nan, 1.0])), [0.0, 0.0])
+    with pytest.raises(ValueError, match="tol=-1"):
+        fastgd.stationary(lambda p: (p @ p, 2 * p), [0.0, 0.0], tol=-1)
 
 
 @pytest.mark.parametrize("point", [[[0.0]], [], [np.nan, 0.0]])

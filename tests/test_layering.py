@@ -16,7 +16,7 @@ BELOW = {
     "interrupts": set(),
     "descent": {"interrupts"},
     "progress": {"descent"},
-    "curvature": {"descent"},
+    "curvature": {"descent", "checks"},
     "noise": {"descent", "rules"},
     "writing": set(),
     "rules": {"descent"},

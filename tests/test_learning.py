@@ -35,6 +35,16 @@ def test_the_limit_is_that_of_the_minimum(surface):
         assert rate < 0.9 * sweep.limit or verdict in ("oscillating", "diverging")
 
 
+def test_where_there_is_no_end_no_rate_is_good():
+    for objective, start in (
+        (surfaces.monkey_saddle, None),
+        (surfaces.saddle, None),
+        (lambda p: (p.sum(), np.ones(2)), [0, 0]),
+    ):
+        sweep = fastgd.learning_rates(objective, start=start)
+        assert set(sweep.verdicts) <= {"too small", "diverging"} and (sweep.rates > 1e-4).all()
+
+
 @pytest.mark.parametrize("standardize", [True, False])
 def test_of_data(data, standardize):
     X, y = data

@@ -139,8 +139,10 @@ def test_a_degenerate_saddle_is_left_too():
         square = x * x + y * y
         return value + square**2, gradient + 4 * square * p
 
-    resting = fastgd.minimize(bounded, [0.0, 0.0])
-    assert resting.stationary.kind == "degenerate" and "higher derivatives decide" in resting.message
+    with pytest.warns(fastgd.ConvergenceWarning, match="Stopped at a saddle point"):
+        resting = fastgd.minimize(bounded, [0.0, 0.0])
+    escape = resting.stationary.escape
+    assert resting.stationary.kind == "saddle" and bounded(1e-2 * escape)[0] < bounded(1e-3 * escape)[0] < 0.0
     result = fastgd.minimize(bounded, [0.0, 0.0], escape_saddles=True)
     assert result.converged and result.loss < -0.1
 
@@ -151,6 +153,34 @@ def test_a_minimum_is_not_left(solver):
     result = fastgd.minimize(surfaces.bowl, [2.0, 1.0], solver=solver, escape_saddles=True)
     assert result.converged and 0 < result.n_iter - plain.n_iter <= 103
     np.testing.assert_array_equal(result.coef, plain.coef)
+
+
+@pytest.mark.parametrize("starts", [1, 8])
+@pytest.mark.parametrize("solver", ["gd", "nesterov", "lbfgs"])
+@pytest.mark.parametrize("surface", [surfaces.saddle, surfaces.monkey_saddle])
+def test_where_there_is_no_minimum_none_is_found(surface, solver, starts):
+    options = {"learning_rate": 0.05} if solver != "lbfgs" else {}
+    with pytest.warns(fastgd.ConvergenceWarning):
+        result = fastgd.minimize(surface, surface.start, solver=solver, starts=starts, max_iter=2000, rng=0, **options)
+    for end in [result] if starts == 1 else result.ends:
+        assert end.status in (fastgd.Status.UNBOUNDED, fastgd.Status.SADDLE), end.message
+    assert starts == 1 or result.minima == ()
+
+
+def test_what_an_objective_does_to_its_argument_stays_there():
+    def careless(p):
+        p -= 1.0
+        return p @ p, 2.0 * p
+
+    np.testing.assert_allclose(fastgd.minimize(careless, [3.0, 5.0]).coef, 1.0)
+
+
+@pytest.mark.parametrize(
+    "answer", [(1.0, np.array([1.0j, 0.0])), (1.0, np.zeros(2), np.eye(2)), (1.0, np.zeros(2), "x")]
+)
+def test_answers_that_are_none(answer):
+    with pytest.raises(TypeError, match=r"(?s)objective gave .*(real numbers|what it cost)"):
+        fastgd.minimize(lambda _: answer, [1.0, 2.0])
 
 
 def test_without_bound_is_said():
@@ -211,8 +241,9 @@ ERRORS = [
     ({"solver": "adam"}, "solver='adam'; choose one of auto, lbfgs"),
     ({"starts": 0}, "starts=0"),
     ({"starts": 2.5}, "starts=2.5"),
-    ({"window": [[0, 1]]}, "window has shape (1, 2); (2, 2)"),
-    ({"window": [[1, 0], [0, 1]]}, "the lowest first"),
+    ({"window": [[0, 1]]}, "window is for starts above 1"),
+    ({"window": [[0, 1]], "starts": 2}, "window has shape (1, 2); (2, 2)"),
+    ({"window": [[1, 0], [0, 1]], "starts": 2}, "the lowest first"),
     ({"record_path": 1}, "record_path=1"),
     ({"escape_saddles": "yes"}, "escape_saddles='yes'"),
     ({"temperature": 2.0}, "temperature and schedule are for solver='annealed', not 'auto'"),

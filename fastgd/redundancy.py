@@ -15,6 +15,7 @@ from fastgd.sources import Floats, Matrix, dense_rows
 
 _SAME = 1e-10  # of a column's spread, that a combination of others may differ by
 _AGAIN = 8
+_REFINED = 8
 _SMALL = 256
 _FAR = 1e-8  # squared: what squares of products leave for certain
 
@@ -33,7 +34,11 @@ class Columns(NamedTuple):
     """Whether that holds to the precision of sums, or only of single numbers of X."""
 
     def smallest(self, coef: Floats) -> Floats:
-        """Of all coefficients (outputs, d) that give the same margins, give the smallest."""
+        """Of all coefficients (outputs, d) that give the same margins, give the smallest.
+
+        A basis has its rounding relative to its largest number, and coefficients may differ by many powers of ten: so
+        what a projection changes in margins is projected again.
+        """
         many = len(self.redundant) > len(self.kept)
         span = np.zeros((coef.shape[1], min(len(self.kept), len(self.redundant))))
         if many:  # of margins
@@ -41,8 +46,17 @@ class Columns(NamedTuple):
         else:  # of what is without a consequence
             span[self.kept], span[self.redundant] = -self.others, np.eye(len(self.redundant))
         basis = np.linalg.qr(span / np.abs(span).max(axis=0))[0]
-        part = (coef @ basis) @ basis.T
-        return np.asarray(part if many else coef - part)
+        smallest, left = np.zeros_like(coef), coef
+        for _ in range(_REFINED):
+            part = (left @ basis) @ basis.T
+            smallest = smallest + (part if many else left - part)
+            left = np.zeros_like(coef)
+            left[:, self.kept] = self._of_kept(coef) - self._of_kept(smallest)
+        return smallest + left
+
+    def _of_kept(self, coef: Floats) -> Floats:
+        """Give the coefficients of kept columns alone that give the same margins."""
+        return np.asarray(coef[:, self.kept] + coef[:, self.redundant] @ self.others.T)
 
 
 def sample_size(n: int, d: int) -> int:

@@ -27,7 +27,7 @@ BELOW = {
     "passes": {"kernels", "lanes", "losses", "sources", "threads"},
     "sparse": {"sources"},
     "tables": {"sources", "sparse"},
-    "models": {"sources", "tables", "descent", "writing"},
+    "models": {"sources", "tables", "descent", "writing", "cluster"},
     "objective": {"losses", "passes", "sources", "descent"},
     "batches": {"passes", "sources", "objective", "descent", "streams"},
     "subsampling": {"sources", "objective", "rules", "descent", "interrupts"},
@@ -42,7 +42,11 @@ BELOW = {
     "libsvm": {"chunks"},
     "files": {"chunks", "writing"},
     "progress": {"chunks", "descent"},
-    "opening": {"checks", "chunks", "files", "libsvm", "losses", "scratch", "sources", "streams", "tables"},
+    "cluster": {"interrupts"},
+    "partitions": {
+        *("checks", "chunks", "cluster", "interrupts", "losses", "sources", "sparse", "streams", "threads"),
+    },
+    "opening": {"partitions", "checks", "chunks", "files", "libsvm", "losses", "scratch", "sources", "streams", "tables"},
     "beginnings": {
         "losses",
         "sources",

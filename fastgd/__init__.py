@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastgd.fitting import warmup as warmup
     from fastgd.losses import Huber as Huber
     from fastgd.losses import Loss as Loss
+    from fastgd.models import ClusterError as ClusterError
     from fastgd.models import FitResult as FitResult
     from fastgd.models import load as load
 
@@ -32,6 +33,7 @@ _ROOMS = {
     "warmup": "fitting",
     "load": "models",
     "FitResult": "models",
+    "ClusterError": "models",
     "Result": "descent",
     "History": "descent",
     "Status": "descent",

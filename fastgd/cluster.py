@@ -72,6 +72,7 @@ class Partitions:
 
     def __init__(self, collections: Sequence[Any]) -> None:
         self.collections = collections  # which keep alive what is persisted
+        self.client = _client()
         self.graph: dict[Any, Any] = {}
         arrays = [each for each in collections if is_array(each)]
         if arrays:  # together, so that what they are made of is made once
@@ -115,15 +116,14 @@ class Partitions:
         Lost
             If whoever was to do the work is gone, or has given it up.
         """
-        client = _client()
         work: Any = _Work(of_partition, combine, look)
-        if client is not None:
+        if self.client is not None:
             work = cloudpickle.dumps(work._replace(look=_nothing))
-        key, graph = self._laid_out(work, own)
-        if client is None:
-            result = Delayed(key, graph).compute(optimize_graph=False)
+        last = Delayed(*self._laid_out(work, own))
+        if self.client is None:
+            result = last.compute(optimize_graph=False)
         else:
-            result = _computed(client, key, graph, look)
+            result = _computed(self.client, last, look)
         if isinstance(result, _Fault):
             raise result.error
         return result
@@ -161,15 +161,15 @@ def _client() -> Any:
     return client if hasattr(client, "scheduler_info") else None
 
 
-def _computed(client: Any, key: Any, graph: dict[Any, Any], look: Callable[[], object]) -> Any:
-    """Have a cluster compute a key, and wait for it."""
+def _computed(client: Any, last: Delayed, look: Callable[[], object]) -> Any:
+    """Have a cluster compute a turn's last task, and wait for it."""
     from distributed import CancelledError, KilledWorker
 
     from distributed.comm import CommClosedError
 
     gone = (CancelledError, CommClosedError, KilledWorker, TimeoutError)
     try:
-        future = client.compute(Delayed(key, graph), optimize_graph=False)
+        future = client.compute(last, optimize_graph=False)
     except Exception as error:
         if client.status == "running":
             raise

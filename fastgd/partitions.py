@@ -154,8 +154,12 @@ class Partitioned(Source):
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw samples where they lie, and bring them here; once the partitions are gone, from those drawn before."""
         size = min(size, self.sample_rows)
-        if self.fault is not None or not size:
-            return (self.drawn or self.example).sample(size, rng)
+        if self.rows is None or not self.candidates:
+            return self.example
+        if self.fault is not None:
+            if self.drawn is None:
+                raise Lost(self.fault)
+            return self.drawn.sample(size, rng)
         ends = np.cumsum(self.candidates)
         drawn = np.arange(ends[-1]) if size >= ends[-1] else stratified_rows(int(ends[-1]), size, rng)
         shares = np.split(drawn, np.searchsorted(drawn, ends[:-1]))

@@ -61,7 +61,7 @@ BELOW = {
     "continuing": {"sources", "objective", "rules", "descent", "interrupts", "checkpoints", "beginnings", "diagnosis"},
     "fitting": {
         *("losses", "sources", "objective", "rules", "descent", "models", "threads", "checks", "opening"),
-        *("progress", "scratch"),
+        *("progress", "scratch", "tables"),
         *("beginnings", "interrupts", "checkpoints", "continuing", "diagnosis", "redundancy"),
     },
     "incremental": {

@@ -185,6 +185,8 @@ def _computed(client: Any, last: Delayed, look: Callable[[], object]) -> Any:
     try:
         return future.result()
     except gone as error:
+        if future.status == "error" and not isinstance(error, KilledWorker):  # a task's own
+            raise
         raise Lost(error) from None
 
 
@@ -208,7 +210,7 @@ def mapped(function: Callable[[Any], NDArray[Any]], X: Any, width: int | None, d
     meta = np.empty((0,) if width is None else (0, width), dtype)
     if is_array(X):
         chunks = (X.chunks[0],) if width is None else (X.chunks[0], (width,))
-        dropped = 1 if width is None else None
+        dropped = 1 if width is None and X.ndim == 2 else None
         return X.map_blocks(_of_block, function, dtype=dtype, meta=meta, chunks=chunks, drop_axis=dropped)
     return X.map_partitions(_of_frame, function, meta=meta)
 

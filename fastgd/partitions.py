@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.checks import choose_classes, memory_bytes
+from fastgd.checks import choose_classes, labels_of, memory_bytes, some_weights
 from fastgd.chunks import Chunk, Form, distinct_labels, named
-from fastgd.cluster import Partitions, is_array, is_frame, partition_rows
+from fastgd.cluster import Partitions, is_array, is_frame, mapped, partition_rows
 from fastgd.interrupts import Lost
 from fastgd.sources import Floats, InMemory, Source, stratified_rows
 from fastgd.sparse import Rows
@@ -368,3 +368,52 @@ def _check_alike(collections: Sequence[Any]) -> None:
                     f"partition {number}: {name} has {one} rows, X has {other}; "
                     f"{name}.rechunk(X.chunks[0]) cuts them alike"
                 )
+
+
+def total_weight(y: Any, weight: Any) -> float:
+    """Give the sum of the weights of collections, or the number of their samples."""
+    if weight is None and not np.isnan(rows := partition_rows(y)).any():
+        return float(sum(rows))
+    _check_alike([y] if weight is None else [y, weight])
+    return float(Partitions([y if weight is None else weight]).turn(partial(_total, weight is None), sum, bool))
+
+
+def _total(count: bool, number: int, values: Any) -> float:
+    with named(f"partition {number}"):
+        return float(len(values)) if count else float(some_weights(values, len(values)).sum()) if len(values) else 0.0
+
+
+def class_totals(y: Any, weight: Any) -> tuple[NDArray[Any], Floats]:
+    """Give the labels of a collection, sorted, and the sum of the weights of each."""
+    collections = [y] if weight is None else [y, weight]
+    _check_alike(collections)
+    totals = Partitions(collections).turn(_class_totals, _added_up, bool)
+    classes = np.array(sorted(totals))
+    return classes, np.array([totals[label] for label in classes.tolist()])
+
+
+def _class_totals(number: int, y: Any, weight: Any = None) -> dict[Any, float]:
+    if not len(y):
+        return {}
+    with named(f"partition {number}"):
+        found, codes = np.unique(labels_of("y", y, len(y)), return_inverse=True)
+        own = None if weight is None else some_weights(weight, len(y))
+        return dict(zip(found.tolist(), np.bincount(codes, own).tolist(), strict=True))
+
+
+def _added_up(results: list[dict[Any, float]]) -> dict[Any, float]:
+    totals: dict[Any, float] = {}
+    for result in results:
+        for label, weight in result.items():
+            totals[label] = totals.get(label, 0.0) + weight
+    return totals
+
+
+def weighed(y: Any, weight: Any, classes: NDArray[Any], of_class: Floats) -> Any:
+    """Give the weights of a collection's samples times those of their classes: a Dask array."""
+    times = mapped(partial(_weights, classes, of_class), y, None, np.float64)
+    return times if weight is None else times * (weight if is_array(weight) else weight.values)
+
+
+def _weights(classes: NDArray[Any], of_class: Floats, y: Any) -> Floats:
+    return of_class[np.searchsorted(classes, labels_of("y", y, len(y)))]

@@ -177,6 +177,7 @@ def _computed(client: Any, last: Delayed, look: Callable[[], object]) -> Any:
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())
     try:
+        look()
         while not done.wait(GLANCE) and future.status == "pending":
             look()
     except BaseException:

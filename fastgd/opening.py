@@ -42,7 +42,9 @@ def open_samples(
     """Open what a caller gives, and get to know it; parameters as for `fit` and `open_stream`."""
     form = Form(loss, categorical, drop_first)
     if is_collection(X):
-        _refuse("for data that are streamed; persist collections to keep them", cache=None if cache == "auto" else cache)
+        _refuse(
+            "for data that are streamed; persist collections to keep them", cache=None if cache == "auto" else cache
+        )
         from fastgd.partitions import open_partitions
 
         return open_partitions(

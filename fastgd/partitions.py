@@ -21,7 +21,17 @@ from fastgd.cluster import Partitions, is_array, is_frame, mapped, partition_row
 from fastgd.interrupts import Lost
 from fastgd.sources import Floats, InMemory, Source, stratified_rows
 from fastgd.sparse import Rows
-from fastgd.streams import SAMPLE_SHARE, Given, checked, closed, heaviest_of, merged_classes, positive, settled, together
+from fastgd.streams import (
+    SAMPLE_SHARE,
+    Given,
+    checked,
+    closed,
+    heaviest_of,
+    merged_classes,
+    positive,
+    settled,
+    together,
+)
 from fastgd.threads import alone
 
 
@@ -192,7 +202,9 @@ def _sums(reader: Reader, of_part: Callable[[InMemory], Floats], number: int, *b
 def _added(results: list[Any]) -> Any:
     rows, weights, sums = zip(*results, strict=True)
     there = [each for each in sums if each is not None]
-    return sum(rows), reduce(float.__add__, weights), reduce(np.add, there) if there else None
+    with np.errstate(over="ignore", invalid="ignore"):  # who asked for the sums looks at them
+        total = reduce(np.add, there) if there else None
+    return sum(rows), reduce(float.__add__, weights), total
 
 
 def _picked(reader: Reader, number: int, *blocks_and_rows: Any) -> InMemory:

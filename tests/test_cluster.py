@@ -5,6 +5,7 @@ import signal
 
 import dask
 import dask.array as da
+import dask.bag as db
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ ROWS = 700  # of a partition
 def cluster():
     with (
         dask.config.set({"distributed.admin.log-format": "%(message)s", "logging.distributed": "critical"}),
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
     ):
         yield cluster
 
@@ -58,10 +59,10 @@ def frame(X, y, weight=None):
     table["y"] = y
     if weight is not None:
         table["w"] = weight
-    table.loc[table.index >= len(y) - 50, "kind"] = "four"  # that other partitions do not have
+    table.loc[table.index >= len(y) - 900, "kind"] = "four"  # that other partitions do not have
     borders = [0, 100, 100, 2100, 3000, len(y)]
-    parts = [table.iloc[start:stop] for start, stop in zip(borders[:-1], borders[1:], strict=True)]
-    return table, dd.from_delayed([delayed(part) for part in parts], meta=table.iloc[:0], verify_meta=False)
+    spans = [*zip(borders[:-1], borders[1:], strict=True)]
+    return table, dd.from_map(lambda span: table.iloc[slice(*span)], spans, meta=table.iloc[:0])
 
 
 def close(one, two):
@@ -79,16 +80,16 @@ TIGHT = {"l2": 1e-3, "tol": 1e-12, "max_iter": 3000}
 
 
 @pytest.mark.parametrize("solver", ["auto", "newton", "lbfgs", "nesterov", "gd"])
-@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_partitions_give_what_memory_gives(loss, weighted, solver):
+def test_partitions_give_what_memory_gives(loss, solver):
     options = {"loss": LOSSES[loss], "solver": solver, **TIGHT}
-    for dtype in (np.float64, np.float32, np.int16):
+    for weighted, dtype in ((False, np.float64), (True, np.float32), (True, np.int16)):
         X, y, weight = problem(loss, weighted=weighted, dtype=dtype)
         whole = fastgd.fit(X, y, sample_weight=weight, **options)
         dX, dy, dweight = arrays(X, y, weight)
         close(fastgd.fit(dX, dy, sample_weight=dweight, **options), whole)
-    if solver in ("auto", "lbfgs"):
+        if solver not in ("auto", "lbfgs"):
+            return
         table, parts = frame(X, y, weight)
         named = {"target": "y", "sample_weight": None if weight is None else "w"}
         beside = ["y"] if weight is None else ["y", "w"]
@@ -96,10 +97,9 @@ def test_partitions_give_what_memory_gives(loss, weighted, solver):
         close(fastgd.fit(parts, **named, **options), whole)
 
 
-@pytest.mark.parametrize("solver", ["auto", "lbfgs"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_cluster_gives_what_memory_gives(client, loss, solver):
-    options = {"loss": LOSSES[loss], "solver": solver, **TIGHT}
+@pytest.mark.parametrize("loss", ["squared", "classes", "text"])
+def test_a_cluster_gives_what_memory_gives(client, loss):
+    options = {"loss": LOSSES[loss], **TIGHT}
     X, y, weight = problem(loss, weighted=True)
     whole = fastgd.fit(X, y, sample_weight=weight, **options)
     dX, dy, dweight = client.persist(arrays(X, y, weight))
@@ -116,14 +116,14 @@ def bits(result):
     return result.coef.tobytes(), result.history.loss.tobytes(), result.history.passes.tobytes()
 
 
-@pytest.mark.parametrize("loss", ["squared", "logistic", "classes"])
+@pytest.mark.parametrize("loss", ["squared", "classes"])
 def test_the_same_bits_whoever_works(client, loss):
     X, y, _ = problem(loss, n=9000)
-    given = arrays(X, y, rows=(100, 0, 900, *[500] * 16))
+    given = arrays(X, y, rows=(100, 0, 900, *[1000] * 8))
     options = {"loss": LOSSES[loss], "l2": 1e-3, "tol": 1e-10}
     two = bits(fastgd.fit(*given, **options))
     assert bits(fastgd.fit(*client.persist(given), **options)) == two
-    with LocalCluster(n_workers=1, processes=False, threads_per_worker=1, dashboard_address=None) as one:
+    with LocalCluster(n_workers=1, processes=False, threads_per_worker=1, dashboard_address=":0") as one:
         with Client(one):
             assert bits(fastgd.fit(*given, **options)) == two
     for scheduler in ("synchronous", "threads"):
@@ -145,7 +145,8 @@ def test_sparse_blocks_and_several_targets():
     words = sparse.csr_array(np.where(np.abs(X - 3.0) > np.logspace(-2, 2, 5), X, 0.0))
     blocks = [words[start : start + ROWS] for start in range(0, len(y), ROWS)]
     dX = da.concatenate(
-        [da.from_delayed(delayed(b), b.shape, meta=sparse.csr_array((0, 0))) for b in blocks], allow_unknown_chunksizes=True
+        [da.from_delayed(delayed(b), b.shape, meta=sparse.csr_array((0, 0))) for b in blocks],
+        allow_unknown_chunksizes=True,
     )
     targets = np.column_stack((y, X[:, 1], -y))
     close(fastgd.fit(dX, da.from_array(targets, (ROWS, 3)), **TIGHT), fastgd.fit(words, targets, **TIGHT))
@@ -197,14 +198,17 @@ def test_a_lost_cluster_leaves_the_best_point():
     given = arrays(X, y)
     whole = fastgd.fit(*given, **options)
     for lose in ("the client", "the cluster"):
-        with LocalCluster(n_workers=1, processes=False, threads_per_worker=1, dashboard_address=None) as cluster:
-            with Client(cluster) as client:
+        with LocalCluster(n_workers=1, processes=False, threads_per_worker=1, dashboard_address=":0") as cluster:
+            client = Client(cluster, set_as_default=False)  # a default one that is lost leaves Dask's settings behind
 
-                def callback(row, gone=client if lose == "the client" else cluster):
-                    if row.iteration == 3:
-                        gone.close()
+            def callback(row, gone=client if lose == "the client" else cluster):
+                if row.iteration == 3:
+                    gone.close()
 
-                with pytest.raises(fastgd.ClusterError, match=r"the cluster was lost.* the best point .* in .result") as told:
+            with dask.config.set(scheduler=client):
+                with pytest.raises(
+                    fastgd.ClusterError, match=r"cluster was lost.* the best point .* in .result"
+                ) as told:
                     fastgd.fit(*given, callback=callback, **options)
         rest = told.value.result
         assert rest.status is fastgd.Status.INTERRUPTED and len(rest.history) == 4
@@ -359,7 +363,7 @@ ERRORS = {
     ),
     "columns": (lambda X, y: (da.from_array(X, (700, 2)), arrays(y)[0]), r"3 blocks of columns; X.rechunk\({1: -1}\)"),
     "one dimension": (lambda X, y: arrays(y, y), "X has 1 dimensions"),
-    "a bag": (lambda X, y: (dask.bag.from_sequence([1]), arrays(y)[0]), "a Dask array or dataframe is needed"),
+    "a bag": (lambda X, y: (db.from_sequence([1]), arrays(y)[0]), "a Dask array or dataframe is needed"),
     "y in memory": (lambda X, y: (arrays(X)[0], y), "y is a ndarray beside X in partitions"),
     "no y": (lambda X, y: (arrays(X)[0], None), "y is missing"),
     "no rows": (lambda X, y: arrays(X[:0], y[:0], rows=(0, 0)), "X has no rows"),
@@ -394,14 +398,17 @@ def test_errors_of_frames():
         with pytest.raises(ValueError, match=message):
             fastgd.fit(parts, **options)
     parts = parts.map_partitions(lambda part: part.assign(x1=part["x1"].mask(part.index == 2200)), meta=table.iloc[:0])
-    with pytest.raises(ValueError, match=r"partition 3: X (contains NaN in row 100, column 1 \(x1\)|has missing values: x1 \(1, the first in row 100\))"):
+    with pytest.raises(
+        ValueError,
+        match=r"partition 3: X (contains NaN in row 100, column 1 \(x1\)|has missing values: x1 \(1, the first in row 100\))",
+    ):
         fastgd.fit(parts, target="y", sample_weight="w")
 
 
 def test_what_travels_is_sums(client):
     """Of a pass: a function that holds the coefficients, and O(d) numbers from each partition."""
     X, y, _ = problem("logistic", n=20_000, d=20)
-    given = client.persist(arrays(X, y, rows=500))
+    given = client.persist(arrays(X, y, rows=2000))
     fastgd.fit(*given, loss="logistic", max_iter=0, tol=1.0)
     sizes = []
     made = Partitions._laid_out

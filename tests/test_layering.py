@@ -46,7 +46,18 @@ BELOW = {
     "partitions": {
         *("checks", "chunks", "cluster", "interrupts", "losses", "sources", "sparse", "streams", "threads"),
     },
-    "opening": {"partitions", "checks", "chunks", "files", "libsvm", "losses", "scratch", "sources", "streams", "tables"},
+    "opening": {
+        "partitions",
+        "checks",
+        "chunks",
+        "files",
+        "libsvm",
+        "losses",
+        "scratch",
+        "sources",
+        "streams",
+        "tables",
+    },
     "beginnings": {
         "losses",
         "sources",
@@ -193,7 +204,7 @@ def test_the_core_needs_numpy_and_numba_alone(room):
     assert packages <= {"numpy", "fastgd"} | ALSO.get(room, set())
 
 
-HEAVY = ["sklearn", "pandas", "pyarrow", "narwhals", "matplotlib", "scipy"]
+HEAVY = ["dask", "sklearn", "pandas", "pyarrow", "narwhals", "matplotlib", "scipy"]
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,7 @@ class Partitions:
         if self.client is not None:
             work = cloudpickle.dumps(work._replace(look=_nothing))
         last = Delayed(*self._laid_out(work, own))
-        if self.client is None:
-            result = last.compute(optimize_graph=False)
-        else:
-            result = _computed(self.client, last, look)
+        result = _computed(self.client, last, look) if self.client else last.compute(optimize_graph=False)
         if isinstance(result, _Fault):
             raise result.error
         return result
@@ -164,8 +161,7 @@ def _client() -> Any:
 def _computed(client: Any, last: Delayed, look: Callable[[], object]) -> Any:
     """Have a cluster compute a turn's last task, and wait for it."""
     from distributed import CancelledError, KilledWorker
-
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     gone = (CancelledError, CommClosedError, KilledWorker, TimeoutError)
     try:

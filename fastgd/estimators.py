@@ -250,12 +250,13 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         coef = np.atleast_2d(self.coef_)
         return matrix.margins(coef, np.broadcast_to(np.ravel(self.intercept_), len(coef)))
 
-    def _later(self, method: str, X: Any, outputs: int | None, dtype: Any = np.float64) -> Any:
+    def _later(self, method: str, X: Any, outputs: int | None, dtype: Any = np.float64) -> NDArray[Any]:
         """Give what a method makes of a Dask collection, when it is asked for: a Dask array."""
         from fastgd.cluster import mapped
 
         check_is_fitted(self)
-        return mapped(getattr(self, method), self._read(X, reset=False), outputs, dtype)
+        later: NDArray[Any] = mapped(getattr(self, method), self._read(X, reset=False), outputs, dtype)
+        return later
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that X may be sparse."""
@@ -293,9 +294,7 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
             self._learn(*self._samples(X, y, sample_weight, reset=self._stream is None), None)
         return self
 
-    def _samples(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
-    ) -> tuple[Any, NDArray[Any], Floats | None]:
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
         check_flag("copy_X", self.copy_X)
         _refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
         X = self._read(X, reset=reset)
@@ -497,9 +496,7 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             self._learn(X, labels, weight, known)
         return self
 
-    def _samples(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
-    ) -> tuple[Any, NDArray[Any], Floats | None]:
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
         _refuse("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
         _refuse("dual", self.dual, False, "the minimum of the primal is the same")
         _refuse("intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none")
@@ -523,14 +520,15 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             from fastgd.partitions import class_totals, weighed
 
             classes, totals = class_totals(labels, weight)
-            return weighed(labels, weight, classes, self._of_class(classes, totals))
+            later: Floats = weighed(labels, weight, classes, self._of_class(classes, totals))
+            return later
         classes = np.unique(labels)
         coded = np.searchsorted(classes, labels)
         of_class = self._of_class(classes, np.bincount(coded, weight))
         balanced: Floats = of_class[coded] if weight is None else weight * of_class[coded]
         return balanced
 
-    def _of_class(self, classes: NDArray[Any], totals: Floats) -> Floats:
+    def _of_class(self, classes: NDArray[Any], totals: NDArray[Any]) -> Floats:
         """Give the weights of classes whose samples weigh so much in total: one stands for all of its class."""
         with np.errstate(divide="ignore"):
             of_class = compute_class_weight(self.class_weight, classes=classes, y=classes, sample_weight=totals)

@@ -101,8 +101,8 @@ def fit(
         gives tuples ``(X, y)`` or ``(X, y, weight)`` whenever it is iterated. Chunks are read ahead in another thread:
         their memory must not be used again.
 
-        What is larger than one machine: a Dask array, or dataframe (extra: dask), with y and weights as Dask collections
-        in the same partitions, or of a dataframe as names of columns. Sums are added up where partitions lie; see
+        What is larger than one machine: a Dask array or dataframe (extra: dask), with y and weights as collections in
+        the same partitions, or of a dataframe as names of columns. Sums are added up where partitions lie; see
         `fastgd.partitions`.
     y : array-like of shape (n,) or (n, k)
         The targets: numbers, k of them at once if wanted; or for ``"logistic"`` labels of any kind, at least two

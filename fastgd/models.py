@@ -131,8 +131,8 @@ class FitResult(Result):
             return self._later("predict_proba", X, unseen)
         return self.to_probabilities(self.decision_function(X, unseen=unseen))
 
-    def _later(self, method: str, X: Any, unseen: str) -> Any:
-        """Give what a method makes of a Dask collection, when it is asked for."""
+    def _later(self, method: str, X: Any, unseen: str) -> NDArray[Any]:
+        """Give what a method makes of a Dask collection, when it is asked for: a Dask array."""
         from fastgd.cluster import mapped
 
         check_unseen(unseen)
@@ -141,7 +141,8 @@ class FitResult(Result):
         if self.classes is not None and method != "decision_function":
             outputs, dtype = (None, self.classes.dtype) if method == "predict" else (len(self.classes), dtype)
         function = partial(getattr(replace(self, state=None), method), unseen=unseen)  # which goes along with each task
-        return mapped(function, X, outputs, dtype)
+        later: NDArray[Any] = mapped(function, X, outputs, dtype)
+        return later
 
     def to_labels(self, margins: Floats) -> NDArray[Any]:
         """Give the most probable label, (n,), for log-odds (n,) or margins (n, k)."""
@@ -206,8 +207,8 @@ class ClusterError(RuntimeError):
     Attributes
     ----------
     result : FitResult, or None
-        The best point by then with its history, as after Ctrl-C: ``start=error.result`` goes on from it. None if nothing
-        was known yet.
+        The best point by then with its history, as after Ctrl-C: ``start=error.result`` goes on from it. None if
+        nothing was known yet.
     """
 
     def __init__(self, message: str, result: FitResult | None = None) -> None:

@@ -232,7 +232,7 @@ def _nothing(_: list[Any]) -> None:
 def _example(reader: Reader, number: int, *blocks: Any) -> tuple[InMemory, Form] | None:
     """Look at a partition, and say what all others have to look like."""
     part = reader(number, *blocks)
-    return part and (heaviest_of(part), reader.form.learned(part))
+    return None if part is None else (heaviest_of(part), reader.form.learned(part))
 
 
 def _first(results: list[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from itertools import pairwise
 
 import dask
 import dask.array as da
@@ -61,8 +62,7 @@ def frame(X, y, weight=None):
         table["w"] = weight
     table.loc[table.index >= len(y) - 900, "kind"] = "four"  # that other partitions do not have
     borders = [0, 100, 100, 2100, 3000, len(y)]
-    spans = [*zip(borders[:-1], borders[1:], strict=True)]
-    return table, dd.from_map(lambda span: table.iloc[slice(*span)], spans, meta=table.iloc[:0])
+    return table, dd.from_map(lambda span: table.iloc[slice(*span)], [*pairwise(borders)], meta=table.iloc[:0])
 
 
 def close(one, two):
@@ -123,9 +123,8 @@ def test_the_same_bits_whoever_works(client, loss):
     options = {"loss": LOSSES[loss], "l2": 1e-3, "tol": 1e-10}
     two = bits(fastgd.fit(*given, **options))
     assert bits(fastgd.fit(*client.persist(given), **options)) == two
-    with LocalCluster(n_workers=1, processes=False, threads_per_worker=1, dashboard_address=":0") as one:
-        with Client(one):
-            assert bits(fastgd.fit(*given, **options)) == two
+    with LocalCluster(n_workers=1, processes=False, threads_per_worker=1, dashboard_address=":0") as one, Client(one):
+        assert bits(fastgd.fit(*given, **options)) == two
     for scheduler in ("synchronous", "threads"):
         with dask.config.set(scheduler=scheduler):
             assert bits(fastgd.fit(*given, **options)) == two
@@ -174,7 +173,8 @@ def test_a_worker_that_dies_is_survived(client, solver):
     assert len(killed) == 1
 
 
-def test_a_worker_that_dies_in_the_middle_of_a_pass_is_survived(client, tmp_path):
+@pytest.mark.usefixtures("client")
+def test_a_worker_that_dies_in_the_middle_of_a_pass_is_survived(tmp_path):
     X, y, _ = problem("logistic")
     marker = tmp_path / "died"
 
@@ -205,11 +205,9 @@ def test_a_lost_cluster_leaves_the_best_point():
                 if row.iteration == 3:
                     gone.close()
 
-            with dask.config.set(scheduler=client):
-                with pytest.raises(
-                    fastgd.ClusterError, match=r"cluster was lost.* the best point .* in .result"
-                ) as told:
-                    fastgd.fit(*given, callback=callback, **options)
+            message = r"cluster was lost.* the best point .* in .result"
+            with dask.config.set(scheduler=client), pytest.raises(fastgd.ClusterError, match=message) as told:
+                fastgd.fit(*given, callback=callback, **options)
         rest = told.value.result
         assert rest.status is fastgd.Status.INTERRUPTED and len(rest.history) == 4
         assert rest.history.loss.tolist() == whole.history.loss[:4].tolist()
@@ -349,23 +347,32 @@ def damaged(X, row, column, value):
 
 
 ERRORS = {
-    "NaN": (lambda X, y: arrays(damaged(X, 1500, 2, np.nan), y), r"partition 2, from row 1400: X contains NaN in row 100, column 2 \(x2\)"),
+    "NaN": (
+        lambda X, y: arrays(damaged(X, 1500, 2, np.nan), y),
+        r"partition 2, from row 1400: X contains NaN in row 100, column 2 \(x2\)",
+    ),
     "the first of two": (
         lambda X, y: arrays(damaged(damaged(X, 4900, 1, np.inf), 10, 3, np.inf), y),
         r"partition 0, from row 0: X contains infinity in row 10, column 3",
     ),
-    "NaN in y": (lambda X, y: arrays(X, np.where(np.arange(5000) == 3000, np.nan, y)), r"partition 4, from row 2800: y contains NaN in row 200"),
-    "sizes": (lambda X, y: (arrays(X)[0], arrays(y, rows=(800, 600, *[700] * 5, 100))[0]), r"partition 0: y has 800 rows, X has 700"),
+    "NaN in y": (
+        lambda X, y: arrays(X, np.where(np.arange(5000) == 3000, np.nan, y)),
+        "partition 4, from row 2800: y contains NaN in row 200",
+    ),
+    "sizes": (
+        lambda X, y: (arrays(X)[0], arrays(y, rows=(800, 600, *[700] * 5, 100))[0]),
+        "partition 0: y has 800 rows, X has 700",
+    ),
     "counts": (lambda X, y: (arrays(X)[0], arrays(y, rows=500)[0]), "y has 10 partitions, X has 8"),
     "unknown sizes": (
         lambda X, y: (unknown(arrays(X)[0]), unknown(arrays(y, rows=(700, 600, 800, *[700] * 4, 100))[0])),
         "partition 1: X has 700 rows, y has 600 rows; all have to be cut alike",
     ),
     "columns": (lambda X, y: (da.from_array(X, (700, 2)), arrays(y)[0]), r"3 blocks of columns; X.rechunk\({1: -1}\)"),
-    "one dimension": (lambda X, y: arrays(y, y), "X has 1 dimensions"),
-    "a bag": (lambda X, y: (db.from_sequence([1]), arrays(y)[0]), "a Dask array or dataframe is needed"),
+    "one dimension": (lambda _, y: arrays(y, y), "X has 1 dimensions"),
+    "a bag": (lambda _, y: (db.from_sequence([1]), arrays(y)[0]), "a Dask array or dataframe is needed"),
     "y in memory": (lambda X, y: (arrays(X)[0], y), "y is a ndarray beside X in partitions"),
-    "no y": (lambda X, y: (arrays(X)[0], None), "y is missing"),
+    "no y": (lambda X, _: (arrays(X)[0], None), "y is missing"),
     "no rows": (lambda X, y: arrays(X[:0], y[:0], rows=(0, 0)), "X has no rows"),
     "overflow": (lambda X, y: arrays(X * 1e300, y), "squares overflow"),
 }  # fmt: skip
@@ -398,10 +405,7 @@ def test_errors_of_frames():
         with pytest.raises(ValueError, match=message):
             fastgd.fit(parts, **options)
     parts = parts.map_partitions(lambda part: part.assign(x1=part["x1"].mask(part.index == 2200)), meta=table.iloc[:0])
-    with pytest.raises(
-        ValueError,
-        match=r"partition 3: X (contains NaN in row 100, column 1 \(x1\)|has missing values: x1 \(1, the first in row 100\))",
-    ):
+    with pytest.raises(ValueError, match=r"partition 3: X contains NaN in row 100, column 1 \(x1\)"):
         fastgd.fit(parts, target="y", sample_weight="w")
 
 

@@ -20,6 +20,8 @@ TABLES = {
     "precision": "precision",
     "larger": "larger",
     "larger_rivals": "larger_rivals",
+    "cluster": "cluster",
+    "scaling": "scaling",
     "rivals": "rivals_table",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores

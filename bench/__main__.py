@@ -23,6 +23,8 @@ TABLES = {
     "cluster": "cluster",
     "scaling": "scaling",
     "rivals": "rivals_table",
+    "figures": "figures",
+    "annealing": "annealing",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores
 

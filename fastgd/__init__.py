@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastgd import plots as plots
+    from fastgd import surfaces as surfaces
+    from fastgd.curvature import stationary as stationary
     from fastgd.descent import ConvergenceWarning as ConvergenceWarning
     from fastgd.descent import History as History
     from fastgd.descent import Result as Result
@@ -17,10 +20,11 @@ if TYPE_CHECKING:
     from fastgd.estimators import LogisticRegression as LogisticRegression
     from fastgd.estimators import Ridge as Ridge
     from fastgd.fitting import fit as fit
-    from fastgd.fitting import minimize as minimize
     from fastgd.fitting import warmup as warmup
+    from fastgd.learning import learning_rates as learning_rates
     from fastgd.losses import Huber as Huber
     from fastgd.losses import Loss as Loss
+    from fastgd.minimizing import minimize as minimize
     from fastgd.models import ClusterError as ClusterError
     from fastgd.models import FitResult as FitResult
     from fastgd.models import load as load
@@ -29,7 +33,9 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "fit": "fitting",
-    "minimize": "fitting",
+    "minimize": "minimizing",
+    "stationary": "curvature",
+    "learning_rates": "learning",
     "warmup": "fitting",
     "load": "models",
     "FitResult": "models",
@@ -44,10 +50,13 @@ _ROOMS = {
     "Ridge": "estimators",
     "LogisticRegression": "estimators",
 }
-__all__ = [*_ROOMS, "__version__"]
+_PUBLIC_ROOMS = ("surfaces", "plots")
+__all__ = [*_ROOMS, *_PUBLIC_ROOMS, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PUBLIC_ROOMS:
+        return import_module(f"fastgd.{name}")
     if name not in _ROOMS:
         raise AttributeError(f"module 'fastgd' has no attribute {name!r}")
     value = getattr(import_module(f"fastgd.{_ROOMS[name]}"), name)

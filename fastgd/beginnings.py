@@ -84,7 +84,7 @@ def choose_solver(model: Model, source: Source) -> tuple[str, str]:
     """Pick the solver for ``"auto"``: newton where its metric costs less than it saves. Say why."""
     n, d = source.shape
     size = model.coupled(d)
-    sizes = sample_sizes(n, size, source.sample_rows)
+    sizes = sample_sizes(n, size, source.sample_rows, stream=isinstance(source, Stream))
     rows = sizes[1] if sizes else n
     numbers = source.row_bytes / source.dtype.itemsize  # that a row takes, indices of sparse ones included
     products = rows * min(size, numbers * size / d) ** 2 + 2 * size**3  # adding it up and inverting it
@@ -96,7 +96,7 @@ def choose_solver(model: Model, source: Source) -> tuple[str, str]:
         return "lbfgs", f"auto: a Hessian would cost as much as {passes:.0f} passes"
     if _in_one_reading(model, size, sizes):
         return "newton", f"auto: squared loss with {size} coefficients, solved from one reading"
-    return "newton", f"auto: a Hessian costs as much as {passes:.1f} passes"
+    return "newton", f"auto: a Hessian costs as much as {passes:.2g} passes"
 
 
 def begin(
@@ -126,7 +126,8 @@ def _begin(
         check_rows(source)
     n, d = source.shape
     size = model.coupled(d)
-    sizes = sample_sizes(n, size, source.sample_rows) if solver == "newton" else None
+    stream = isinstance(source, Stream)
+    sizes = sample_sizes(n, size, source.sample_rows, stream=stream) if solver == "newton" else None
     if start is None and solver == "newton" and _in_one_reading(model, size, sizes):
         return _after_one_reading(model, source, tol)
     if start is None and sizes:

@@ -163,6 +163,22 @@ def some_weights(sample_weight: ArrayLike, n: int) -> Floats:
     return weight
 
 
+def check_weighted_classes(labels: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
+    """Refuse weights that leave a single class: those of 0 count as if they were not there."""
+    if weight is None or classes is None:
+        return
+    weighted = weight > 0.0
+    low = np.min(labels, where=weighted, initial=len(classes) - 1)
+    if low == np.max(labels, where=weighted, initial=0):
+        raise ValueError(one_class_weighs(classes[int(low)]))
+
+
+def one_class_weighs(label: Any) -> str:
+    """Say that all other classes have no weight."""
+    zero = f"sample_weight is zero for all samples but those of {label}"
+    return f"{zero}: y has only one class then; at least two are needed"
+
+
 def check_number(name: str, value: Any, least: float) -> None:
     """Check that an option is a finite number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):

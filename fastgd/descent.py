@@ -6,6 +6,7 @@ import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -64,6 +65,8 @@ class Step(NamedTuple):
     """which are stable up to this curvature."""
     last: bool = False
     """No sample is left to evaluate anything by: the descent ends at this point."""
+    exploring: bool = False
+    """The rule climbs or lingers on purpose: neither convergence nor its absence is concluded from this point."""
 
 
 class Rule(Protocol):
@@ -115,7 +118,8 @@ class Descent(NamedTuple):
         """Let limits count from here."""
         if not self.rows:
             return max_iter, time_limit
-        return max_iter + self.rows[-1].iteration, None if time_limit is None else time_limit + self.rows[-1].seconds
+        last = self.rows[-1]
+        return max_iter + last.iteration - last.partial, None if time_limit is None else time_limit + last.seconds
 
     def is_of(self, objective: Callable[[Floats], Evaluation]) -> bool:
         """Tell whether this is an objective that has been descended on, by evaluating it at the best point."""
@@ -136,6 +140,9 @@ class Status(enum.Enum):
     DIVERGED = (
         "Diverged: the learning rate is too large; choose a smaller one, learning_rate='auto', or solver='lbfgs'."
     )
+    UNBOUNDED = "The loss falls without bound, so there is no minimum to find: add a penalty, or look at the objective."
+    SADDLE = "Stopped at a saddle point: the slope is 0, but the loss falls to both sides; use escape_saddles=True."
+    MAXIMUM = "Stopped at a maximum: the slope is 0, but the loss falls to all sides; begin elsewhere."
     PRECISION_LIMIT = "No further progress is possible in floating point before reaching tol: choose a larger tol."
     READ_ONCE = "Each sample given was used in one step; whether that is enough, no one reading can tell."
     SEPARATED = "The classes can be separated, so no finite coefficients are best: add a penalty (l2 > 0)."
@@ -215,6 +222,10 @@ class History:
         """Give the number of evaluations."""
         return len(self.loss)
 
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw it, see `fastgd.plots.history` (extra: plot)."""
+        return import_module("fastgd.plots").history(self, ax=ax)  # by name: this room knows no other
+
     def __repr__(self) -> str:
         """Say how far it went."""
         return (
@@ -258,7 +269,7 @@ class Result:
     @property
     def n_iter(self) -> int:
         """Evaluations on all samples after the start."""
-        return int(self.history.iteration[-1])
+        return max(0, int(np.count_nonzero(~self.history.partial)) - 1)
 
     def because(self, status: Status, detail: str) -> Self:
         """Give the same result with this status, and a sentence more that says why."""
@@ -337,9 +348,11 @@ def descend(
     whole = [row for row in rows if not row.partial]  # those of evaluations on all samples
     began -= rows[-1].seconds if rows else 0.0
     here = here._replace(rows=rows, stopped=here.stopped and callback is not None)
+    paused: Descent | None = None  # where to go on from, if the end was brought forward
     while True:
         status = _verdict(here, whole, tol, max_iter, time_limit, separated_below) if rows else None
         if status in (Status.STOPPED, Status.TIME_LIMIT) and rows[-1].partial:
+            paused = here._replace(rows=list(rows))
             here = here._replace(coming=here.coming.closing or here.coming)
         elif status is not None:
             break
@@ -366,9 +379,10 @@ def descend(
             whole.append(row)
         here = here._replace(coming=step, evaluation=None, passes=here.passes + step.passes)
         here = here._replace(stopped=here.stopped or (callback is not None and bool(callback(row))))
-        if keep:
+        if keep and paused is None:
             keep(here)
-    return conclude(here, status, tol=tol, gradient_norm=gradient_norm, began=began)
+    result = conclude(here, status, tol=tol, gradient_norm=gradient_norm, began=began)
+    return replace(result, state=paused or here)
 
 
 def _recorded(
@@ -396,13 +410,14 @@ def _recorded(
     )
     rows.append(row)
     if step is not None:
-        times = _overshot(row, step, lowest.value) if lowest else 0
+        times = _overshot(row, step, lowest.value) if lowest and not step.exploring else 0
         met = step.curvature if np.isfinite(step.curvature) else 0.0
         here = here._replace(
             overshoots=here.overshoots + times if times else 0, curvature=max(here.curvature, float(met))
         )
     if not row.partial:
-        point, idle = Anchor(arrival.coef, evaluation.value, evaluation.gradient), here.idle + 1
+        point = Anchor(arrival.coef, evaluation.value, evaluation.gradient)
+        idle = here.idle + (step is None or not step.exploring)
         if finite and (lowest is None or point.value < lowest.value):
             idle = 0 if lowest is None or lowest.value - point.value > _rounding(row) else idle
             here = here._replace(lowest=point)
@@ -470,7 +485,7 @@ def _is_finite(evaluation: Evaluation) -> bool:
 
 
 _PATIENCE = 50  # evaluations in a row without progress, or half of all if that is more;
-_NOISE = 10  # as many are enough where steps promise less than rounding
+_NOISE = 10  # as many are enough where steps promise less than rounding, or keep their rate whatever they find
 _RISES = 5  # accepted evaluations in a row at which the loss rose,
 _OVERSHOOTS = 3  # or as many where the curvature proves that the rate is too large,
 _WILDLY = 100.0  # or one so many times over
@@ -481,22 +496,23 @@ def _verdict(
 ) -> Status | None:
     """Say whether to stop after the last row, and why; estimates show neither convergence nor lack of progress."""
     row, step = here.rows[-1], here.coming
+    conclusive = not row.partial and not step.exploring
     if row.loss < separated_below and not row.partial:
         return Status.SEPARATED
-    if row.accepted and row.gradient_norm <= tol and not row.partial:
+    if conclusive and row.accepted and row.gradient_norm <= tol:
         return Status.CONVERGED
     if row.accepted and not np.isfinite(row.gradient_norm):
-        return Status.DIVERGED
+        return Status.UNBOUNDED if row.loss == -np.inf else Status.DIVERGED
     if here.overshoots >= _OVERSHOOTS * (1 + row.partial):  # twice as many of batches
         return Status.DIVERGED
     if step.last:
         return Status.READ_ONCE
-    if not row.partial and len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and row.loss > whole[0].loss:
+    if conclusive and (_rises(whole) or (np.isfinite(step.stable) and _leaves(here, whole))):
         return Status.DIVERGED
     if here.stopped:
         return Status.STOPPED
-    if not row.partial and (step.stuck or _exhausted(row, here.idle, len(whole))):
-        return Status.DIVERGED if _oscillates(row, step, whole[0]) else Status.PRECISION_LIMIT
+    if conclusive and (step.stuck or _exhausted(row, here.idle, len(whole))):
+        return Status.PRECISION_LIMIT
     if not row.partial and row.iteration >= max_iter:
         return Status.MAX_ITER
     if time_limit is not None and row.seconds >= time_limit:
@@ -512,6 +528,19 @@ def _rose(row: Row) -> bool:
     return row.accepted and row.actual_decrease < -_rounding(row)
 
 
+def _rises(whole: list[Row]) -> bool:
+    """Whether the loss rose all the time, and above that of the start."""
+    return len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and whole[-1].loss > whole[0].loss
+
+
+def _leaves(here: Descent, whole: list[Row]) -> bool:
+    """Whether a fixed rate leads away from the start, or to and fro: of bounded slopes, no curvature proves that."""
+    first, row = whole[0], whole[-1]
+    above = len(whole) > _RISES and all(each.loss > first.loss + _rounding(each) for each in whole[-_RISES:])
+    far = row.gradient_norm > 1e-6 * first.gradient_norm and row.predicted_decrease > 100.0 * _rounding(row)
+    return above or (far and here.idle >= _NOISE)
+
+
 def _overshot(row: Row, step: Step, lowest: float) -> int:
     """Count 1 if the loss rose as the learning rate is too large for the curvature met, more if it is so by far."""
     rose = row.accepted and row.loss - lowest > _rounding(row) if row.partial else _rose(row)
@@ -523,9 +552,3 @@ def _exhausted(row: Row, idle: int, evaluations: int) -> bool:
     """Whether, for long, neither the loss was lower than all before by more than rounding, nor the gradient smaller."""
     patience = _NOISE if abs(row.predicted_decrease) <= _rounding(row) else _PATIENCE
     return idle >= max(patience, evaluations // 2)
-
-
-def _oscillates(row: Row, step: Step, first: Row) -> bool:
-    """Whether a fixed rate goes to and fro across a valley: the curvature on the way is 2 / rate then."""
-    far = row.gradient_norm > 1e-6 * first.gradient_norm and row.predicted_decrease > _rounding(row)
-    return far and step.curvature >= 0.9 * step.stable

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.descent import ConvergenceWarning, Floats, Result, Status
+from fastgd.interrupts import Interruption
 from fastgd.losses import Logistic, Softmax
 from fastgd.objective import Objective
 from fastgd.redundancy import Columns, only_constants, products, redundant_columns
@@ -32,7 +33,7 @@ R = TypeVar("R", bound=Result)
 def warns_once(function: Callable[P, R]) -> Callable[P, R]:
     """Have a function warn with its result's message if that did not end as wanted; `quietly` gives it without."""
 
-    @functools.wraps(function)
+    @wraps(function)
     def warning(*args: P.args, **kwargs: P.kwargs) -> R:
         result = function(*args, **kwargs)
         if not result.status.chosen:
@@ -46,6 +47,13 @@ def quietly(function: Callable[P, R]) -> Callable[P, R]:
     """Give the function that does not warn: for those who tell the status in their own way."""
     unwrapped: Callable[P, R] = inspect.unwrap(function)
     return unwrapped
+
+
+def explain_interruption(result: R, interruption: Interruption) -> R:
+    """Say that Ctrl-C was pressed when there was nothing left to break off: loops around a fit are to end, too."""
+    if not interruption.pressed or result.status is Status.INTERRUPTED:
+        return result
+    return result.because(Status.INTERRUPTED, f"It came as the descent ended: {result.status.value}")
 
 
 def separated_below(objective: Objective, lightest: float) -> float:
@@ -139,15 +147,22 @@ def find_redundant(objective: Objective, source: InMemory, result: Result) -> Co
     if hurried or products(n, d) > max(_AFFORDABLE, numbers):
         return only_constants(moments.spread[order])
     mean, spread, rng = moments.mean[order], moments.spread[order], np.random.default_rng(0)
-    return redundant_columns(source.matrix, source.weight, mean, spread, intercept=objective.intercept, rng=rng)
+    search = partial(redundant_columns, source.matrix, source.weight, mean, spread, intercept=objective.intercept)
+    columns = search(rng=rng)
+    if source.dtype == np.float32 and not (spread[columns.redundant] > 0.0).any():
+        nearly = search(rng=rng, rounding=float(np.finfo(np.float32).eps))
+        if len(nearly.redundant) > len(columns.redundant):
+            return nearly._replace(exact=False)
+    return columns
 
 
-def say_redundant(result: R, names: Sequence[str]) -> R:
+def say_redundant(result: R, names: Sequence[str], *, exact: bool) -> R:
     """Name redundant columns in a result's message."""
     if not names:
         return result
     more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    sentence = "Redundant, as a constant or a linear combination of columns before: "
+    precisely = "" if exact else "in the precision of float32 "
+    sentence = f"Redundant, as {precisely}a constant or a linear combination of columns before: "
     return replace(result, message=f"{result.message} {sentence}{', '.join(names[:_NAMES])}{more}.")
 
 

@@ -109,6 +109,16 @@ class Files(Chunks):
         """Whether the target can be that of a regression."""
         return _kind(self.schema.field(self.target).type) in ("numbers", "null")  # of a column without values
 
+    def sample(self, step: int) -> tuple[pa.Table, NDArray[Any]]:
+        """Read everything once more, and keep every so many rows of the features and the target."""
+        tables, targets, passed = [], [], 0
+        for chunk in self:
+            rows = np.arange(-passed % step, len(chunk.y), step)
+            tables.append(pa.table(chunk.X).take(pa.array(rows)))
+            targets.append(chunk.y[rows])
+            passed += len(chunk.y)
+        return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(targets)
+
     def limit(self, chunk_bytes: int) -> None:
         """Read no more at once than this."""
         self.chunk_bytes = min(CHUNK_BYTES, chunk_bytes)
@@ -382,6 +392,14 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
 def drop_missing(table: pa.Table) -> pa.Table:
     """Leave out the rows in which some column has no value, or NaN."""
     return table.filter(pa.array(~np.any([_missing(column) for column in table], axis=0)))
+
+
+def check_complete(table: pa.Table) -> None:
+    """Refuse missing values with a ValueError that names the columns and counts."""
+    counts = {name: int(_missing(table[name]).sum()) for name in table.column_names}
+    missing = [f"{name} ({count})" for name, count in counts.items() if count]
+    if missing:
+        raise ValueError(f"missing values in columns: {', '.join(missing)}; fill them in, or use --drop-missing")
 
 
 def _missing(column: pa.ChunkedArray) -> NDArray[np.bool_]:

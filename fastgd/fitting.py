@@ -1,4 +1,4 @@
-"""`fit` and `minimize`: put a source, an objective and a rule together."""
+"""`fit`: puts a source, an objective and a rule together."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd import __version__
-from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, ONE_READING, Model, choose_solver
+from fastgd.beginnings import ONE_READING, Model, choose_solver
 from fastgd.checkpoints import hashed
 from fastgd.checks import (
-    as_point,
     check_descent,
     check_determined,
     check_flag,
@@ -29,9 +27,10 @@ from fastgd.checks import (
     start_coefs,
 )
 from fastgd.continuing import run
-from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, Status, descend
+from fastgd.descent import Result, Row, Status
 from fastgd.diagnosis import (
     explain_divergence,
+    explain_interruption,
     explain_separation,
     find_redundant,
     quietly,
@@ -45,7 +44,7 @@ from fastgd.objective import Moments, Objective
 from fastgd.opening import open_samples
 from fastgd.progress import watching
 from fastgd.redundancy import Columns, only_constants
-from fastgd.rules import LBFGS, check_solver, estimate_lipschitz, fixed_rate_rule
+from fastgd.rules import check_solver
 from fastgd.scratch import Scratch
 from fastgd.sources import InMemory, Matrix, Source, coef_names
 from fastgd.tables import is_collection
@@ -315,6 +314,7 @@ def fit(
                     with interruption.at_once():
                         result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
                         columns = find_redundant(objective, source, result)
+    result = explain_interruption(result, interruption)
     settings = {
         "solver": chosen_solver,
         "solver_reason": reason,
@@ -360,9 +360,9 @@ def as_fitted(
     one = flat and objective.outputs == 1
     columns = columns or only_constants(objective.moments.spread[order])
     redundant = [coef_names(source.features, source.shape[1])[j] for j in columns.redundant]
-    result = say_redundant(result, redundant)
+    result = say_redundant(result, redundant, exact=columns.exact)
     coef = coef[:, order]
-    if redundant and objective.l2 == 0.0:
+    if redundant and columns.exact and objective.l2 == 0.0:
         given, coef = coef, columns.smallest(coef)
         b = b + (given - coef) @ objective.moments.mean[order] if objective.intercept else b
     return FitResult(
@@ -387,129 +387,6 @@ def as_fitted(
         version=__version__,
         state=result.state,
     )
-
-
-@warns_once
-def minimize(
-    objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
-    start: ArrayLike | Result,
-    *,
-    solver: str = "auto",
-    learning_rate: float | str = "auto",
-    tol: float = 1e-6,
-    max_iter: int = 1000,
-    time_limit: float | None = None,
-    rng: int | np.random.Generator | None = None,
-    callback: Callable[[Row], object] | None = None,
-    progress: bool = False,
-) -> Result:
-    """Minimise any smooth function by the rules that fit regressions.
-
-    Parameters
-    ----------
-    objective : callable
-        Maps a point, ndarray of shape (d,), to ``(value, gradient)``; the gradient has shape (d,).
-    start : array-like of shape (d,), or Result
-        Where to begin; or an earlier result, as for `fit`: the same are ``objective``, if it has the same value and
-        gradient at the result's point, ``solver`` and ``learning_rate``.
-    solver, learning_rate
-        As for `fit`, without ``"newton"`` and ``"sgd"``; ``"auto"`` is ``"lbfgs"``. A rate of ``"auto"``
-        spends 20 evaluations near ``start`` to estimate the largest curvature.
-    tol : float
-        Converged when the largest absolute component of the gradient is at most ``tol``.
-    max_iter, time_limit, callback, progress
-        As for `fit`. The history's passes count evaluations of ``objective``.
-    rng : int, Generator or None
-        Draws the first direction in which curvature is estimated. None is seed 0.
-
-    Returns
-    -------
-    Result
-        ``coef`` is the point, ``loss`` the value there.
-
-    Warns
-    -----
-    ConvergenceWarning
-        As `fit` does.
-
-    Raises
-    ------
-    ValueError, TypeError
-        On bad input, or if value or gradient are not finite at the start.
-
-    Examples
-    --------
-    >>> import numpy as np, fastgd
-    >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), np.array([3.0, 4.0]), solver="gd", learning_rate=0.1)
-    >>> result.converged, np.abs(result.coef).max() < 1e-6
-    (True, True)
-    """
-    began = time.perf_counter()
-    if isinstance(start, FitResult):
-        raise TypeError("start is the result of fit; that of minimize, or an array, is needed")
-    earlier = start.state if isinstance(start, Result) else None
-    point = as_point(start.coef if isinstance(start, Result) else start)
-    if point.ndim != 1 or not point.size:
-        raise ValueError(f"start has shape {point.shape}; (d,) is needed")
-    check_descent(tol, max_iter, time_limit, callback)
-    check_solver(solver, learning_rate)
-    if solver in ("newton", "sgd"):
-        raise ValueError(f"solver={solver!r} needs a sum over samples, as fit has; choose 'lbfgs'")
-    draws = generator(rng)
-    passes = 0.0
-
-    def checked(x: Floats) -> Evaluation:
-        value, gradient, *rest = objective(x)
-        gradient = np.array(gradient, dtype=np.float64)  # a copy: the caller may reuse it
-        if gradient.shape != point.shape:
-            raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {point.shape}")
-        return Evaluation(float(value), gradient, rest[0] if rest else 1.0)
-
-    def lipschitz() -> float:
-        nonlocal passes
-        passes += LIPSCHITZ_EVALUATIONS
-        return estimate_lipschitz(checked, point, draws, LIPSCHITZ_EVALUATIONS)
-
-    with interruptible() as interruption, watching(progress, callback, tol) as watch:
-        solver = "lbfgs" if solver == "auto" else solver
-        if earlier is not None and earlier[:2] == (solver, learning_rate) and earlier.state.is_of(checked):
-            rule, here = earlier.rule, earlier.state._replace(stopped=False)
-            max_iter, time_limit = here.beyond(max_iter, time_limit)
-        else:
-            rule = LBFGS() if solver == "lbfgs" else fixed_rate_rule(solver, learning_rate, lipschitz)
-            here = Descent.at(point, rule, None, passes)
-        result = descend(
-            checked,
-            here,
-            rule,
-            tol=tol,
-            max_iter=max_iter,
-            time_limit=time_limit,
-            callback=watch,
-            began=began,
-            look=interruption.look,
-        )
-
-        def looked(x: Floats) -> Evaluation:
-            interruption.look()
-            return checked(x)
-
-        def nearby() -> float:
-            return estimate_lipschitz(looked, result.coef, draws, LIPSCHITZ_EVALUATIONS)
-
-        state: Descent = result.state
-        with suppress(Interrupted):
-            result = explain_divergence(result, solver, learning_rate, state.curvature, nearby)
-    return replace(result, state=_Minimized(solver, learning_rate, rule, state))
-
-
-class _Minimized(NamedTuple):
-    """What a result of `minimize` holds for ``start=result``."""
-
-    solver: str
-    learning_rate: float | str
-    rule: Rule
-    state: Descent
 
 
 _WARMUPS = (

@@ -35,7 +35,7 @@ from fastgd.losses import Logistic, Loss, Softmax, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments, pooled
 from fastgd.progress import watching
-from fastgd.rules import AveragedSGD, Walk, check_solver, estimate_lipschitz, free_rows
+from fastgd.rules import STABLE, AveragedSGD, Walk, check_solver, estimate_lipschitz, free_rows
 from fastgd.sources import Feature, InMemory
 from fastgd.tables import as_features
 
@@ -64,6 +64,8 @@ class Stream:
     measured: int
     point: Coefs
     average: Coefs
+    untaught: float = np.inf
+    """The loss of the first batch, before anything was learned."""
 
 
 def learn(
@@ -112,7 +114,7 @@ def learn(
     Raises
     ------
     ValueError, TypeError
-        On bad input, or if the chunk does not fit to earlier ones, or if steps of a fixed rate lead to infinity.
+        On bad input, or if the chunk does not fit to earlier ones, or if steps of a fixed rate diverge.
     """
     began = time.perf_counter()
     for name, flag in (("drop_first", drop_first), ("intercept", intercept), ("standardize", standardize)):
@@ -184,10 +186,14 @@ def learn(
             began=began,
         )
     walk: Walk = result.state.coming.state
-    if result.status is Status.DIVERGED or not np.isfinite(walk.coef).all():
+    untaught = min(stream.untaught, float(result.history.loss[0]))
+    stable = STABLE["gd"] / (stream.lipschitz * (1.0 + rank * batches.count / n))
+    later = result.history.loss[len(result.history) // 2 :]
+    away = rule.rate is not None and rule.rate > stable and later.mean() > untaught
+    if away or result.status is Status.DIVERGED or not np.isfinite(walk.coef).all():
         raise ValueError(
-            f"learning_rate={learning_rate!r}: the steps led to infinity, so this chunk was not used; "
-            "choose a smaller rate, or 'auto'"
+            f"learning_rate={learning_rate!r}: the steps diverge, so this chunk was not used; choose a smaller rate "
+            f"(they are stable up to about {stable:.3g}), or 'auto'"
         )
     stream = replace(
         stream,
@@ -195,6 +201,7 @@ def learn(
         moments=so_far,
         point=objective.to_coef(walk.coef),
         average=objective.to_coef(walk.average),
+        untaught=untaught,
     )
     settings = {
         "l2": penalty,

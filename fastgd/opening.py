@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.checks import check_not_empty, memory_bytes, targets, weights
+from fastgd.checks import check_not_empty, check_weighted_classes, memory_bytes, targets, weights
 from fastgd.chunks import Chunks, Form, Tuples
 from fastgd.losses import Loss
 from fastgd.scratch import Scratch
@@ -78,15 +78,15 @@ def _opened(
     X: Any, y: Any, target: str | None, features: Sequence[str] | None, sample_weight: Any
 ) -> tuple[Any, Any, Chunks | None]:
     """Give X and y as they are in memory, or what reads them in chunks."""
+    paths = [X] if is_path(X) else X if isinstance(X, (list, tuple)) and X and all(map(is_path, X)) else []
     if is_path(X) and str(X).endswith(".npy"):
         X, y = _mapped(X), _mapped(y) if is_path(y) else y
-    elif is_path(X) and str(X).endswith(LIBSVM):
+    elif paths and all(str(path).endswith(LIBSVM) for path in paths):
         _refuse("in the file", y=y, target=target, features=features, sample_weight=sample_weight)
-        paths = sorted(glob.glob(str(X))) or [X]
         from fastgd.libsvm import LibSVM
 
-        return None, None, LibSVM(paths)
-    elif is_path(X) or (isinstance(X, (list, tuple)) and X and all(map(is_path, X))):
+        return None, None, LibSVM([found for path in paths for found in sorted(glob.glob(str(path))) or [path]])
+    elif paths:
         if y is not None:
             raise ValueError("y: targets are in the files, too, but for .npy; name their column by target=")
         if target is None:
@@ -144,6 +144,7 @@ def _in_memory(
     n = matrix.shape[0]
     chosen, labels, classes = targets(y, n, loss)
     weight = weights(sample_weight, n)
+    check_weighted_classes(labels, weight, classes)
     most = int(memory_bytes(memory_limit) / SAMPLE_SHARE // matrix.row_bytes) if mapped else None
     source = InMemory(matrix, labels, weight, look=look, sample_rows=most)
     return Given(source, chosen, classes, labels.shape[1] if labels.ndim == 2 else 0, weight is not None, None)

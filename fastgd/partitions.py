@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.checks import choose_classes, labels_of, memory_bytes, some_weights
+from fastgd.checks import choose_classes, labels_of, memory_bytes, one_class_weighs, some_weights
 from fastgd.chunks import Chunk, Form, distinct_labels, named
 from fastgd.cluster import Partitions, is_array, is_frame, mapped, partition_rows
 from fastgd.interrupts import Lost
@@ -78,6 +78,8 @@ class _Known(NamedTuple):
     candidates: list[int]
     """Of each partition the rows that a sample can have."""
     classes: NDArray[Any] | None
+    weighted: NDArray[Any] | None
+    """Classes of samples that have a weight, if there are weights."""
     levels: list[dict[str, None]]
 
 
@@ -242,7 +244,7 @@ def _first(results: list[Any]) -> Any:
 def _survey(reader: Reader, number: int, *blocks: Any) -> _Known:
     form, part = reader.form, reader(number, *blocks)
     if part is None:
-        return _Known(form, 0, 0.0, np.inf, None, 0.0, [0], None, [{} for _ in form.features or ()])
+        return _Known(form, 0, 0.0, np.inf, None, 0.0, [0], None, None, [{} for _ in form.features or ()])
     some = not part.weight.size or bool(part.weight.any())
     return _Known(
         form,
@@ -253,6 +255,7 @@ def _survey(reader: Reader, number: int, *blocks: Any) -> _Known:
         part.shape[0] * part.row_bytes,
         [len(positive(part))],
         distinct_labels(part.y) if form.loss.classifies else None,
+        distinct_labels(part.y[part.weight > 0.0]) if form.loss.classifies and part.weight.any() else None,
         [dict.fromkeys(feature.levels or ()) for feature in part.features or ()],
     )
 
@@ -275,7 +278,8 @@ def _merged_two(a: _Known, b: _Known) -> _Known:
         b.heaviest if outweighs else a.heaviest,
         a.size + b.size,
         a.candidates + b.candidates,
-        None if b.classes is None else merged_classes(a.classes, b.classes),
+        a.classes if b.classes is None else merged_classes(a.classes, b.classes),
+        a.weighted if b.weighted is None else merged_classes(a.weighted, b.weighted),
         [{**one, **other} for one, other in zip(a.levels, b.levels, strict=True)],
     )
 
@@ -317,6 +321,8 @@ def open_partitions(
         checked(known.rows, known.weight)
         if known.classes is not None:
             loss, classes = choose_classes(known.classes, form.loss)
+            if known.weighted is not None and len(known.weighted) == 1:
+                raise ValueError(one_class_weighs(known.weighted[0]))
             form = replace(form, loss=loss, classes=classes)
         if form.features is not None:
             pairs = zip(form.features, known.levels, strict=True)

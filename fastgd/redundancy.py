@@ -29,6 +29,8 @@ class Columns(NamedTuple):
     kept: NDArray[np.intp]
     redundant: NDArray[np.intp]
     others: Floats
+    exact: bool = True
+    """Whether that holds to the precision of sums, or only of single numbers of X."""
 
     def smallest(self, coef: Floats) -> Floats:
         """Of all coefficients (outputs, d) that give the same margins, give the smallest."""
@@ -55,7 +57,14 @@ def products(n: int, d: int) -> float:
 
 
 def redundant_columns(
-    matrix: Matrix, weight: Floats, mean: Floats, spread: Floats, *, intercept: bool, rng: np.random.Generator
+    matrix: Matrix,
+    weight: Floats,
+    mean: Floats,
+    spread: Floats,
+    *,
+    intercept: bool,
+    rng: np.random.Generator,
+    rounding: float = 0.0,
 ) -> Columns:
     """Find the columns that are constant (0 without an intercept) or linear combinations of those before them.
 
@@ -69,7 +78,10 @@ def redundant_columns(
     intercept : bool
     rng : Generator
         Draws the sample.
+    rounding : float
+        Of single numbers of X, relative to them.
     """
+    same = max(_SAME, 4.0 * rounding)
     d = matrix.shape[1]
     active = np.flatnonzero(weight) if weight.size else None
     n = matrix.shape[0] if active is None else len(active)
@@ -77,7 +89,7 @@ def redundant_columns(
     varying = spread > 0.0
     for _ in range(_AGAIN):
         sample = dense_rows(matrix, drawn if active is None else active[drawn])
-        columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread)
+        columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread, same)
         if varying[columns.redundant].sum() == 0:
             return columns
         mixture = np.zeros(d)
@@ -87,7 +99,7 @@ def redundant_columns(
         z = matrix.margins(mixture[None], np.zeros(1))[:, 0]
         z = z if active is None else z[active]
         off = np.abs(z - z[drawn].mean() * intercept)
-        off -= np.abs(mixture) @ (_SAME * spread + 1e-13 * np.abs(mean))
+        off -= np.abs(mixture) @ (same * spread + max(1e-13, rounding) * np.abs(mean))
         if not (off > 0.0).any():
             return columns
         most = min(4 * len(columns.redundant) + 100, n)
@@ -103,11 +115,11 @@ def only_constants(spread: Floats) -> Columns:
     return Columns(kept, redundant, np.zeros((len(kept), len(redundant))))
 
 
-def _dependent(sample: Floats, spread: Floats) -> Columns:
+def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
     """Go through the columns of a sample, each against those kept so far."""
     rows, d = sample.shape
     lengths = np.linalg.norm(sample, axis=0)
-    empty = lengths <= _SAME * spread * rows**0.5
+    empty = lengths <= same * spread * rows**0.5
     unit = sample / np.where(empty, 1.0, lengths)
     if rows >= d and not empty.any() and _independent(unit):
         return Columns(np.arange(d), np.empty(0, np.intp), np.empty((d, 0)))
@@ -119,7 +131,7 @@ def _dependent(sample: Floats, spread: Floats) -> Columns:
         for _ in range(2):
             left = left - (found @ left) @ found
         length = float(np.linalg.norm(left))
-        if length > _SAME and len(kept) < len(basis):
+        if length > same and len(kept) < len(basis):
             basis[len(kept)] = left / length
             kept.append(int(j))
     redundant = np.setdiff1d(np.arange(d), kept)

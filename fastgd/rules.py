@@ -426,6 +426,8 @@ class LBFGS:
         passes = 0.0
         if self.metric is not None and age >= _STALE:
             metric, passes = self.metric(coef)
+            if dot(gradient, times(metric, gradient)) > _VANISHED * abs(value):
+                metric = np.empty((0, 0))
             age = 0
         if pairs or metric.size:
             direction, length = -_inverse_hessian_times(gradient, pairs, metric), 1.0
@@ -457,6 +459,7 @@ class LBFGS:
         )
 
 
+_VANISHED = 1e3  # of the value: a decrease that is promised only where curvature has vanished, far from the minimum
 _STALE = 3  # points in a row that halved no gradient: the metric is made anew
 
 
@@ -586,6 +589,7 @@ def _norm(vector: Floats) -> float:
 
 RULES = {"newton": LBFGS, "lbfgs": LBFGS, "nesterov": Nesterov, "gd": GradientDescent, "sgd": SGD}
 SOLVERS = ("auto", *RULES)
+MINIMIZERS = ("auto", "lbfgs", "nesterov", "gd", "annealed")  # those for functions that are no sums over samples
 RATED = ("gd", "nesterov", "sgd")  # those that take a learning rate
 
 

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.checks import MODERATE, choose_classes, coded
-from fastgd.chunks import Chunks, Form, distinct_labels, named, read
+from fastgd.checks import MODERATE, choose_classes, coded, one_class_weighs
+from fastgd.chunks import Chunks, Form, ShownChunks, distinct_labels, named, read
 from fastgd.losses import Loss
-from fastgd.progress import ShownChunks
 from fastgd.scratch import Kept, Scratch
 from fastgd.sources import Feature, Floats, InMemory, Source
 from fastgd.sparse import Rows
@@ -277,6 +276,7 @@ def survey(
     sampler = Sampler(kept_bytes, rng)
     levels: list[dict[str, None]] = [{} for _ in form.features or ()]
     classes: NDArray[Any] | None = None
+    weighted: NDArray[Any] | None = None
     rows, weight, lightest, heaviest = 0, 0.0, np.inf, None
     with closing(read(chunks, form)) as parts:
         for part in parts:
@@ -285,6 +285,8 @@ def survey(
                 found.update(dict.fromkeys(feature.levels or ()))
             if form.loss.classifies:
                 classes = merged_classes(classes, distinct_labels(part.y))
+                if (part.weight > 0.0).any():
+                    weighted = merged_classes(weighted, distinct_labels(part.y[part.weight > 0.0]))
             if heaviest is None or (part.weight.size and part.weight.max() > heaviest.weight[0]):
                 heaviest = heaviest_of(part)
             sampler.add(part)
@@ -295,6 +297,8 @@ def survey(
     checked(rows, weight)
     if classes is not None:
         loss, classes = choose_classes(classes, form.loss)
+        if weighted is not None and len(weighted) == 1:
+            raise ValueError(one_class_weighs(weighted[0]))
         form = replace(form, loss=loss, classes=classes)
     if form.features is not None:
         known = zip(form.features, levels, strict=True)

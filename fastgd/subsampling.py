@@ -19,7 +19,8 @@ from fastgd.objective import Objective
 from fastgd.rules import LBFGS, inverse
 from fastgd.sources import Source
 
-SHARE = 16  # the largest sub-sample is one row in so many,
+SHARE = 16  # the largest sub-sample is one row in so many of those in memory,
+STREAM_SHARE = 4  # and of those that are read again in each pass,
 ROWS_PER_COEFFICIENT = 50  # but no sub-sample has fewer rows per coefficient than so many
 LEAST_ROWS = 2000
 
@@ -33,13 +34,13 @@ class WarmStart(NamedTuple):
     passes: float
 
 
-def sample_sizes(n: int, size: int, most: int | None = None) -> tuple[int, int] | None:
+def sample_sizes(n: int, size: int, most: int | None = None, *, stream: bool = False) -> tuple[int, int] | None:
     """Say how many of n rows the first and the largest sub-sample have for a point (size,); None: they don't pay.
 
     They do not either where less than the first would be had: ``most`` rows at most can be drawn.
     """
     few = max(ROWS_PER_COEFFICIENT * size, LEAST_ROWS)
-    many = max(few, min(n // SHARE, n if most is None else most))
+    many = max(few, min(n // (STREAM_SHARE if stream else SHARE), n if most is None else most))
     return None if 2 * many > n or (most is not None and many > most) else (few, many)
 
 

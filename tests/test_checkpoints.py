@@ -16,6 +16,7 @@ from scipy import sparse
 
 import fastgd
 from fastgd import checkpoints, losses
+from fastgd.diagnosis import quietly
 from fastgd.rules import RULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
@@ -56,6 +57,22 @@ def check_parts(X, y, sizes=(6, 7), **options):
 def test_parts_are_the_whole(solver, loss, dtype):
     whole = check_parts(*problem(loss, dtype), solver=solver, loss=loss, l2=1e-3)
     assert whole.n_iter == 13 or whole.status is fastgd.Status.PRECISION_LIMIT
+
+
+@pytest.mark.parametrize("at", [1, 40, 65])
+def test_an_epoch_that_was_broken_off_goes_on(at, tmp_path):
+    X, y = problem("logistic")
+    options = {"loss": "logistic", "l2": 1e-3, "tol": 0.0, "solver": "sgd", "max_iter": 4}
+    whole = fastgd.fit(X, y, **options)
+    seen = []
+    part = fastgd.fit(X, y, callback=lambda row: seen.append(row) or len(seen) == at, **options)
+    assert part.status is fastgd.Status.STOPPED and seen[at - 1].partial == (at > 1)
+    assert not part.history.partial[-1]  # a step to where all samples were evaluated closes it
+    rest = 4 - seen[at - 1].iteration + seen[at - 1].partial
+    assert bits(fastgd.fit(X, y, start=part, **{**options, "max_iter": rest})) == bits(whole)
+    path = tmp_path / "fit.ckpt"
+    quietly(fastgd.fit)(X, y, checkpoint=path, time_limit=0.0, **options)
+    assert bits(fastgd.fit(X, y, checkpoint=path, **options)) == bits(whole)
 
 
 def mixed(X, y):

@@ -95,13 +95,14 @@ def test_few_readings_reach_1e_9(loss, most):
     )
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")  # of sgd, after so few epochs
 @pytest.mark.parametrize("solver", ["newton", "sgd"])
 @pytest.mark.parametrize("form", ["array", "sparse", "arrow", "polars"])
 def test_a_scratch_file_gives_the_bits_of_reading_again(form, solver):
     X, y, weight = problem("logistic", n=5600, weighted=True)
     text = np.array([str(number // 500) for number in range(len(X))])
     chunks = Again(FORMS[form](X, text), y, weight)
-    options = {"loss": "logistic", "l2": 1e-2, "solver": solver, "memory_limit": "1MB", "tol": 1e-5}
+    options = {"loss": "logistic", "l2": 1e-2, "solver": solver, "memory_limit": "1MB", "max_iter": 5}
     read_again = fastgd.fit(chunks, cache="none", **options)
     assert chunks.readings > 3
     chunks.readings = 0
@@ -215,6 +216,12 @@ BAD = [
     ([(X0, Y0, 0 * Y0)], {}, ValueError, "sample_weight is zero in every row"),
     ([(np.where(X0 == 5, np.nan, X0), Y0)], {}, ValueError, "chunk 0, from row 0: X contains NaN in row 5, column 0"),
     ([(X0, Y0 * 0)], {"loss": "logistic"}, ValueError, "y has only one class: 0"),
+    (
+        [(X0, Y0 > 3, Y0 > 3)] * 2,
+        {"loss": "logistic"},
+        ValueError,
+        "sample_weight is zero for all samples but those of",
+    ),
     ([({"a": Y0}, Y0), ({"b": Y0}, Y0)], {}, ValueError, "chunk 1, from row 9: X"),
     ([({"a": Y0}, Y0), (X0, Y0)], {}, ValueError, "chunk 1, from row 9: X has no named columns"),
     ([({"a": ["x", None]}, [1, 2])], {}, ValueError, "chunk 0, from row 0: X has missing values: a (1"),

@@ -204,6 +204,17 @@ def test_numbers_of_several_types(table, tmp_path):
     close(fastgd.fit(tmp_path / "all.csv", target="delay", tol=1e-12, memory_limit="1MB"), whole)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_every_so_many_rows(table, tmp_path, kind):
+    write_parts(table, tmp_path, kind)
+    files = Files(tmp_path, "late", features=FEATURES)
+    files.limit(20_000)
+    rows, target = files.sample(7)
+    for name in FEATURES:
+        assert rows[name].to_pylist() == table[name].to_pylist()[::7]
+    assert target.tolist() == table["late"].to_pylist()[::7]
+
+
 def without(table, name):
     return table.drop_columns(name)
 
@@ -390,6 +401,8 @@ def test_libsvm(tmp_path, loss):
         got = fastgd.fit(tmp_path / "*.svm", loss=loss, l2=1e-3, tol=1e-12, cache=cache, memory_limit="1MB")
         np.testing.assert_allclose(got.coef, whole.coef, rtol=1e-9, atol=1e-11)
         assert got.rows == 6000
+    listed = fastgd.fit([tmp_path / "0.svm", tmp_path / "1.svm"], loss=loss, l2=1e-3, tol=1e-12, memory_limit="1MB")
+    assert (listed.coef == fastgd.fit(tmp_path / "?.svm", loss=loss, l2=1e-3, tol=1e-12, memory_limit="1MB").coef).all()
     (tmp_path / "1.svm").write_text("1 3:4\n0 nonsense\n")
     with pytest.raises(ValueError, match=r"1.svm: "):
         fastgd.fit(tmp_path / "*.svm", loss=loss)

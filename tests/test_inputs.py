@@ -70,6 +70,14 @@ BAD = [
     ({"y": Y * 1e200}, "y: values are so large"),
     ({"y": np.ones(30), **LOGISTIC}, "y has only one class: 1.0"),
     ({"y": ["a"] * 30, **LOGISTIC}, "y has only one class: a"),
+    (
+        {"y": ["a"] * 9 + ["b"] * 21, "sample_weight": np.arange(30) > 8, **LOGISTIC},
+        "zero for all samples but those of b",
+    ),
+    (
+        {"y": np.arange(30) % 3, "sample_weight": np.arange(30) % 3 == 1, **LOGISTIC},
+        "zero for all samples but those of 1",
+    ),
     ({"y": Y, **LOGISTIC}, "y has 30 different values that are not whole numbers"),
     ({"y": but(CLASSES, 2, np.nan), **LOGISTIC}, "y contains NaN in row 2"),
     ({"y": ["a", None] * 15, **LOGISTIC}, "y has no value in row 1"),

@@ -13,6 +13,8 @@ import pytest
 
 import fastgd
 from fastgd import threads
+from fastgd.descent import History
+from fastgd.diagnosis import quietly
 from fastgd.interrupts import Interruption
 from fastgd.rules import RULES
 from fastgd.sources import InMemory
@@ -109,8 +111,9 @@ def test_any_look_can_find_a_press(kind, solver, start, monkeypatch, tmp_path):
         looks[0] = 0
         path = tmp_path / f"{at[0]}.ckpt"
         part = fastgd.fit(X, y, start=start, checkpoint=path, **options)
-        if at[0] == total:  # the descent was over, only what is said about it is left out
-            assert part.status is whole.status and columns(part.history) == columns(whole.history)
+        if at[0] == total:  # the descent was over: what is said about it is left out
+            assert part.status is fastgd.Status.INTERRUPTED and whole.status.value in part.message
+            assert columns(part.history) == columns(whole.history)
             continue
         assert part.status is fastgd.Status.INTERRUPTED and len(part.history) >= 1
         assert np.isfinite(part.loss) and np.isfinite(part.coef).all() and part.coef.shape == whole.coef.shape
@@ -144,7 +147,23 @@ def test_a_search_after_the_descent_is_left_out_at_once(search, monkeypatch):
     began = time.monotonic()
     part = fastgd.fit(X, y, loss="logistic")
     assert time.monotonic() - began < 60
-    assert part.converged and columns(part.history) == columns(whole.history) and part.redundant == []
+    assert part.status is fastgd.Status.INTERRUPTED and part.redundant == []
+    assert fastgd.Status.CONVERGED.value in part.message and columns(part.history) == columns(whole.history)
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "gd", "max_iter": 0}, {"solver": "lbfgs", "tol": 1e9}])
+def test_a_press_at_the_last_evaluation_ends_loops_around_fits(options, monkeypatch):
+    X, y = problem()
+    target = X @ np.ones(4) + y
+    whole = quietly(fastgd.fit)(X, target, **options)
+    part = fastgd.fit(X, target, callback=lambda _: press(), **options)
+    assert part.status is fastgd.Status.INTERRUPTED and whole.status.value in part.message
+    assert part.coef.tobytes() == whole.coef.tobytes() and columns(part.history) == columns(whole.history)
+    again = fastgd.fit(X, target, start=part, **{**options, "tol": 1e9})
+    assert again.converged  # the press is not one of the next fit
+    monkeypatch.setattr(History, "from_rows", lambda rows, of=History.from_rows: press() or of(rows))
+    with pytest.raises(KeyboardInterrupt, match="as the descent ended"):
+        fastgd.LinearRegression().fit(X, target)
 
 
 def test_interrupted_while_it_makes_ready_to_go_on(monkeypatch, tmp_path):

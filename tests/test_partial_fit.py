@@ -359,13 +359,21 @@ def test_what_a_later_call_refuses_changes_nothing(given, fragment):
     assert same_bits(call(model, good), call(before, good))
 
 
-def test_a_rate_that_is_too_large_is_refused_where_it_leads_to_infinity():
+@pytest.mark.parametrize("rate", [5.0, 1e10, 1e300])
+@pytest.mark.parametrize("classifies", [False, True])
+@pytest.mark.parametrize("rows", [100, 4000])
+def test_a_rate_that_is_too_large_is_refused_as_soon_as_it_shows(rate, classifies, rows):
     X, y = samples("numbers", 4000)
-    model = LinearRegression(solver="sgd", learning_rate=1e10)
-    with pytest.raises(
-        ValueError, match=r"the steps led to infinity, so this chunk was not used; choose a smaller rate"
-    ):
-        model.partial_fit(X, y)
+    y, rate = (y > y.mean(), 10.0 * rate) if classifies else (y, rate)
+    model = (LogisticRegression if classifies else LinearRegression)(solver="sgd", learning_rate=rate)
+    classes = {"classes": [False, True]} if classifies else {}
+    parts = np.array_split(np.arange(4000), 4000 // rows)
+    with pytest.raises(ValueError, match=r"the steps diverge, so this chunk was not used; .* stable up to about"):
+        [model.partial_fit(X[part], y[part], **classes) for part in parts]
+
+
+def test_a_rate_of_ones_own_is_kept():
+    X, y = samples("numbers", 4000)
     steady = stream(LinearRegression(solver="sgd", learning_rate=0.01), X, y, [1000])
     assert set(steady.history_.step[1:]) == {0.01}
 

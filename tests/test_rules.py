@@ -5,7 +5,7 @@ import pytest
 from scipy import linalg, optimize
 
 from fastgd.descent import Evaluation, descend
-from fastgd.fitting import minimize
+from fastgd.minimizing import minimize
 from fastgd.rules import (
     LBFGS,
     SGD,

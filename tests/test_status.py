@@ -71,6 +71,15 @@ def test_the_precision_limit_is_seen_soon_and_is_one(loss, solver, shape):
     assert result.n_iter <= max(2 * best + 12, best + 51)
 
 
+@pytest.mark.parametrize("distance", [1e2, 1e4, 1e6])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_newton_finds_back_from_where_curvature_has_vanished(loss, distance):
+    X, y = problem(loss)
+    result = fastgd.fit(X, y, loss=loss, solver="newton", start=np.full(5, distance), max_iter=200)
+    assert result.converged, result.message
+    np.testing.assert_allclose(result.coef, fastgd.fit(X, y, loss=loss).coef, atol=1e-5)
+
+
 @quiet
 @pytest.mark.parametrize("solver", ["newton", "lbfgs"])
 def test_the_precision_limit_of_a_loss_that_vanishes(solver):
@@ -129,6 +138,26 @@ def test_a_wild_rate_is_named_beside_the_lipschitz_constant(loss, solver, rate):
     assert 0.5 < lipschitz / lipschitz_of(X, loss) < (6.0 if solver == "sgd" else 1.5)
     again = fastgd.fit(X, y, loss=loss, l2=0.1, solver=solver, learning_rate=0.9 * stable)
     assert again.converged, again.message
+
+
+@quiet
+@pytest.mark.parametrize("factor", [3.0, 10.0, 1e3, 1e6, 1e300])
+@pytest.mark.parametrize("solver", ["gd", "nesterov", "sgd"])
+@pytest.mark.parametrize("loss", ["logistic", "huber", "three classes"])
+def test_where_slopes_are_bounded_too_large_a_rate_is_seen_soon(loss, solver, factor):
+    """No overflow comes there, nor a curvature that proves anything: losses stay above the start, or go to and fro."""
+    X, y = problem("squared" if loss == "huber" else "logistic")
+    options = {"loss": "huber" if loss == "huber" else "logistic", "solver": solver}
+    y = y + (X[:, 0] > 1.0) if loss == "three classes" else y
+    rate = factor * STABLE[solver] / lipschitz_of(X, options["loss"])
+    result = fastgd.fit(X, y, learning_rate=rate, **options)
+    assert result.status is Status.DIVERGED, result.message
+    assert (
+        result.n_iter <= (40 if solver == "sgd" else 20)
+        and np.isfinite(result.coef).all()
+        and result.loss <= result.history.loss[0]
+    )
+    assert numbers(result.message)[2] < rate
 
 
 @quiet
@@ -320,6 +349,16 @@ def test_redundant_columns_are_named_and_the_fit_is_the_smallest(kind, solver, l
         expected = span @ (span.T @ some)
     np.testing.assert_allclose((result.coef - expected) * spread, 0.0, atol=1e-6 * np.abs(expected * spread).max())
     assert result.intercept == pytest.approx(y.mean() - X.mean(axis=0) @ expected, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_that_rounding_alone_tells_apart_are_named(dtype, solver):
+    X, y = problem("squared")
+    X = np.column_stack((X, 3.3 * X[:, 0], X[:, 1] + 1e-5 * y)).astype(np.float32).astype(dtype)
+    result = fastgd.fit(X, y, solver=solver, max_iter=1000, l2=1e-6)
+    assert result.redundant == (["x4"] if dtype is np.float32 else [])
+    assert ("in the precision of float32" in result.message) == (dtype is np.float32)
 
 
 @pytest.mark.parametrize("intercept", [True, False])

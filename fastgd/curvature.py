@@ -1,0 +1,203 @@
+"""Gradients and Hessians by finite differences, and what kind of stationary point they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastgd.descent import Evaluation, Floats, largest
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """An objective that gives a gradient at any point of a shape, whatever the caller's gives.
+
+    Parameters
+    ----------
+    objective : callable
+        Gives value and gradient (and optionally what that cost, else 1), or a value alone.
+    differences : bool
+        It gives a value alone: gradients are central differences over ``eps^(1/3) max(1, |x_j|)``, which cost 2 d
+        evaluations and are good to about ten digits of the value.
+    """
+
+    objective: Callable[[Floats], Any]
+    shape: tuple[int, ...]
+    differences: bool
+
+    def __call__(self, point: Floats) -> Evaluation:
+        """Evaluate value and gradient."""
+        return self.completed(point, self.objective(point))
+
+    def completed(self, point: Floats, answer: Any) -> Evaluation:
+        """Give what the objective answered at a point with a gradient, checked."""
+        if self.differences:
+            return Evaluation(float(answer), self._slopes(point), 1.0 + 2.0 * point.size)
+        value, gradient, *rest = answer
+        gradient = np.array(gradient, dtype=np.float64)  # a copy: the caller may reuse it
+        if gradient.shape != self.shape:
+            raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {self.shape}")
+        return Evaluation(float(value), gradient, rest[0] if rest else 1.0)
+
+    def _slopes(self, point: Floats) -> Floats:
+        gradient = np.empty(point.size)
+        for j, (below, above) in enumerate(_around(point, _EPS ** (1 / 3))):
+            gradient[j] = (float(self.objective(above)) - float(self.objective(below))) / (above[j] - below[j])
+        return gradient
+
+
+def _around(point: Floats, relative: float) -> list[tuple[Floats, Floats]]:
+    """Give the points below and above along every axis."""
+    steps = np.diag(relative * np.maximum(1.0, np.abs(point)))
+    return [(point - step, point + step) for step in steps]
+
+
+def evaluator(objective: Callable[[Floats], Any], point: Floats) -> tuple[Evaluator, Evaluation]:
+    """Look at what an objective answers at a point; give it with gradients, and its evaluation there.
+
+    Raises
+    ------
+    TypeError
+        If it is no function, or gives neither a number nor a value and a gradient.
+    """
+    if not callable(objective):
+        raise TypeError(f"objective={objective!r}; a function of a point is needed")
+    answer = objective(point.copy())
+    differences = not isinstance(answer, (tuple, list))
+    if (differences and (np.ndim(answer) or np.asarray(answer).dtype.kind not in "biuf")) or (
+        not differences and len(answer) < 2
+    ):
+        raise TypeError(f"objective gave {answer!r}; a number, or a value and its gradient, is needed")
+    whole = Evaluator(objective, point.shape, differences)
+    return whole, whole.completed(point, answer)
+
+
+@dataclass(frozen=True, eq=False)
+class Stationary:
+    """What kind of point the second derivatives show.
+
+    Attributes
+    ----------
+    kind : {"minimum", "maximum", "saddle", "degenerate", "slope"}
+        ``"degenerate"``: some curvature is 0 to within ``uncertainty`` and none is negative beyond it, so that higher
+        derivatives decide. ``"slope"``: the gradient is not 0, so the point is not stationary.
+    message : str
+        The same as a sentence.
+    value, gradient : float, ndarray of shape (d,)
+    eigenvalues, eigenvectors : ndarray of shape (d,), (d, d)
+        Of the Hessian, ascending, with the vectors in columns: the curvatures, and along which directions.
+    uncertainty : float
+        How far the differences that the Hessian was made from leave an eigenvalue open.
+    escape : ndarray of shape (d,) or None
+        The unit vector along which the value falls most steeply, to both sides alike; None if it falls along none.
+    """
+
+    kind: str
+    message: str
+    value: float
+    gradient: Floats
+    eigenvalues: Floats
+    eigenvectors: Floats
+    uncertainty: float
+    escape: Floats | None
+
+
+_SENTENCES = {
+    "minimum": "A minimum: the value rises along every direction.",
+    "maximum": "A maximum: the value falls along every direction.",
+    "saddle": "A saddle point: the slope is 0, and the value rises along some directions and falls along others.",
+    "degenerate": "Degenerate: the curvature is 0 along some direction, so higher derivatives decide what it is.",
+    "slope": "Not stationary: the value still falls along the negative gradient.",
+}
+
+
+def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: float = 1e-4) -> Stationary:
+    """Tell a minimum from a maximum and a saddle by the Hessian's eigenvalues.
+
+    The Hessian is made of central differences of gradients over two step lengths. What these differ by, and the
+    rounding of gradients, is how uncertain an eigenvalue is; none is compared with anything else, so that the verdict
+    does not depend on the unit of the objective, or on how different its curvatures are.
+
+    Parameters
+    ----------
+    objective : callable
+        As for `minimize`.
+    point : array-like of shape (d,)
+        It costs 4 d evaluations with gradients.
+    tol : float
+        The point is stationary if its largest slope is at most ``tol`` of what the largest curvature would make of it
+        over a distance of ``max(1, |point|)``.
+
+    Returns
+    -------
+    Stationary
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> there = fastgd.stationary(lambda p: (p[0] ** 2 - p[1] ** 2, [2 * p[0], -2 * p[1]]), [0.0, 0.0])
+    >>> there.kind, abs(there.escape).round(6).tolist()
+    ('saddle', [0.0, 1.0])
+    """
+    where = np.array(point, dtype=np.float64)
+    if where.ndim != 1 or not where.size or not np.isfinite(where).all():
+        raise ValueError(f"point={point!r}; finite numbers of shape (d,) are needed")
+    evaluate, here = evaluator(objective, where)
+    found = classified(evaluate, where, here)
+    curvature = max(abs(found.eigenvalues[0]), abs(found.eigenvalues[-1])) + found.uncertainty
+    if largest(here.gradient) > tol * curvature * max(1.0, largest(where)):
+        downhill = -here.gradient / np.linalg.norm(here.gradient)
+        return _named("slope", found, downhill)
+    return found
+
+
+def classified(evaluate: Evaluator, point: Floats, here: Evaluation) -> Stationary:
+    """Say what kind of stationary point one is that is known to be stationary."""
+    step = _EPS ** (1 / 4) if evaluate.differences else _EPS ** (1 / 3)
+    near, rounding = _hessian(evaluate, point, step)
+    far, _ = _hessian(evaluate, point, 2.0 * step)
+    if evaluate.differences:  # each slope is off by the value's rounding over its own short step
+        rounding += _EPS ** (2 / 3) * abs(here.value) / step
+    uncertainty = 10.0 * (float(np.abs(near - far).max()) + rounding)
+    eigenvalues, eigenvectors = np.linalg.eigh((4.0 * near - far) / 3.0)
+    falls, rises = eigenvalues[0] < -uncertainty, eigenvalues[-1] > uncertainty
+    if falls and rises:
+        kind = "saddle"
+    elif np.any(np.abs(eigenvalues) <= uncertainty):
+        kind = "degenerate"
+    else:
+        kind = "maximum" if falls else "minimum"
+    found = Stationary(kind, "", here.value, here.gradient, eigenvalues, eigenvectors, uncertainty, None)
+    return _named(kind, found, eigenvectors[:, 0] if falls else None)
+
+
+def _named(kind: str, found: Stationary, escape: Floats | None) -> Stationary:
+    values = found.eigenvalues
+    curvatures = f" Curvatures from {values[0]:.4g} to {values[-1]:.4g}."
+    return Stationary(
+        kind,
+        _SENTENCES[kind] + curvatures,
+        found.value,
+        found.gradient,
+        values,
+        found.eigenvectors,
+        found.uncertainty,
+        escape,
+    )
+
+
+def _hessian(evaluate: Evaluator, point: Floats, relative: float) -> tuple[Floats, float]:
+    """Take the Hessian by central differences of gradients, and how far rounding may put it off."""
+    hessian, rounding = np.empty((point.size, point.size)), 0.0
+    for j, (below, above) in enumerate(_around(point, relative)):
+        low, high = evaluate(below).gradient, evaluate(above).gradient
+        distance = above[j] - below[j]
+        hessian[j] = (high - low) / distance
+        rounding = max(rounding, _EPS * (largest(low) + largest(high)) / distance)
+    return 0.5 * (hessian + hessian.T), rounding

@@ -1,0 +1,126 @@
+"""A fit as one self-contained page: what was found, how the descent went, how well it fits, and how to repeat it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastgd import plots
+from fastgd.models import FitResult
+
+_COEFFICIENTS = 200  # that are listed at most
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0.2rem; }
+h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
+.status { border-left: 0.5rem solid; padding: 0.6rem 1rem; background: #f4f4f4; }
+.good { border-color: #1b7f4d; } .bad { border-color: #b3261e; }
+table { border-collapse: collapse; } td, th { padding: 0.15rem 1.2rem 0.15rem 0; text-align: left; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+tbody tr:nth-child(odd) { background: #f8f8f8; }
+img { max-width: 100%; height: auto; }
+pre { background: #f4f4f4; padding: 0.8rem; overflow-x: auto; white-space: pre-wrap; }
+"""
+
+
+def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, repeat: str) -> str:
+    """Write a report of a fit as HTML that needs nothing but itself.
+
+    Parameters
+    ----------
+    result : FitResult
+    X, y
+        The samples and targets of the fit, or others to judge it by.
+    target : str
+        The name of y.
+    title : str
+    repeat : str
+        The command or call that fits this model again.
+
+    Returns
+    -------
+    str
+    """
+    history = result.history
+    facts = [
+        ("rows", f"{result.rows:,}"),
+        ("coefficients", f"{result.coef.size:,}"),
+        ("loss", f"{result.loss:.8g} ({result.settings['loss']['name']}, penalty included)"),
+        ("solver", f"{result.settings['solver']} ({result.settings['solver_reason']})"),
+        ("passes over the data", f"{history.passes[-1]:.4g}"),
+        ("seconds", f"{history.seconds[-1]:.3g}"),
+        ("largest slope", f"{history.gradient_norm[-1]:.3g}, tolerance {result.settings['tol']:.3g}"),
+        ("intercept", ", ".join(f"{b:.6g}" for b in np.ravel(result.intercept))),
+    ]
+    if len(history) > 1:
+        descent = _picture(plots.history(history), "Loss, slope, step and ratio of decreases against passes")
+    else:
+        descent = "<p>There was no way to go: the first evaluation was the last one.</p>"
+    if np.ndim(result.intercept):
+        judged = "<p>Calibration is drawn for models of one target or two classes.</p>"
+    else:
+        judged = _picture(plots.fit(result, X, y, target=target), "Predicted against actual")
+        if result.classes is None:
+            judged += _picture(plots.residuals(result, X, y), "Residuals against predictions")
+    settings = json.dumps({**result.settings, "fastgd": result.version}, indent=1)
+    mood = "good" if result.converged else "bad"
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{escape(title)}</title><style>{_STYLE}</style></head>
+<body>
+<h1>{escape(title)}</h1>
+<p class="status {mood}">{escape(result.message)}</p>
+<h2>The fit</h2>
+{_table(("", ""), facts, numbers=0)}
+<h2>The coefficients</h2>
+{_coefficients(result)}
+<h2>How well it fits</h2>
+{judged}
+<h2>How it got there</h2>
+{descent}
+<h2>To repeat it</h2>
+<pre>{escape(repeat)}</pre>
+<details><summary>All settings</summary><pre>{escape(settings)}</pre></details>
+</body>
+</html>
+"""
+
+
+def _coefficients(result: FitResult) -> str:
+    """List them, the largest effects first."""
+    coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
+    names = result.coef_names
+    if result.coef.ndim == 2:
+        outputs = range(len(result.coef)) if result.classes is None else result.classes
+        names = [f"{output}: {name}" for output in outputs for name in names]
+    order = np.argsort(-np.abs(effects), kind="stable")
+    rows = [(names[j], f"{coef[j]:.6g}", f"{effects[j]:.4g}") for j in order[:_COEFFICIENTS]]
+    left = len(order) - len(rows)
+    more = f"<p>{left:,} more, with smaller effects, are in the model.</p>" if left else ""
+    return _table(("name", "coefficient", "effect per standard deviation"), rows, numbers=2) + more
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
+    kinds = [""] * (len(heads) - numbers) + [' class="number"'] * numbers
+    head = "".join(f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, heads, strict=True))
+    body = "\n".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)) + "</tr>"
+        for row in rows
+    )
+    top = f"<thead><tr>{head}</tr></thead>" if any(heads) else ""
+    return f"<table>{top}<tbody>\n{body}\n</tbody></table>"
+
+
+def _picture(axes: Any, words: str) -> str:
+    """Put a figure into the page as an image of its own, so that names inside it clash with no other's."""
+    file = io.BytesIO()
+    np.atleast_1d(axes).ravel()[0].figure.savefig(file, format="svg", metadata={"Date": None})
+    return f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}">'

@@ -1,0 +1,138 @@
+"""The commands ``fastgd roll`` and ``fastgd rates``: a ball on a surface, and what learning rates do (extra: cli)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from fastgd.rules import MINIMIZERS, RATED, estimate_lipschitz
+from fastgd.surfaces import SURFACES, Surface
+
+GENTLE = 0.2  # of 1/L
+_LOSSES = {"linear": "squared", "logistic": "logistic"}
+
+
+def add_commands(commands: Any) -> None:
+    """Add the two commands to a parser's."""
+    roll = commands.add_parser("roll", help="let a ball roll down a surface, or down the loss of a regression")
+    roll.set_defaults(command=_roll)
+    _add_ground(roll)
+    roll.add_argument("--solver", dest="rule", choices=MINIMIZERS, default="gd", help="default: gd")
+    roll.add_argument("--learning-rate", dest="rate", type=float, help="of gd and nesterov; default: a fifth of 1/L")
+    roll.add_argument("--max-iter", type=int, default=1000, help="default: 1000")
+    roll.add_argument("--escape-saddles", action="store_true", help="do not rest on saddle points")
+    roll.add_argument("--seed", type=int, default=0, help="of noise; default: 0")
+    roll.add_argument("--output", required=True, help=".gif or .html: an animation; .png, .svg or .pdf: a picture")
+
+    rates = commands.add_parser("rates", help="descend with several learning rates, and say what became of each")
+    rates.set_defaults(command=_rates)
+    _add_ground(rates)
+    rates.add_argument("--rates", type=_numbers, help="a,b,c; default: chosen around the limit")
+    rates.add_argument("--max-iter", type=int, default=100, help="default: 100")
+    rates.add_argument("--output", help="draw them here, .png, .svg or .pdf")
+
+
+def _add_ground(parser: argparse.ArgumentParser) -> None:
+    ground = parser.add_mutually_exclusive_group(required=True)
+    ground.add_argument("--surface", choices=SURFACES, help=", ".join(SURFACES))
+    ground.add_argument("--data", help="a .csv or .parquet file: the surface of y = a x + b's loss")
+    parser.add_argument("--target", help="with --data: the column y")
+    parser.add_argument("--feature", help="with --data: the column x")
+    parser.add_argument("--model", choices=_LOSSES, default="linear", help="with --data; default: linear")
+    parser.add_argument("--drop-missing", action="store_true", help="with --data: leave out rows with missing values")
+    parser.add_argument("--no-standardize", action="store_true", help="with --data: a and b as they are, a long valley")
+    parser.add_argument(
+        "--start", type=_point, help="x,y (write --start=-1,2 if x is negative); default: the surface's"
+    )
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers a,b,c") from None
+
+
+def _point(text: str) -> list[float]:
+    point = _numbers(text)
+    if len(point) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} has {len(point)} coordinates; x,y is needed")
+    return point
+
+
+def _ground(options: argparse.Namespace) -> Surface:
+    """Give the surface that was asked for."""
+    if options.surface:
+        given = [name for name in ("target", "feature", "drop_missing", "no_standardize") if getattr(options, name)]
+        if given:
+            raise ValueError(f"--{given[0].replace('_', '-')} belongs to --data; --surface has a formula")
+        return SURFACES[options.surface]
+    missing = [name for name in ("target", "feature") if not getattr(options, name)]
+    if missing:
+        raise ValueError(f"--{missing[0]} is missing: --data needs --target and --feature, a column each")
+    if options.target == options.feature:
+        raise ValueError(f"--feature: {options.feature} is the target")
+    from fastgd import files
+    from fastgd.surfaces import regression
+
+    table = files.read_table(options.data, [options.feature, options.target])
+    if options.drop_missing:
+        read = table.num_rows
+        table = files.drop_missing(table)
+        print(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
+    files.check_complete(table)
+    target = table[options.target].to_numpy()
+    if options.model == "linear" and target.dtype.kind not in "biuf":
+        raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
+    features = table.select([options.feature])
+    return regression(features, target, _LOSSES[options.model], standardize=not options.no_standardize)
+
+
+def _roll(options: argparse.Namespace) -> int:
+    from fastgd import plots
+    from fastgd.checks import as_point, generator
+    from fastgd.diagnosis import quietly
+    from fastgd.minimizing import minimize
+
+    moving = options.output.lower().endswith((".gif", ".html"))
+    (plots.check_animation if moving else plots.check_output)(options.output)
+    surface = _ground(options)
+    start = surface.start if options.start is None else as_point(options.start)
+    rate = options.rate
+    if rate is None and options.rule in RATED:
+        rate = GENTLE / estimate_lipschitz(surface, start, generator(options.seed))
+        print(f"learning rate {rate:.4g}: {GENTLE:g}/L, so that the ball rolls rather than jumps")
+    result = quietly(minimize)(
+        surface,
+        start,
+        solver=options.rule,
+        learning_rate="auto" if rate is None else rate,
+        max_iter=options.max_iter,
+        escape_saddles=options.escape_saddles,
+        rng=options.seed,
+        record_path=True,
+    )
+    if moving:
+        plots.animate(result, surface, options.output)
+    else:
+        plots.save(plots.path(result, surface, view="both"), options.output)
+    x, y = result.coef
+    print(f"{surface.name}: {surface.formula}\nend: ({x:.6g}, {y:.6g}), height {result.loss:.6g}\n{result.message}")
+    print(f"wrote {options.output}")
+    return 0
+
+
+def _rates(options: argparse.Namespace) -> int:
+    from fastgd.learning import learning_rates
+
+    if options.output:
+        from fastgd import plots
+
+        plots.check_output(options.output)
+    surface = _ground(options)
+    sweep = learning_rates(surface, rates=options.rates, start=options.start, max_iter=options.max_iter)
+    print(f"{surface.name}: {surface.formula}\n\n{sweep}")
+    if options.output:
+        plots.save(plots.learning_rates(sweep), options.output)
+        print(f"\nwrote {options.output}")
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,7 +61,31 @@ class _OfUser(caching.UserWideCacheLocator):
 def _folder(function: Any, locator: type) -> Any:
     """Give numba's cache in one folder."""
     place = type("Place", (caching.CompileResultCacheImpl,), {"_locator_classes": [locator]})
-    return type("Folder", (caching.FunctionCache,), {"_impl_class": place})(function)
+    return type("Folder", (_Apart,), {"_impl_class": place})(function)
+
+
+class _Apart(caching.FunctionCache):
+    """numba's cache, but with an index for each signature.
+
+    Of one index for all, processes that compile at once would lose each other's entries, and two might write different
+    code to a file of the same number, which a third would call.
+    """
+
+    def _turn_to(self, sig: Any) -> None:
+        name = hashlib.sha256(repr(sig).encode()).hexdigest()[:16]
+        stamp = self._impl.locator.get_source_stamp()
+        base = f"{self._impl.filename_base}.{name}"
+        self._cache_file = caching.IndexDataCacheFile(self._cache_path, base, stamp)  # type: ignore[no-untyped-call]
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Load a compiled form, None if there is none."""
+        self._turn_to(sig)
+        return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Save a compiled form."""
+        self._turn_to(sig)
+        super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 class _Folders(caching._Cache):

@@ -2,7 +2,7 @@
 
 numba stamps a cached kernel with the file it stands in: an edit of what it calls elsewhere would go unnoticed. So
 kernels for a user's own loss are not cached, and an edit of the rooms that kernels are made of has to show here
-(compiling, lanes, losses, entries: e9153117a75ba7c9).
+(compiling, lanes, losses, entries: 3622f69682c92e7d).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits

@@ -158,6 +158,15 @@ def test_a_damaged_cache_is_made_anew(kind, damage, small):
     assert second(2) == 4 and counts(second) == (1, 0)
 
 
+def test_processes_that_compile_at_once_lose_nothing(small, monkeypatch):
+    load, _, _ = small
+    with monkeypatch.context() as at_once:  # each saw the index before the other had written it
+        at_once.setattr(numba.core.caching.IndexDataCacheFile, "_load_index", lambda _: {})
+        assert load()(2) == 4 and load()(2.5) == 5.0
+    third = load()
+    assert third(2) == 4 and third(2.5) == 5.0 and counts(third) == (2, 0)
+
+
 @pytest.fixture
 def read_only(monkeypatch):
     """Have every folder refuse, as on a read-only file system; root may write wherever permissions say no."""

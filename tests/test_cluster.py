@@ -405,7 +405,7 @@ def test_errors_of_frames():
         with pytest.raises(ValueError, match=message):
             fastgd.fit(parts, **options)
     parts = parts.map_partitions(lambda part: part.assign(x1=part["x1"].mask(part.index == 2200)), meta=table.iloc[:0])
-    with pytest.raises(ValueError, match=r"partition 3: X contains NaN in row 100, column 1 \(x1\)"):
+    with pytest.raises(ValueError, match=r"partition 3: X has missing values: x1 \(1, the first in row 100\)"):
         fastgd.fit(parts, target="y", sample_weight="w")
 
 

@@ -35,11 +35,10 @@ CUT_OFF = 30.0  # seconds for all fits of a contender
 
 
 def problem(rows: int = ROWS, columns: int = COLUMNS) -> tuple[Any, Any]:
-    """Make correlated features of different units, and classes."""
+    """Make correlated features of one unit, which is kind to those who do not scale them, and classes."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((rows, columns)) + 0.7 * rng.standard_normal((rows, 1))
-    X *= np.logspace(-1, 1, columns)
-    z = X @ (rng.standard_normal(columns) / np.logspace(-1, 1, columns)) / 3
+    z = X @ rng.standard_normal(columns) / 3
     return X, (z + rng.logistic(size=rows) > 0).astype(np.float64)
 
 
@@ -112,7 +111,9 @@ def fit_lbfgs_of_sums(X: Any, y: Any, tol: float) -> Any:
         total = parts.sum(axis=0).compute() / n
         return total[0] + 0.5 * L2 * beta @ beta, total[1:] + L2 * beta
 
-    return minimize(objective, np.zeros(COLUMNS), jac=True, method="L-BFGS-B", options={"gtol": tol, "ftol": 0.0}).x
+    return minimize(
+        objective, np.zeros(COLUMNS), jac=True, method="L-BFGS-B", options={"gtol": tol, "ftol": 0.0, "maxiter": 100}
+    ).x
 
 
 def fit_dask_glm(name: str) -> Callable[[Any, Any, float], Any]:
@@ -120,7 +121,7 @@ def fit_dask_glm(name: str) -> Callable[[Any, Any, float], Any]:
 
     def fit(X: Any, y: Any, tol: float) -> Any:
         options: dict[str, Any] = {"regularizer": "l2", "lamduh": L2 * X.shape[0]} if name != "newton" else {}
-        return getattr(algorithms, name)(X, y, tol=tol, max_iter=500, **options)
+        return getattr(algorithms, name)(X, y, tol=tol, max_iter=100, **options)
 
     return fit
 
@@ -129,7 +130,7 @@ def fit_dask_ml(X: Any, y: Any, tol: float) -> Any:
     from dask_ml.linear_model import LogisticRegression
 
     # its C divides the penalty as dask-glm has it, which is that of the sum of losses
-    model = LogisticRegression(C=1.0 / (L2 * X.shape[0]), fit_intercept=False, solver="lbfgs", tol=tol, max_iter=500)
+    model = LogisticRegression(C=1.0 / (L2 * X.shape[0]), fit_intercept=False, solver="lbfgs", tol=tol, max_iter=100)
     return model.fit(X, y).coef_
 
 
@@ -164,8 +165,8 @@ def fits(X: Any, y: Any, client: Client) -> tuple[list[tuple[str, ...]], list[st
         absent.append(f"dask-ml: {error}")
     lines, first = [], 0.0
     for name, (fit, data) in contenders.items():
-        best, nearest, spent = np.inf, np.inf, 0.0
-        for tol in (1e-4, 1e-4, 1e-6, 1e-8):  # the first one warms up
+        best, nearest, spent, warm = np.inf, np.inf, 0.0, False
+        for tol in (1e-3, 1e-3, 1e-5, 1e-7):  # the first one warms up
             began = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -173,9 +174,10 @@ def fits(X: Any, y: Any, client: Client) -> tuple[list[tuple[str, ...]], list[st
             seconds = time.perf_counter() - began
             spent += seconds
             nearest = min(nearest, gap(coef))
-            if gap(coef) <= GAP:
-                best = min(best, seconds)
-            if (best < np.inf and tol < 1e-4) or spent > CUT_OFF:
+            if gap(coef) <= GAP and warm:
+                best = seconds
+            warm = True
+            if best < np.inf or spent > CUT_OFF:
                 break
         first = first or best
         reached = f"{best:.2f}" if best < np.inf else f"not reached in {spent:.0f} s"
@@ -197,7 +199,8 @@ def run() -> str:
             table(["a pass", "partitions", "ms", "ms over memory", "kB sent", "kB a partition"], of_passes),
             f"\nMedians of {ROUNDS}. Sent: all bytes through the loopback, Dask's own messages included.\n",
             table([f"fit, l2 = {L2:g}, to {GAP:g} of the minimum", "s", "× memory", "least gap"], of_fits),
-            f"\nThe fastest of tolerances 1e-4, 1e-6 and 1e-8; 16 partitions; at most {CUT_OFF:.0f} s for all fits of a line."
+            "\nThe largest tolerance of 1e-3, 1e-5 and 1e-7 that does, at most 100 iterations, after one to warm up; "
+            f"16 partitions; at most {CUT_OFF:.0f} s for all fits of a line."
             + ("" if not absent else f" Not installed: {'; '.join(absent)}."),
         ]
     )

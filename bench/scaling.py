@@ -1,6 +1,6 @@
 """``python -m bench scaling``: what a pass over a cluster costs, by a model whose pieces are measured here.
 
-    T = base + max(task · tasks, work of the busiest core) + depth · (latency + bytes / network)
+    T = base + max(task · tasks, work of the busiest worker) + depth · (latency + bytes / network)
 
 ``tasks`` are a pass's: one for each partition and those that combine, `FAN_IN` at a time. The scheduler hands them out
 one after another while cores work, so of its share and theirs the larger one counts. Base and cost of a task are fitted
@@ -43,8 +43,8 @@ class Model(NamedTuple):
     base: float
     task: float
 
-    def seconds(self, partitions: int, cores: int, each: float, depth_cost: float = 0.0) -> float:
-        work = ceil(partitions / cores) * each
+    def seconds(self, partitions: int, waves: int, each: float, depth_cost: float = 0.0) -> float:
+        work = waves * each
         return self.base + max(self.task * tasks(partitions), work) + depth(partitions) * depth_cost
 
 
@@ -77,8 +77,8 @@ def add(results: list[Any]) -> Any:
     return sum(results[1:], results[0])
 
 
-def measured(client: Client, partitions: int, delay: float) -> float:
-    """Give the median seconds of a turn."""
+def measured(client: Client, partitions: int, delay: float) -> tuple[float, int]:
+    """Give the median seconds of a turn, and the rounds of the busiest worker's threads: tasks run by their data."""
     X = client.persist(da.zeros((partitions, 1), chunks=(1, 1)))
     wait(X)
     cut, seconds = Partitions([X]), []
@@ -86,7 +86,8 @@ def measured(client: Client, partitions: int, delay: float) -> float:
         began = time.perf_counter()
         cut.turn(Sleep(delay), add, bool)
         seconds.append(time.perf_counter() - began)
-    return median(seconds[1:])
+    busiest = max(len(keys) for keys in client.has_what().values())
+    return median(seconds[1:]), ceil(busiest / THREADS)
 
 
 def core_speed() -> float:
@@ -107,16 +108,26 @@ def core_speed() -> float:
 def fitted(client: Client) -> tuple[Model, list[tuple[str, ...]]]:
     """Fit base and cost of a task to empty partitions, and check them by partitions that sleep."""
     counts = (8, 32, 128, 512)
-    empty = {count: measured(client, count, 0.0) for count in counts}
+    empty = {count: measured(client, count, 0.0)[0] for count in counts}
     weights = np.array([1.0 / empty[count] for count in counts])  # relative errors count
     design = np.array([[1.0, tasks(count)] for count in counts])
     solution = np.linalg.lstsq(design * weights[:, None], np.array([*empty.values()]) * weights, rcond=None)[0]
     model = Model(*(float(max(0.0, value)) for value in solution))
     lines = []
     for count, delay in [*((count, 0.0) for count in counts), (64, 0.2), (64, 1.0), (128, 1.0), (256, 0.2), (512, 0.5)]:
-        took = empty[count] if delay == 0.0 else measured(client, count, delay)
-        said = model.seconds(count, 2 * THREADS, delay)
-        lines.append((f"{count}", f"{tasks(count)}", f"{delay:g}", f"{took:.2f}", f"{said:.2f}", f"{said / took:.2f}"))
+        took, waves = (empty[count], 0) if delay == 0.0 else measured(client, count, delay)
+        said = model.seconds(count, waves, delay)
+        lines.append(
+            (
+                f"{count}",
+                f"{tasks(count)}",
+                f"{delay:g}",
+                f"{waves}",
+                f"{took:.2f}",
+                f"{said:.2f}",
+                f"{said / took:.2f}",
+            )
+        )
     return model, lines
 
 
@@ -127,7 +138,7 @@ def predictions(model: Model, core: float) -> list[tuple[str, ...]]:
     lines = []
     for size in (128e6, 1e9, 4e9, 16e9):
         partitions = round(ROWS * COLUMNS * 8 / size)
-        seconds = model.seconds(partitions, cores, size / speed, depth_cost)
+        seconds = model.seconds(partitions, ceil(partitions / cores), size / speed, depth_cost)
         lines.append(
             (
                 f"{size / 1e9:g}",
@@ -150,7 +161,7 @@ def run() -> str:
         Client(cluster) as client,
     ):
         model, lines = fitted(client)
-    checked = ["partitions", "tasks", "s each sleeps", "s taken", "s said", "said / taken"]
+    checked = ["partitions", "tasks", "s each sleeps", "rounds", "s taken", "s said", "said / taken"]
     said = ["GB a partition", "partitions", "s of reading", "s of the scheduler", "ms of the tree", "MB of sums"]
     return "\n".join(
         [

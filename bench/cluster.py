@@ -7,6 +7,7 @@ over sums that Dask takes, which anybody can write, always does.
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -181,6 +182,7 @@ def fits(X: Any, y: Any, client: Client) -> tuple[list[tuple[str, ...]], list[st
                 break
         first = first or best
         reached = f"{best:.2f}" if best < np.inf else f"not reached in {spent:.0f} s"
+        print(f"# {name}: {reached}", file=sys.stderr, flush=True)
         lines.append((name, reached, f"{best / first:.1f}" if best < np.inf else "–", f"{nearest:.0e}"))
     return lines, absent
 

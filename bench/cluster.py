@@ -155,7 +155,6 @@ def fits(X: Any, y: Any, client: Client) -> tuple[list[tuple[str, ...]], list[st
     absent = []
     try:
         contenders["dask-glm lbfgs"] = (fit_dask_glm("lbfgs"), tuple(given))
-        contenders["dask-glm admm"] = (fit_dask_glm("admm"), tuple(given))
     except ImportError as error:
         absent.append(f"dask-glm: {error}")
     try:

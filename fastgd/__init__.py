@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastgd import plots as plots
     from fastgd import surfaces as surfaces
+    from fastgd.checkpoints import CheckpointWarning as CheckpointWarning
     from fastgd.curvature import stationary as stationary
     from fastgd.descent import ConvergenceWarning as ConvergenceWarning
     from fastgd.descent import History as History
@@ -44,6 +45,7 @@ _ROOMS = {
     "History": "descent",
     "Status": "descent",
     "ConvergenceWarning": "descent",
+    "CheckpointWarning": "checkpoints",
     "Loss": "losses",
     "Huber": "losses",
     "LinearRegression": "estimators",

@@ -1,7 +1,18 @@
-"""``python -m fastgd`` is the command line."""
+"""``python -m fastgd`` and the command ``fastgd``: the command line."""
 
 import sys
 
-from fastgd.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run a command; give the exit code. Ctrl-C is no traceback, also while NumPy and the rest are being imported."""
+    try:
+        from fastgd import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        print("fastgd: interrupted: nothing was saved", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,6 +17,7 @@ import os
 import time
 import types
 import typing
+import warnings
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -100,6 +101,10 @@ class Kept(NamedTuple):
     """What the first reading said of all samples, hashed."""
 
 
+class CheckpointWarning(RuntimeWarning):
+    """A checkpoint could not be written, as on a full disk: the fit goes on, and so does trying."""
+
+
 class Checkpoint:
     """A file that a descent's state is written to from time to time, and that it goes on from.
 
@@ -117,6 +122,8 @@ class Checkpoint:
     ----------
     kept : Kept or None
         What the file holds, if there is one.
+    failure : str or None
+        Why the last writing failed, if it did, and what there is instead.
 
     Raises
     ------
@@ -133,6 +140,8 @@ class Checkpoint:
         self.identity = origin.identity
         check_writable(self.path)
         self.kept: Kept | None = None
+        self.failure: str | None = None
+        self.warned = False
         if self.path.exists():
             document, numbers = _read(self.path)
             self._compare(document["fit"], self.identity)
@@ -168,7 +177,7 @@ class Checkpoint:
             self.write(kept)
 
     def write(self, kept: Kept) -> None:
-        """Write; if that fails, which is an OSError, the file stays as it is."""
+        """Write; if that fails, the file stays as it is, and a warning says so once: a full disk ends no fit."""
         began = time.perf_counter()
         writer = _Writer()
         tree = writer.tree(kept)
@@ -177,14 +186,19 @@ class Checkpoint:
         found = hashlib.sha256()
         for part in parts:
             found.update(part)
+        self.failure = None
         try:
             with replacing(self.path, mark="writing") as temporary, temporary.open("wb") as file:
                 file.write(b"%s %d\n%s\n" % (MAGIC, VERSION, found.hexdigest().encode()))
                 file.writelines(parts)
         except OSError as error:
-            raise OSError(error.errno, f"checkpoint: {error.strerror}; what was there is as it was") from None
+            left = "what is there is older" if self.path.exists() else "there is no checkpoint"
+            self.failure = f"checkpoint: {error.strerror or error}; the fit needs none to go on, but {left}."
         now = time.perf_counter()
         self.due = now + max(INTERVAL, SHARE * (now - began))
+        if self.failure and not self.warned:
+            self.warned = True
+            warnings.warn(self.failure, CheckpointWarning, stacklevel=2)
 
 
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError)

@@ -37,6 +37,8 @@ class Chunks(ABC):
 
     is_text = False
     """Whether numbers have to be made of text, which takes longer than to read them from a disk."""
+    stored_bytes = np.inf
+    """What the chunks take where they are stored, if that is known."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Chunk]:

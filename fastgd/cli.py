@@ -8,11 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from fastgd import __version__, rolling
 from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.rules import SOLVERS, check_solver
-from fastgd.writing import check_writable, replacing
+from fastgd.writing import as_options, check_distinct, check_writable, replacing, say
 
 LARGEST = 10
 REPORT_ROWS = 200_000  # at most, that pictures are drawn from
@@ -43,11 +46,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print("fastgd:", *str(error).split(), file=sys.stderr)  # one line, also of what other libraries say in several
+        _complain(error)
         return 1
     except KeyboardInterrupt:
         print("fastgd: interrupted", file=sys.stderr)
         return 130
+
+
+def _complain(what: object) -> None:
+    """Say what is wrong in one line, also what other libraries say in several."""
+    print("fastgd:", *str(what).split(), file=sys.stderr)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Have the warning that a checkpoint cannot be written look like what else the command says."""
+    from fastgd.checkpoints import CheckpointWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CheckpointWarning)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            _complain(message) if category is CheckpointWarning else shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,7 +166,9 @@ def _fit(options: argparse.Namespace) -> int:
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
-    for file in filter(None, (options.output, options.checkpoint, options.report)):
+    written = {"--output": options.output, "--checkpoint": options.checkpoint, "--report": options.report}
+    check_distinct(written)
+    for file in filter(None, written.values()):
         check_writable(file)
     if options.report:
         from fastgd import report
@@ -156,31 +182,37 @@ def _fit(options: argparse.Namespace) -> int:
         weight=options.weight,
         drop_missing=options.drop_missing,
     )
+    for file in data.files:
+        check_distinct({"data": file.path, **written})
     if options.model == "linear" and not data.target_is_numbers:
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
-    result = quietly(fit)(
-        data,
-        loss={"linear": "squared", "logistic": "logistic"}[options.model],
-        l2=options.l2,
-        intercept=not options.no_intercept,
-        standardize=not options.no_standardize,
-        categorical=options.categorical,
-        drop_first=not options.all_levels,
-        solver=options.solver,
-        learning_rate=options.learning_rate,
-        tol=options.tol,
-        max_iter=options.max_iter,
-        time_limit=options.time_limit,
-        n_threads=options.threads,
-        memory_limit=options.memory_limit,
-        progress=sys.stderr.isatty(),
-        checkpoint=options.checkpoint,
-    )
-    if options.drop_missing:
-        print(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
-    if options.output:
+    if options.categorical == "auto":
+        files.check_text(data)
+    with _in_one_line():
+        result = quietly(fit)(
+            data,
+            loss={"linear": "squared", "logistic": "logistic"}[options.model],
+            l2=options.l2,
+            intercept=not options.no_intercept,
+            standardize=not options.no_standardize,
+            categorical=options.categorical,
+            drop_first=not options.all_levels,
+            solver=options.solver,
+            learning_rate=options.learning_rate,
+            tol=options.tol,
+            max_iter=options.max_iter,
+            time_limit=options.time_limit,
+            n_threads=options.threads,
+            memory_limit=options.memory_limit,
+            progress=sys.stderr.isatty(),
+            checkpoint=options.checkpoint,
+        )
+
+    def save_model() -> None:
         result.save(options.output)
-    if options.report:
+        say(f"\nwrote {options.output}")
+
+    def save_report() -> None:
         step = -(-result.rows // REPORT_ROWS)
         rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
         judged = f", judged by one of {step:,} rows" if step > 1 else ""
@@ -193,15 +225,26 @@ def _fit(options: argparse.Namespace) -> int:
         )
         with replacing(options.report) as temporary:
             temporary.write_text(page, encoding="utf-8")
-    print(summary(result))
-    for written in filter(None, (options.output, options.report)):
-        print(f"\nwrote {written}")
-    return _conclude(result)
+        say(f"\nwrote {options.report}")
+
+    if options.drop_missing:
+        say(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
+    failed = False
+    saving = [save_model] * bool(options.output) + [save_report] * bool(options.report)
+    for work in (lambda: say(summary(result)), *saving):  # each whatever became of the others: a fit is not done twice
+        try:
+            work()
+        except OSError as error:
+            _complain(error)
+            failed = True
+    code = _conclude(result)
+    return 1 if failed else code
 
 
 def _predict(options: argparse.Namespace) -> int:
     from fastgd import files
 
+    check_distinct({"model": options.model, "data": options.data, "--output": options.output})
     files.check_output(options.output)
     model = load(options.model)
     names = None if model.features is None else [feature.name for feature in model.features]
@@ -217,7 +260,7 @@ def _predict(options: argparse.Namespace) -> int:
         else:
             columns |= {f"probability[{label}]": probabilities[:, k] for k, label in enumerate(model.classes)}
     files.write_table(options.output, columns)
-    print(f"wrote {len(columns['prediction']):,} predictions to {options.output}")
+    say(f"wrote {len(columns['prediction']):,} predictions to {options.output}")
     return 0
 
 
@@ -226,11 +269,12 @@ def _demo(options: argparse.Namespace) -> int:
     from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
 
+    check_distinct({"--plot": options.plot, "--export": options.export, "--export-recorded": options.export_recorded})
     plots.check_output(options.plot)
     for path in filter(None, (options.export, options.export_recorded)):
         files.check_output(path)
     data = demo.flights()
-    print(
+    say(
         f"{len(data.late):,} flights from New York in 2013 that arrived ({data.without_arrival:,} others never did)."
         f"\nLate by {demo.LATE_MINUTES} minutes or more: {data.late.mean():.1%}. "
         f"Fitting four fifths of them, holding out {data.held_out.sum():,}.\n"
@@ -247,15 +291,15 @@ def _demo(options: argparse.Namespace) -> int:
         l2=1e-6,
         progress=sys.stderr.isatty(),
     )
-    print(summary(result))
+    say(summary(result))
     score = demo.score(result, data)
-    print(
+    say(
         f"\nheld out        model    base rate\n"
         f"log loss     {score.log_loss:8.4f}     {score.base_log_loss:8.4f}\n"
         f"AUC          {score.auc:8.4f}     {0.5:8.4f}\n"
     )
     plots.save(plots.history(result.history, "Late flights: the descent"), options.plot)
-    print(f"wrote {options.plot}")
+    say(f"wrote {options.plot}")
     return _conclude(result)
 
 
@@ -267,12 +311,15 @@ def summary(result: FitResult) -> str:
         ("coefficients", f"{result.coef.size:,}"),
         ("loss", f"{result.loss:.8g} ({result.settings['loss']['name']})"),
         ("solver", result.settings["solver"]),
-        ("status", result.status.value),
+        ("status", result.status.name.capitalize().replace("_", " ")),  # the sentence is on stderr if it is needed
         ("passes", f"{passes:.4g}"),
         ("seconds", f"{seconds:.3g}"),
         ("rows/s", f"{result.rows * passes / seconds:.3g}"),
         ("intercept", ", ".join(f"{b:.6g}" for b in np.ravel(result.intercept))),
     ]
+    if result.redundant:
+        more = f" and {len(result.redundant) - LARGEST} more" if len(result.redundant) > LARGEST else ""
+        lines.append(("redundant", ", ".join(result.redundant[:LARGEST]) + more))
     coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
     names = result.coef_names
     if result.coef.ndim == 2:
@@ -288,7 +335,9 @@ def summary(result: FitResult) -> str:
 
 def _conclude(result: FitResult) -> int:
     if not result.converged:
-        print(f"fastgd: {result.message}", file=sys.stderr)
+        message = result.message.replace(result.status.value, as_options(result.status.value))
+        limit = r"(?<= s\. )(max_iter|time_limit)="  # the rest may name columns
+        _complain(re.sub(limit, lambda found: as_options(found[0]), message))
     if result.status is Status.INTERRUPTED:
         return 130
     return 0 if result.converged else 1
@@ -318,7 +367,7 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
         ("logistic pass", f"{X.nbytes / pass_seconds / 1e9:.1f} GB/s, {read_seconds / pass_seconds:.0%} of reading"),
     ]
     for name, value in rows:
-        print(f"{name:<16} {value}")
+        say(f"{name:<16} {value}")
     return 0
 
 

@@ -112,4 +112,6 @@ def run(
         objective, end = model.objective(source, kept.moments), kept
         slope = objective.largest_slope
         result = conclude(kept.state, Status.INTERRUPTED, tol=tol, gradient_norm=slope, began=began)
+    if file and file.failure:
+        result = replace(result, message=f"{result.message} {file.failure}")
     return objective, replace(result, state=Earlier(origin, end)), ready and ready.lipschitz

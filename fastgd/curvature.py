@@ -38,18 +38,48 @@ class Evaluator:
     def completed(self, point: Floats, answer: Any) -> Evaluation:
         """Give what the objective answered at a point with a gradient, checked."""
         if self.differences:
-            return Evaluation(float(answer), self._slopes(point), 1.0 + 2.0 * point.size)
+            return Evaluation(_as_value(answer), self._slopes(point), 1.0 + 2.0 * point.size)
+        if not isinstance(answer, (tuple, list)) or len(answer) < 2:
+            raise TypeError(f"objective gave {answer!r}; a value and its gradient are needed, as it gave at the start")
         value, gradient, *rest = answer
+        if value is None or gradient is None:
+            raise TypeError(f"objective gave {answer!r}; a value and its gradient are needed")
         gradient = np.array(gradient, dtype=np.float64)  # a copy: the caller may reuse it
         if gradient.shape != self.shape:
             raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {self.shape}")
-        return Evaluation(float(value), gradient, rest[0] if rest else 1.0)
+        return Evaluation(_as_value(value), gradient, rest[0] if rest else 1.0)
 
     def _slopes(self, point: Floats) -> Floats:
         gradient = np.empty(point.size)
         for j, (below, above) in enumerate(_around(point, _EPS ** (1 / 3))):
-            gradient[j] = (float(self.objective(above)) - float(self.objective(below))) / (above[j] - below[j])
+            gradient[j] = (_as_value(self.objective(above)) - _as_value(self.objective(below))) / (above[j] - below[j])
         return gradient
+
+
+def _as_value(answer: Any) -> float:
+    try:
+        return float(answer)
+    except (TypeError, ValueError):
+        raise TypeError(f"objective gave {answer!r}; a number is needed as its value") from None
+
+
+def disagreement(evaluate: Evaluator, point: Floats) -> str | None:
+    """Say so if values near a point are not finite, or do not fall along the negative gradient as it says.
+
+    It costs three evaluations. What is within the rounding of values, or half of the slope, is no disagreement.
+    """
+    value, gradient, *_ = evaluate(point)
+    slope = float(np.linalg.norm(gradient))
+    distance = _EPS ** (1 / 3) * max(1.0, largest(point))
+    if not (np.isfinite(slope) and slope * distance > 1e3 * _EPS * abs(value)):
+        return None
+    ahead, behind = (evaluate(point + side * distance / slope * gradient).value for side in (-1.0, 1.0))
+    if not (np.isfinite(ahead) and np.isfinite(behind)):
+        return f"The objective is not finite beside this point: {ahead:g} and {behind:g} within {distance:.1g} of it."
+    found = (behind - ahead) / (2.0 * distance)
+    if abs(found - slope) <= 0.5 * slope:
+        return None
+    return f"The gradient does not agree with the values: along it, its slope is {slope:.4g}, and theirs {found:.4g}."
 
 
 def _around(point: Floats, relative: float) -> list[tuple[Floats, Floats]]:

@@ -135,7 +135,7 @@ class Status(enum.Enum):
     CONVERGED = "Converged: the largest slope is at most tol."
     MAX_ITER = "Stopped at max_iter before reaching tol: raise max_iter, or choose a larger tol or another solver."
     TIME_LIMIT = "Stopped at time_limit before reaching tol: raise time_limit, or choose a larger tol."
-    STOPPED = "Stopped by the callback."
+    STOPPED = "Stopped by the callback; start=result goes on."
     INTERRUPTED = "Interrupted: the best point so far is returned; continue with start=result."
     DIVERGED = (
         "Diverged: the learning rate is too large; choose a smaller one, learning_rate='auto', or solver='lbfgs'."

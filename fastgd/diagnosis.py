@@ -127,12 +127,19 @@ def explain_separation(
         return result
     smallest, largest = classes.margins(direction)
     told, rows_in_all = int(np.sum(largest > 1e-9 * largest.max())), int(active.sum())
-    count = f"All {told}" if smallest[active].min() > 1e-9 * largest.max() else f"{told} of {rows_in_all}"
+    if smallest[active].min() > 1e-9 * largest.max():
+        count = f"All {told} rows"
+    else:
+        count = (
+            f"At least {told} of {rows_in_all} rows"
+            if told < rows_in_all
+            else f"All {told} rows, each from some class,"
+        )
     effects = np.abs(direction.reshape(outputs, -1)[:, : len(spread)]).max(axis=0)
     leading = np.argsort(-effects, kind="stable")[:_NAMES]
     names = coef_names(source.matrix.features, len(spread))
     named = [names[j] for j in leading if effects[j] > 0.05 * effects.max()] or ["the intercept"]
-    return result.because(Status.SEPARATED, f"{count} rows can be told for certain, by {', '.join(named)}.")
+    return result.because(Status.SEPARATED, f"{count} can be told for certain, by {', '.join(named)}.")
 
 
 def find_redundant(objective: Objective, source: InMemory, result: Result) -> Columns:
@@ -154,6 +161,15 @@ def find_redundant(objective: Objective, source: InMemory, result: Result) -> Co
         if len(nearly.redundant) > len(columns.redundant):
             return nearly._replace(exact=False)
     return columns
+
+
+def say_limit(result: R, max_iter: int, time_limit: float | None) -> R:
+    """Name the limit that ended a descent."""
+    if result.status is Status.MAX_ITER:
+        return replace(result, message=f"{result.message} max_iter={max_iter}.")
+    if result.status is Status.TIME_LIMIT:
+        return replace(result, message=f"{result.message} time_limit={time_limit:g} s.")
+    return result
 
 
 def say_redundant(result: R, names: Sequence[str], *, exact: bool) -> R:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ except ImportError:
 from fastgd.chunks import Chunk, Chunks
 from fastgd.writing import check_writable, replacing
 
+_MANY, _NEARLY_ALL = 20, 0.9  # levels that are numbers, so that the others look like mistakes
 CHUNK_BYTES = 1 << 24  # of a chunk as the pass reads it, unless the memory limit asks for less
 CHUNK_ROWS = 1 << 18
 PARQUET, CSV, IPC = "Parquet", "CSV", "Arrow IPC"
@@ -79,6 +80,7 @@ class Files(Chunks):
     ) -> None:
         self.files, self.kind = _find(paths)
         self.is_text = self.kind == CSV
+        self.stored_bytes = sum(file.stamp[0] for file in self.files)
         self.drop_missing = drop_missing
         self.dropped = 0
         self.chunk_bytes = CHUNK_BYTES
@@ -400,6 +402,37 @@ def check_complete(table: pa.Table) -> None:
     missing = [f"{name} ({count})" for name, count in counts.items() if count]
     if missing:
         raise ValueError(f"missing values in columns: {', '.join(missing)}; fill them in, or use --drop-missing")
+
+
+def check_text(data: Files) -> None:
+    """Refuse a column of numbers that a few values make one of text: as a category it would have a level for each.
+
+    The first chunk tells.
+    """
+    chunks = iter(data)
+    first = next(chunks, None)
+    del chunks
+    table = {} if first is None or isinstance(first.X, dict) else first.X
+    for name in getattr(table, "column_names", ()):
+        if _kind(table[name].type) != "text":
+            continue
+        texts = table[name].cast(pa.string())
+        levels = texts.drop_null().unique().to_pylist()
+        others = [level for level in levels if not _is_number(level)]
+        if others and len(levels) - len(others) >= max(_MANY, _NEARLY_ALL * len(levels)):
+            row = texts.index(others[0]).as_py()
+            raise ValueError(
+                f"column {name} is text, though {len(levels) - len(others):,} of its {len(levels):,} different values "
+                f"are numbers; the first that is none is {others[0]!r} in row {row}. Mend it, or take the column as "
+                f"categories by naming all of those in --categorical"
+            )
+
+
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        float(text)
+        return True
+    return False
 
 
 def _missing(column: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -34,6 +34,7 @@ from fastgd.diagnosis import (
     explain_separation,
     find_redundant,
     quietly,
+    say_limit,
     say_redundant,
     warns_once,
 )
@@ -198,6 +199,9 @@ def fit(
     -----
     ConvergenceWarning
         Once, with the message, if the fit ended otherwise than by ``tol``, ``callback`` or Ctrl-C.
+    CheckpointWarning
+        Once, as soon as the checkpoint cannot be written, as on a full disk: the fit goes on, tries again, and the
+        message says in the end if what is on disk is older. What was there is never damaged.
 
     Raises
     ------
@@ -205,7 +209,7 @@ def fit(
         On bad input, before any long work: the message names the argument, the row or column, what was found and
         what is allowed.
     OSError
-        If the checkpoint cannot be read or written; a file that was there stays as it was.
+        If the checkpoint cannot be read, or no file could be written there, before any work.
     ClusterError
         If a cluster is lost, or its work cancelled: has the best point so far. A worker that dies is none.
     """
@@ -225,6 +229,8 @@ def fit(
             raise ValueError(f"n_threads={n_threads}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
     if not (checkpoint is None or isinstance(checkpoint, (str, os.PathLike))):
         raise TypeError(f"checkpoint={checkpoint!r}; the name of a file, or None, is needed")
+    if checkpoint is not None and not os.fspath(checkpoint):
+        raise ValueError("checkpoint=''; the name of a file, or None, is needed")
     draws = generator(rng)
     if is_collection(X):
         check_for_partitions(solver, n_threads)
@@ -315,6 +321,7 @@ def fit(
                         result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
                         columns = find_redundant(objective, source, result)
     result = explain_interruption(result, interruption)
+    result = say_limit(result, int(max_iter), time_limit)
     settings = {
         "solver": chosen_solver,
         "solver_reason": reason,

@@ -39,6 +39,7 @@ class LibSVM(Chunks):
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         self.files = [(Path(path), os.stat(path)) for path in paths]
+        self.stored_bytes = sum(stat.st_size for _, stat in self.files)
         self.chunk_bytes = CHUNK_BYTES
         self.width = max(map(_largest_index, paths))
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd.checks import as_point, check_descent, check_flag, check_number, check_whole, generator
-from fastgd.curvature import Evaluator, Stationary, classified, evaluator
+from fastgd.curvature import Evaluator, Stationary, classified, disagreement, evaluator
 from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, Status, descend
-from fastgd.diagnosis import explain_divergence, explain_interruption, warns_once
+from fastgd.diagnosis import explain_divergence, explain_interruption, say_limit, warns_once
 from fastgd.interrupts import Interrupted, interruptible
 from fastgd.noise import SCHEDULES, Annealed, Perturbed
 from fastgd.progress import watching
@@ -330,7 +330,7 @@ class _Descent:
         here, kind = result.state, None
         with suppress(Interrupted):  # what can only be told after the descent is left out then
             result, kind = self._explained(result, evaluate)
-        message = result.message
+        message = say_limit(result, settings["max_iter"], settings["time_limit"]).message
         if kind is not None and kind.kind == "degenerate":
             message += f" {kind.message}"
         if evaluate.differences:
@@ -355,6 +355,11 @@ class _Descent:
             status = {"saddle": Status.SADDLE, "maximum": Status.MAXIMUM}.get(kind.kind, result.status)
             message = status.value + result.message.removeprefix(result.status.value)
             return replace(result, status=status, message=message), kind
+        if result.status in (Status.PRECISION_LIMIT, Status.DIVERGED) and not evaluate.differences:
+            wrong = disagreement(evaluate, result.coef)
+            if wrong:  # which no tolerance and no rate mends
+                numbers = result.message.removeprefix(result.status.value)
+                return replace(result, message=f"{wrong} No progress is possible there.{numbers}"), None
 
         def lipschitz() -> float:
             return estimate_lipschitz(evaluate, result.coef, self.rng, LIPSCHITZ_EVALUATIONS)

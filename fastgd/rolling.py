@@ -7,6 +7,7 @@ from typing import Any
 
 from fastgd.rules import MINIMIZERS, RATED, estimate_lipschitz
 from fastgd.surfaces import SURFACES, Surface
+from fastgd.writing import as_options, check_distinct, say
 
 GENTLE = 0.2  # of 1/L
 _LOSSES = {"linear": "squared", "logistic": "logistic"}
@@ -79,7 +80,7 @@ def _ground(options: argparse.Namespace) -> Surface:
     if options.drop_missing:
         read = table.num_rows
         table = files.drop_missing(table)
-        print(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
+        say(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
     files.check_complete(table)
     target = table[options.target].to_numpy()
     if options.model == "linear" and target.dtype.kind not in "biuf":
@@ -94,6 +95,7 @@ def _roll(options: argparse.Namespace) -> int:
     from fastgd.diagnosis import quietly
     from fastgd.minimizing import minimize
 
+    check_distinct({"--data": options.data, "--output": options.output})
     moving = options.output.lower().endswith((".gif", ".html"))
     (plots.check_animation if moving else plots.check_output)(options.output)
     surface = _ground(options)
@@ -101,7 +103,7 @@ def _roll(options: argparse.Namespace) -> int:
     rate = options.rate
     if rate is None and options.rule in RATED:
         rate = GENTLE / estimate_lipschitz(surface, start, generator(options.seed))
-        print(f"learning rate {rate:.4g}: {GENTLE:g}/L, so that the ball rolls rather than jumps")
+        say(f"learning rate {rate:.4g}: {GENTLE:g}/L, so that the ball rolls rather than jumps")
     result = quietly(minimize)(
         surface,
         start,
@@ -117,8 +119,9 @@ def _roll(options: argparse.Namespace) -> int:
     else:
         plots.save(plots.path(result, surface, view="both"), options.output)
     x, y = result.coef
-    print(f"{surface.name}: {surface.formula}\nend: ({x:.6g}, {y:.6g}), height {result.loss:.6g}\n{result.message}")
-    print(f"wrote {options.output}")
+    say(f"{surface.name}: {surface.formula}\nend: ({x:.6g}, {y:.6g}), height {result.loss:.6g}")
+    say(as_options(result.message))
+    say(f"wrote {options.output}")
     return 0
 
 
@@ -128,11 +131,12 @@ def _rates(options: argparse.Namespace) -> int:
     if options.output:
         from fastgd import plots
 
+        check_distinct({"--data": options.data, "--output": options.output})
         plots.check_output(options.output)
     surface = _ground(options)
     sweep = learning_rates(surface, rates=options.rates, start=options.start, max_iter=options.max_iter)
-    print(f"{surface.name}: {surface.formula}\n\n{sweep}")
+    say(f"{surface.name}: {surface.formula}\n\n{sweep}")
     if options.output:
         plots.save(plots.learning_rates(sweep), options.output)
-        print(f"\nwrote {options.output}")
+        say(f"\nwrote {options.output}")
     return 0

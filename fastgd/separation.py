@@ -18,6 +18,7 @@ from fastgd.sources import Floats, Matrix, dense_rows
 
 LARGEST = 128  # coefficients for which a direction is searched for; beyond, the coefficients themselves are tried
 _ZERO = 1e-11  # of what was added up: that a sum is zero to rounding
+_BORDER = 1e-9  # of the largest margin: that another is zero
 
 
 class Classes(NamedTuple):
@@ -90,7 +91,7 @@ def separating(classes: Classes, total: Floats, tried: Floats, passes: float) ->
         rows = classes.rows(worst[smallest[worst] < 0.0])
         beyond = rows[rows @ direction < -10.0 * _ZERO * np.linalg.norm(rows, axis=1) * np.linalg.norm(direction)]
         if not len(beyond):
-            return direction
+            return _inward(classes, direction)
         columns = np.column_stack((columns, beyond.T))
         weights = _nearest_to_zero(columns, total)
         if weights is None:
@@ -99,6 +100,25 @@ def separating(classes: Classes, total: Floats, tried: Floats, passes: float) ->
         scale = total.size**0.5 + float(weights @ np.linalg.norm(columns, axis=0))
         direction = _across(columns, total + columns @ weights)
     return None
+
+
+def _inward(classes: Classes, direction: Floats) -> Floats:
+    """Turn a direction off the few rows at its border, if there is a way on which all of them become positive.
+
+    The nearest point of a cone has some at its border, also where another direction has none.
+    """
+    smallest, largest = classes.margins(direction)
+    border = classes.active & (smallest <= _BORDER * largest.max())
+    if not 0 < border.sum() <= direction.size:
+        return direction
+    rows = classes.rows(np.flatnonzero(border))
+    rows = rows[rows @ direction <= _BORDER * largest.max()]
+    turn = np.linalg.lstsq(rows, np.ones(len(rows)))[0]
+    turned, _ = classes.margins(turn)
+    inside = classes.active & ~border & (turned < 0.0)
+    length = 0.5 * np.min(smallest[inside] / -turned[inside], initial=largest.max())
+    found = direction + length * turn
+    return found if classes.margins(found)[0][classes.active].min() > 0.0 else direction
 
 
 def _across(columns: Floats, vector: Floats) -> Floats:

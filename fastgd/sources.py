@@ -553,9 +553,15 @@ def refuse_masked(name: str, values: Any) -> None:
 
 
 def refuse_mixed(name: str, values: Iterable[Any]) -> None:
-    """Refuse text beside numbers, which would become text, too."""
-    if len({isinstance(value, str) for value in values}) > 1:
-        raise ValueError(f"{name} has text beside other values, as in ['1', 1]; convert them to one type")
+    """Refuse text beside numbers, which would become text, too; of values in rows name the rows."""
+    kinds: dict[bool, tuple[int, Any]] = {}
+    for row, value in enumerate(values):
+        kinds.setdefault(isinstance(value, str), (row, value))
+    if len(kinds) > 1:
+        (row, text), (other_row, other) = kinds[True], kinds[False]
+        rows = isinstance(values, Sequence)
+        found = f"{text!r} in row {row} and {other!r} in row {other_row}" if rows else f"as in {text!r} and {other!r}"
+        raise ValueError(f"{name} has text beside other values, {found}; convert them to one type")
 
 
 def is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:

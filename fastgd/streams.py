@@ -3,7 +3,7 @@
 What a table in memory tells at once, a stream tells when it has been read: how many rows there are, the levels of its
 categories, the classes. So a **survey** reads it first, and keeps a stratified sample of rows on the way, for warm
 starts and metrics. If the sample is all of the data, they are in memory from then on. Where nothing has to be known
-before (least squares, few features, all numbers) there is no survey.
+before (least squares, few features, all numbers) there is no survey, unless they may well be in memory then.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from fastgd.tables import joined, sort_levels
 
 CHUNK_SHARE = 48  # of the memory limit that one chunk from a file takes,
 SAMPLE_SHARE = 8  # and what the survey keeps, which is put together by a copy
+UNPACKED = 8  # times as much as files that are packed well take in memory: those that fit are surveyed, and kept there
 MANY_CLASSES = 10_000  # labels of a stream: more are a mistake, and would not fit in memory
 
 
@@ -210,7 +211,8 @@ def open_stream(
     chunks.limit(memory_limit // CHUNK_SHARE)
     example, form = peek(chunks, form)
     plain = all(feature.levels is None for feature in form.features or ())
-    at_once = plain and example.shape[1] < unsurveyed
+    small = cache == "auto" and UNPACKED * chunks.stored_bytes <= memory_limit / SAMPLE_SHARE
+    at_once = plain and not small and example.shape[1] < unsurveyed
     kept = None
     if cache == "disk" or (cache == "auto" and chunks.is_text and not at_once):
         chunks = kept = Kept(chunks, scratch, must=cache == "disk")

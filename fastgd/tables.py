@@ -120,7 +120,20 @@ def as_features(
         Column(feature, column.values) if feature.levels is None else _encode(feature, column, unseen)
         for feature, column in pairs
     ]
+    _check_told_apart([column.feature for column in columns])
     return Table(columns)
+
+
+def _check_told_apart(features: Sequence[Feature]) -> None:
+    """Refuse columns of whose coefficients two have one name: c[y], and y of c."""
+    owners: dict[str, str] = {}
+    for feature in features:
+        for name in feature.coef_names():
+            if name in owners:
+                raise ValueError(
+                    f"X: columns {owners[name]} and {feature.name} both have a coefficient {name}; rename one of them"
+                )
+            owners[name] = feature.name
 
 
 def check_unseen(unseen: str) -> None:

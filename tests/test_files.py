@@ -410,3 +410,16 @@ def test_libsvm(tmp_path, loss):
         fastgd.fit(tmp_path / "none.svm")
     with pytest.raises(ValueError, match=r"target='late': that is in the file"):
         fastgd.fit(tmp_path / "0.svm", target="late")
+
+
+def test_small_files_are_looked_at_like_data_in_memory(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((5000, 3))
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "d": 2.0 * X[:, 0], "y": X[:, 0] + X[:, 1]})
+    parquet.write_table(table, tmp_path / "data.parquet")
+    result = fastgd.fit(tmp_path / "data.parquet", target="y")
+    assert result.redundant == ["d"] and result.settings["cached"].startswith("in memory")
+    np.testing.assert_allclose(result.coef, [0.2, 1.0, 0.0, 0.4], atol=1e-12)
+    large = fastgd.fit(tmp_path / "data.parquet", target="y", memory_limit="1MB")
+    assert large.redundant == [] and large.settings["cached"] is None
+    np.testing.assert_allclose(large.predict(table), result.predict(table), atol=1e-12)

@@ -55,7 +55,9 @@ BAD = [
     ({"categorical": ["a"]}, "categorical: X has no named columns"),
     ({"X": np.ma.array(X, mask=X > 0)}, "X is a masked array, whose mask would be lost"),
     ({"X": {"a": np.ma.array(Y, mask=Y > 0)}}, "X: column a is a masked array"),
-    ({"X": {"a": [1, "1"] * 15}}, "X: column a has text beside other values"),
+    ({"X": {"a": [1, "1"] * 15}}, "X: column a has text beside other values, '1' in row 1 and 1 in row 0; convert"),
+    ({"X": {"c": ["x", "y"] * 15, "c[y]": Y}}, "X: columns c and c[y] both have a coefficient c[y]; rename one"),
+    ({"X": {"c[y]": Y, "c": ["x", "y"] * 15}}, "X: columns c[y] and c both have a coefficient c[y]; rename one"),
     ({"X": {"a": ["v"] * 30}}, "X has shape (30, 0); at least one row and one feature are needed; all its columns are"),
     # y
     ({"y": Y[:-1]}, "y has shape (29,); X has 30 rows"),
@@ -86,8 +88,8 @@ BAD = [
     ({"y": Y[:, None][:, :0]}, "y has shape (30, 0); X has 30 rows, so (30,) or (30, targets) is needed"),
     ({"y": Y.astype(object)}, "y has dtype object; numbers are needed: y.astype(float)"),
     ({"y": sparse.csr_array(Y[:, None])}, "y is a sparse matrix; an array is needed"),
-    ({"y": [1, "1"] * 15, **LOGISTIC}, "y has text beside other values"),
-    ({"y": np.array([1, "1"] * 15, object), **LOGISTIC}, "y has text beside other values"),
+    ({"y": [1, "1"] * 15, **LOGISTIC}, "y has text beside other values, '1' in row 1 and 1 in row 0"),
+    ({"y": np.array(["a"] * 29 + [1], object), **LOGISTIC}, "y has text beside other values, 'a' in row 0 and 1 in"),
     # sample_weight
     ({"sample_weight": np.ma.array(np.ones(30), mask=Y > 0)}, "sample_weight is a masked array"),
     ({"sample_weight": sparse.csr_array(np.ones((30, 1)))}, "sample_weight is a sparse matrix"),
@@ -99,6 +101,7 @@ BAD = [
     ({"sample_weight": but(np.ones(30), 4, np.inf)}, "sample_weight contains infinity in row 4"),
     ({"sample_weight": np.zeros(30)}, "sample_weight is zero in every row"),
     # options
+    ({"checkpoint": ""}, "checkpoint=''; the name of a file, or None, is needed"),
     ({"loss": "hinge"}, "loss='hinge'; choose one of squared, logistic"),
     ({"loss": None}, "loss=None"),
     ({"loss": LOSSES["squared"]}, "loss="),

@@ -389,3 +389,59 @@ def test_divergence_names_the_largest_stable_rate(solver):
     stable = {"gd": 2.0, "nesterov": 4.0 / 3.0}[solver] / 10.0
     assert result.status is fastgd.Status.DIVERGED
     assert f"{solver} is stable up to a rate of" in result.message and f"= {stable:.4g}." in result.message
+
+
+# --- Objectives that are wrong ---------------------------------------------------------------------------------------
+
+
+def after(calls, first, then):
+    """An objective that is another after some calls."""
+    count = iter(range(10_000))
+    return lambda x: (first if next(count) < calls else then)(x)
+
+
+def bowl(x):
+    return x @ x, 2 * x
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        (lambda _: None, "objective gave None; a number, or a value and its gradient, is needed"),
+        (after(3, bowl, lambda _: None), "objective gave None; a value and its gradient are needed, as it gave at the"),
+        (after(9, lambda x: x @ x, lambda _: None), "objective gave None; a number is needed as its value"),
+        (lambda _: (None, None), r"objective gave \(None, None\); a value and its gradient are needed"),
+        (lambda x: ("low", 2 * x), "objective gave 'low'; a number is needed as its value"),
+    ],
+)
+def test_an_objective_that_returns_no_value_is_told(objective, said):
+    with pytest.raises(TypeError, match=said):
+        fastgd.minimize(objective, [3.0, 4.0])
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+@pytest.mark.parametrize("solver", ["lbfgs", "gd", "nesterov"])
+@pytest.mark.parametrize("factors", [(-1.0, -1.0), (1.0, -1.0)], ids=["all", "one"])
+def test_a_gradient_of_the_wrong_sign_is_told(solver, factors):
+    result = fastgd.minimize(lambda x: (x @ x, 2 * x * np.array(factors)), [3.0, 4.0], solver=solver)
+    assert "The gradient does not agree with the values: along it, its slope is 10, and theirs -" in result.message
+    assert "larger tol" not in result.message and "learning_rate" not in result.message
+    assert fastgd.minimize(bowl, [3.0, 4.0], solver=solver).converged
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+def test_an_objective_that_ends_in_nan_is_told():
+    result = fastgd.minimize(lambda x: (np.nan if x[0] < 2 else x @ x, 2 * x), [3.0, 4.0])
+    assert "The objective is not finite beside this point: nan and 11.1" in result.message
+    assert result.coef[0] == pytest.approx(2.0) and "larger tol" not in result.message
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+@pytest.mark.parametrize("high", [0.0, 1.0, 1e6])
+@pytest.mark.parametrize("name", ["rosenbrock", "himmelblau", "beale", "rastrigin", "elongated_bowl"])
+def test_the_precision_limit_and_divergence_are_no_disagreement(name, high):
+    surface = surfaces.SURFACES[name]
+    objective = lambda x: (surface(x)[0] + high, surface(x)[1])  # noqa: E731
+    for options in ({"tol": 0.0}, {"solver": "gd", "learning_rate": 1.0}):
+        result = fastgd.minimize(objective, surface.start, **options)
+        assert "gradient does not agree" not in result.message and "not finite beside" not in result.message

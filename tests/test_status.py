@@ -220,7 +220,7 @@ def test_separable_classes_are_recognised_by_every_solver(kind, solver, several,
     if kind == "separated":
         assert "All 200 rows" in result.message and "x1" in result.message
     if kind == "quasi":
-        assert "8 of 200 rows can be told for certain, by x1." in result.message
+        assert "At least 8 of 200 rows can be told for certain, by x1." in result.message
     penalised = fastgd.fit(X, y, l2=0.1, **options).status
     assert penalised is Status.CONVERGED or (solver in ("gd", "sgd") and penalised is Status.MAX_ITER)
 
@@ -268,7 +268,32 @@ def test_a_rare_level_on_many_rows():
     assert fastgd.fit(rare, np.where(level == 5, rng.random(n) < 0.5, y), loss="logistic").converged
     result = fastgd.fit(rare, y | (level == 5), loss="logistic")
     assert result.status is Status.SEPARATED
-    assert f"{np.sum(level == 5)} of 60000 rows can be told for certain, by x3." in result.message
+    assert f"At least {np.sum(level == 5)} of 60000 rows can be told for certain, by x3." in result.message
+
+
+@quiet
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("kind", ["two", "three", "three, two of them mixed", "two, one mixed up"])
+def test_rows_that_can_be_told_are_all_counted(kind, solver):
+    """Also the rows that the direction found first has on its border."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 4))
+    y = (X[:, 1] + 0.5 * X[:, 2] > 0.0).astype(int)
+    if kind == "three":
+        y = np.argmax(X[:, :3], axis=1)
+    elif kind == "three, two of them mixed":
+        y *= rng.integers(1, 3, len(X))
+    elif kind == "two, one mixed up":
+        X = np.column_stack((X, y))
+        X[:, :4] = np.where(np.arange(2000)[:, None] < 1000, X[:1, :4], X[:, :4])  # of one place, and of both classes
+        y[:1000], X[:1000, 4] = np.arange(1000) % 2, 0.5
+    result = fastgd.fit(X, y, loss="logistic", solver=solver, max_iter=30)
+    assert result.status is Status.SEPARATED
+    said = {  # where rows stay mixed, the direction may have others on its border
+        "three, two of them mixed": r" (At least \d{4} of 2000 rows|All 2000 rows, each from some class,)",
+        "two, one mixed up": " At least 1000 of 2000 rows",
+    }
+    assert re.search(said.get(kind, " All 2000 rows") + " can be told for certain, by ", result.message), result.message
 
 
 def rows_of(X, y, outputs, intercept):

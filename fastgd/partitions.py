@@ -95,8 +95,8 @@ class Partitioned(Source):
         The heaviest of the samples that were looked at, in that form.
     known : _Known, or None
         What the survey says; None without one.
-    sample_rows : int
-        The most rows that a sample may have.
+    kept_bytes : int
+        What a sample may take here.
     look : callable
         Called while a reading is waited for; it may raise an exception.
     """

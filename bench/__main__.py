@@ -20,6 +20,8 @@ TABLES = {
     "precision": "precision",
     "larger": "larger",
     "larger_rivals": "larger_rivals",
+    "cluster": "cluster",
+    "scaling": "scaling",
     "rivals": "rivals_table",
     "figures": "figures",
     "annealing": "annealing",

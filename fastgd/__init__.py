@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastgd.losses import Huber as Huber
     from fastgd.losses import Loss as Loss
     from fastgd.minimizing import minimize as minimize
+    from fastgd.models import ClusterError as ClusterError
     from fastgd.models import FitResult as FitResult
     from fastgd.models import load as load
 
@@ -39,6 +40,7 @@ _ROOMS = {
     "warmup": "fitting",
     "load": "models",
     "FitResult": "models",
+    "ClusterError": "models",
     "Result": "descent",
     "History": "descent",
     "Status": "descent",

@@ -222,6 +222,17 @@ def check_flag(name: str, value: Any) -> None:
         raise TypeError(f"{name}={value!r}; True or False is needed")
 
 
+def check_for_partitions(solver: str, n_threads: int | None) -> None:
+    """Refuse what means nothing for samples in partitions, before they are read."""
+    if solver == "sgd":
+        raise ValueError(
+            "solver='sgd' goes from batch to batch, and of partitions every one would be a round of messages; choose "
+            "'newton' or 'lbfgs', which go from reading to reading"
+        )
+    if n_threads is not None:
+        raise ValueError(f"n_threads={n_threads}: of Dask's partitions each task takes one thread; leave it out")
+
+
 def check_not_empty(matrix: Matrix | Source) -> None:
     """Refuse X without rows or without features."""
     if 0 in matrix.shape:

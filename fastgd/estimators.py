@@ -24,7 +24,7 @@ from fastgd.fitting import fit
 from fastgd.incremental import Stream, learn
 from fastgd.models import FitResult
 from fastgd.sources import Feature, Floats, check_vector, refuse_masked
-from fastgd.tables import as_features, check_unseen, is_frame
+from fastgd.tables import as_features, check_unseen, is_collection, is_frame
 from fastgd.threads import max_threads
 
 try:
@@ -157,7 +157,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             X,
             y,
             loss=loss,
-            l2=self._l2(float(len(y) if weight is None else np.sum(weight))),
+            l2=self._l2(_total_weight(y, weight)),
             sample_weight=weight,
             solver=self.solver,
             tol=self.tol,
@@ -170,6 +170,8 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if not (result.converged or result.status is Status.INTERRUPTED):
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
+        if is_collection(X):  # whose rows are too far apart to look for the smallest of coefficients that fit alike
+            return result
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
         if result.status is not Status.INTERRUPTED and unpenalised and rows < 2 * result.coef.shape[-1]:
@@ -178,6 +180,8 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _learn(self, X: Any, y: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
         """Go on with a chunk of samples, and keep what was learned; one without any weight teaches nothing."""
+        if is_collection(X):
+            raise TypeError("partial_fit takes chunks in memory; fit takes Dask's collections")
         _refuse("time_limit", self.time_limit, None, "each chunk is gone through once, however long that takes")
         if self._stream is not None and weight is not None and not weight.any():
             return
@@ -230,6 +234,9 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         refuse_masked("X", X)
         if isinstance(X, (str, PathLike)):
             raise TypeError(f"X={X!r} is a path: estimators read what is in memory; fastgd.fit reads files")
+        if is_collection(X):
+            validate_data(self, X._meta if is_frame(X) else X, reset=reset, skip_check_array=True)
+            return X
         if is_frame(X):
             return validate_data(self, X, reset=reset, skip_check_array=True)
         return validate_data(
@@ -242,6 +249,14 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         matrix = as_features(self._read(X, reset=False), features=self._features(), unseen=self.unseen)
         coef = np.atleast_2d(self.coef_)
         return matrix.margins(coef, np.broadcast_to(np.ravel(self.intercept_), len(coef)))
+
+    def _later(self, method: str, X: Any, outputs: int | None, dtype: Any = np.float64) -> NDArray[Any]:
+        """Give what a method makes of a Dask collection, when it is asked for: a Dask array."""
+        from fastgd.cluster import mapped
+
+        check_is_fitted(self)
+        later: NDArray[Any] = mapped(getattr(self, method), self._read(X, reset=False), outputs, dtype)
+        return later
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that X may be sparse."""
@@ -279,12 +294,12 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
             self._learn(*self._samples(X, y, sample_weight, reset=self._stream is None), None)
         return self
 
-    def _samples(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
-    ) -> tuple[Any, NDArray[Any], Floats | None]:
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
         check_flag("copy_X", self.copy_X)
         _refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
         X = self._read(X, reset=reset)
+        if is_collection(X):
+            return X, y, sample_weight  # which are checked where they lie
         refuse_masked("y", y)
         targets = check_array(y, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name="y")
         if targets.ndim not in (1, 2):
@@ -304,7 +319,9 @@ class _Regressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         return tags
 
     def predict(self, X: Any) -> Floats:
-        """Predict y for X (n, d)."""
+        """Predict y for X (n, d); of a Dask collection a Dask array, which computes when it is asked to."""
+        if is_collection(X):
+            return self._later("predict", X, len(self.coef_) if self.coef_.ndim == 2 else None)
         z = self._margins(X)
         return z if self.coef_.ndim == 2 else z[:, 0]
 
@@ -443,7 +460,8 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         """Fit to X (n, d) and labels y (n,), as for `LinearRegression`."""
         with self._whole_or_not_at_all():
             X, labels, weight = self._samples(X, y, sample_weight, reset=True)
-            _check_labels(labels)
+            if not is_collection(X):
+                _check_labels(labels)
             if self.class_weight is not None:
                 weight = self._balanced(labels, weight)
             self._keep(self._fit(X, labels, weight, "logistic"))
@@ -478,15 +496,15 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             self._learn(X, labels, weight, known)
         return self
 
-    def _samples(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
-    ) -> tuple[Any, NDArray[Any], Floats | None]:
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
         _refuse("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
         _refuse("dual", self.dual, False, "the minimum of the primal is the same")
         _refuse("intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none")
         if self.penalty != "deprecated":
             self._say_what_replaces_penalty()
         X = self._read(X, reset=reset)
+        if is_collection(X):
+            return X, y, sample_weight
         refuse_masked("y", y)
         labels = column_or_1d(y, warn=True)
         return X, labels, _as_weight(sample_weight, X, labels)
@@ -498,34 +516,52 @@ class LogisticRegression(ClassifierMixin, _LinearModel):  # type: ignore[misc]
 
     def _balanced(self, labels: NDArray[Any], weight: Floats | None) -> Floats:
         """Multiply the weights by those of the classes."""
+        if is_collection(labels):
+            from fastgd.partitions import class_totals, weighed
+
+            classes, totals = class_totals(labels, weight)
+            later: Floats = weighed(labels, weight, classes, self._of_class(classes, totals))
+            return later
         classes = np.unique(labels)
         coded = np.searchsorted(classes, labels)
-        totals = np.bincount(coded, weight)  # one sample of each class stands for all of them
+        of_class = self._of_class(classes, np.bincount(coded, weight))
+        balanced: Floats = of_class[coded] if weight is None else weight * of_class[coded]
+        return balanced
+
+    def _of_class(self, classes: NDArray[Any], totals: NDArray[Any]) -> Floats:
+        """Give the weights of classes whose samples weigh so much in total: one stands for all of its class."""
         with np.errstate(divide="ignore"):
             of_class = compute_class_weight(self.class_weight, classes=classes, y=classes, sample_weight=totals)
         if not np.isfinite(of_class).all():
             idle = classes[~np.isfinite(of_class)][0]
             raise ValueError(f"class_weight={self.class_weight!r}: the samples of class {idle} have no finite weight")
-        balanced: Floats = of_class[coded] if weight is None else weight * of_class[coded]
-        return balanced
+        return np.asarray(of_class)
 
     def decision_function(self, X: Any) -> Floats:
         """Compute the log-odds of ``classes_[1]``, (n,), or the margins of k > 2 classes, (n, k), for X (n, d)."""
+        if is_collection(X):
+            return self._later("decision_function", X, None if len(self.classes_) == 2 else len(self.classes_))
         z = self._margins(X)
         return z[:, 0] if len(self.classes_) == 2 else z
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict the most probable label for X (n, d)."""
+        if is_collection(X):
+            return self._later("predict", X, None, self.classes_.dtype)
         z = self.decision_function(X)
         labels: NDArray[Any] = self.classes_[(z > 0.0).astype(np.intp) if z.ndim == 1 else np.argmax(z, axis=1)]
         return labels
 
     def predict_proba(self, X: Any) -> Floats:
         """Predict the probabilities of all classes, (n, k), for X (n, d)."""
+        if is_collection(X):
+            return self._later("predict_proba", X, len(self.classes_))
         return FitResult.to_probabilities(self.decision_function(X))
 
     def predict_log_proba(self, X: Any) -> Floats:
         """Predict their logarithms, (n, k), for X (n, d): exact also where a probability rounds to 0 or 1."""
+        if is_collection(X):
+            return self._later("predict_log_proba", X, len(self.classes_))
         z = self.decision_function(X)
         if z.ndim == 2:
             below = z - z.max(axis=1, keepdims=True)
@@ -537,6 +573,15 @@ def _refuse(name: str, value: Any, supported: Any, instead: str) -> None:
     """Refuse a parameter of scikit-learn's that is set to what fastgd lacks."""
     if value != supported:
         raise ValueError(f"{name}={value!r}; {name}={supported!r} is supported: {instead}")
+
+
+def _total_weight(y: Any, weight: Any) -> float:
+    """Give the sum of the weights, or the number of samples."""
+    if is_collection(y):
+        from fastgd.partitions import total_weight
+
+        return total_weight(y, weight)
+    return float(len(y) if weight is None else np.sum(weight))
 
 
 def _as_weight(sample_weight: ArrayLike | None, X: NDArray[Any], y: NDArray[Any]) -> Floats | None:

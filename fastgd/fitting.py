@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from fastgd.checks import (
     check_descent,
     check_determined,
     check_flag,
+    check_for_partitions,
     check_not_empty,
     check_number,
     check_whole,
@@ -37,9 +38,9 @@ from fastgd.diagnosis import (
     say_redundant,
     warns_once,
 )
-from fastgd.interrupts import Interrupted, interruptible
+from fastgd.interrupts import Interrupted, Lost, interruptible
 from fastgd.losses import Loss, Squared
-from fastgd.models import FitResult
+from fastgd.models import ClusterError, FitResult
 from fastgd.objective import Moments, Objective
 from fastgd.opening import open_samples
 from fastgd.progress import watching
@@ -47,6 +48,7 @@ from fastgd.redundancy import Columns, only_constants
 from fastgd.rules import check_solver
 from fastgd.scratch import Scratch
 from fastgd.sources import InMemory, Matrix, Source, coef_names
+from fastgd.tables import is_collection
 from fastgd.threads import max_threads
 
 
@@ -98,14 +100,18 @@ def fit(
         paths (extra: cli), see `fastgd.files.Files`, or of libsvm's format `fastgd.libsvm.LibSVM`; or anything that
         gives tuples ``(X, y)`` or ``(X, y, weight)`` whenever it is iterated. Chunks are read ahead in another thread:
         their memory must not be used again.
+
+        What is larger than one machine: a Dask array or dataframe (extra: dask), with y and weights as collections in
+        the same partitions, or of a dataframe as names of columns. Sums are added up where partitions lie; see
+        `fastgd.partitions`.
     y : array-like of shape (n,) or (n, k)
         The targets: numbers, k of them at once if wanted; or for ``"logistic"`` labels of any kind, at least two
         different ones, sorted as NumPy sorts them, also those of an ordered Categorical. Of two, log-odds are of the
         one that sorts last.
     target : str, optional
-        Of files: the column to predict, in the place of ``y``.
+        Of files and Dask's dataframes: the column to predict, in the place of ``y``.
     features : sequence of str, optional
-        Of files: the columns to predict from; None for all but the target and the weights.
+        Of files and Dask's dataframes: the columns to predict from; None for all but the target and the weights.
     loss : {"squared", "logistic", ...} or Loss
         ``L = (y − z)²``; or ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with ``h(z) = 1/(1 + e^(−z))``; or another
         name in `fastgd.losses.LOSSES`; or an instance of a `fastgd.Loss`.
@@ -118,7 +124,7 @@ def fit(
         Descend in coordinates in which every feature has mean 0 and standard deviation 1 (adjusted for the penalty).
         It changes the path and its length, not the minimum; X is not touched, and what is reported is in the user's
         units. False is the plain iteration in the coefficients themselves.
-    sample_weight : array-like of shape (n,), or of files a column's name, optional
+    sample_weight : array-like of shape (n,), or of files and Dask's dataframes a column's name, optional
         Weights s, at least 0 and not all 0. Only their ratios matter. None is all ones.
     categorical : "auto" or sequence of str
         Columns of a table to take as categories, by a coefficient for each level. ``"auto"``: those of text or of a
@@ -158,9 +164,11 @@ def fit(
     n_threads : int, optional
         Threads for the passes, at most NUMBA_NUM_THREADS. None takes those that the process may use (by CPU affinity,
         the container's limit, OMP_NUM_THREADS, NUMBA_NUM_THREADS) and that its other fits do not. The result is the
-        same, to the bit, for any number.
+        same, to the bit, for any number. Of Dask's collections every task takes one thread, and there are as many as
+        Dask has.
     memory_limit : int or str, optional
-        Of data that are streamed or mapped: bytes that may be taken for them, or text like ``"2GB"``; None is 512 MB.
+        Of data that are streamed, mapped, or in Dask's partitions, of which a sample comes here: bytes that may be
+        taken for them, or text like ``"2GB"``; None is 512 MB.
         Those of Python and its libraries, and of matrices with the square of the coefficients, come on top; so do
         chunks that are larger than 1/48 of it.
     cache : {"auto", "disk", "none"}
@@ -202,6 +210,8 @@ def fit(
         what is allowed.
     OSError
         If the checkpoint cannot be read, or no file could be written there, before any work.
+    ClusterError
+        If a cluster is lost, or its work cancelled: has the best point so far. A worker that dies is none.
     """
     began = time.perf_counter()
     chosen = choose_loss(loss)
@@ -222,8 +232,15 @@ def fit(
     if checkpoint is not None and not os.fspath(checkpoint):
         raise ValueError("checkpoint=''; the name of a file, or None, is needed")
     draws = generator(rng)
+    if is_collection(X):
+        check_for_partitions(solver, n_threads)
     at_once = type(chosen) is Squared and solver in ("auto", "newton") and start is None
-    with interruptible() as interruption, watching(progress, callback, tol) as watch, Scratch() as scratch:
+    with (
+        interruptible() as interruption,
+        watching(progress, callback, tol) as watch,
+        Scratch() as scratch,
+        _loss_reported(),
+    ):
         try:
             given = open_samples(
                 X,
@@ -242,6 +259,8 @@ def fit(
                 progress=bool(progress),
                 look=interruption.look,
             )
+        except Lost:
+            raise
         except Interrupted:  # nothing is known yet
             raise KeyboardInterrupt from None
         source, chosen, classes = given.source, given.loss, given.classes
@@ -314,7 +333,19 @@ def fit(
         "copied": source.copied,
         "cached": given.cached,
     }
-    return as_fitted(result, objective, source, not given.targets, classes, source.shape[0], settings, columns)
+    fitted = as_fitted(result, objective, source, not given.targets, classes, source.shape[0], settings, columns)
+    if source.fault is not None and fitted.status is Status.INTERRUPTED:
+        raise ClusterError.of(source.fault, fitted) from source.fault
+    return fitted
+
+
+@contextmanager
+def _loss_reported() -> Iterator[None]:
+    """Report a cluster that was lost before anything was known."""
+    try:
+        yield
+    except Lost as lost:
+        raise ClusterError.of(lost.cause) from lost.cause
 
 
 def as_fitted(

@@ -18,6 +18,14 @@ class Interrupted(Exception):  # noqa: N818  not an error
         self.reached = reached
 
 
+class Lost(Interrupted):
+    """Whoever holds the samples is gone: what there is by then is given back as after Ctrl-C, but by an error."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__()
+        self.cause = cause
+
+
 class Interruption:
     """A handler of SIGINT that notes the first press and leaves the next one to Python."""
 

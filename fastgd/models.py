@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastgd.descent import Floats, History, Result, Row, Status
 from fastgd.sources import Feature, coef_names
-from fastgd.tables import as_features
+from fastgd.tables import as_features, check_unseen, is_collection
 from fastgd.writing import replacing
 
 FORMAT = "fastgd-model"
@@ -81,7 +82,8 @@ class FitResult(Result):
         Parameters
         ----------
         X : array-like of shape (n, d), or a table
-            A table's columns are taken by the names they had in the fit, in any order; others are ignored.
+            A table's columns are taken by the names they had in the fit, in any order; others are ignored. Of a Dask
+            array or dataframe a Dask array is given, which computes when it is asked to.
         unseen : {"error", "zero"}
             What to do with levels of a category that the fit did not have: refuse them, or have them add nothing. A
             level that adds nothing is predicted like the reference, where there is one.
@@ -96,6 +98,8 @@ class FitResult(Result):
             If X lacks columns, or contains NaN or infinity, or a level that the fit did not have, or a prediction is
             too large for float64.
         """
+        if is_collection(X):
+            return self._later("decision_function", X, unseen)
         matrix = as_features(X, features=self.features, unseen=unseen)
         if matrix.shape[1] != self.coef.shape[-1]:
             raise ValueError(f"X has {matrix.shape[1]} features, but the model was fitted on {self.coef.shape[-1]}")
@@ -108,6 +112,8 @@ class FitResult(Result):
 
     def predict(self, X: Any, *, unseen: str = "error") -> NDArray[Any]:
         """Predict y, or for classes the most probable label; arguments as for `decision_function`."""
+        if is_collection(X):
+            return self._later("predict", X, unseen)
         z = self.decision_function(X, unseen=unseen)
         return z if self.classes is None else self.to_labels(z)
 
@@ -121,7 +127,22 @@ class FitResult(Result):
         """
         if self.classes is None:
             raise TypeError(f"a model with {self.settings['loss']['name']} loss has no probabilities; use predict")
+        if is_collection(X):
+            return self._later("predict_proba", X, unseen)
         return self.to_probabilities(self.decision_function(X, unseen=unseen))
+
+    def _later(self, method: str, X: Any, unseen: str) -> NDArray[Any]:
+        """Give what a method makes of a Dask collection, when it is asked for: a Dask array."""
+        from fastgd.cluster import mapped
+
+        check_unseen(unseen)
+        outputs = None if self.coef.ndim == 1 else len(self.coef)
+        dtype = np.dtype(np.float64)
+        if self.classes is not None and method != "decision_function":
+            outputs, dtype = (None, self.classes.dtype) if method == "predict" else (len(self.classes), dtype)
+        function = partial(getattr(replace(self, state=None), method), unseen=unseen)  # which goes along with each task
+        later: NDArray[Any] = mapped(function, X, outputs, dtype)
+        return later
 
     def to_labels(self, margins: Floats) -> NDArray[Any]:
         """Give the most probable label, (n,), for log-odds (n,) or margins (n, k)."""
@@ -178,6 +199,27 @@ class FitResult(Result):
         document["checksum"] = checksum(document)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
+
+
+class ClusterError(RuntimeError):
+    """A cluster was lost, or its work cancelled, during a fit.
+
+    Attributes
+    ----------
+    result : FitResult, or None
+        The best point by then with its history, as after Ctrl-C: ``start=error.result`` goes on from it. None if
+        nothing was known yet.
+    """
+
+    def __init__(self, message: str, result: FitResult | None = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+    @classmethod
+    def of(cls, cause: BaseException, result: FitResult | None = None) -> ClusterError:
+        """Say what happened, and what is left."""
+        left = "nothing was known yet" if result is None else f"the best point so far is in .result: {result.message}"
+        return cls(f"the cluster was lost, or its work cancelled ({type(cause).__name__}: {cause}); {left}", result)
 
 
 def load(path: str | os.PathLike[str]) -> FitResult:

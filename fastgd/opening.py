@@ -16,7 +16,7 @@ from fastgd.losses import Loss
 from fastgd.scratch import Scratch
 from fastgd.sources import InMemory, is_mapped
 from fastgd.streams import SAMPLE_SHARE, Given, open_stream
-from fastgd.tables import as_features, is_frame
+from fastgd.tables import as_features, is_collection, is_frame
 
 LIBSVM = (".svm", ".libsvm", ".svmlight")
 
@@ -40,12 +40,30 @@ def open_samples(
     look: Callable[[], object],
 ) -> Given:
     """Open what a caller gives, and get to know it; parameters as for `fit` and `open_stream`."""
+    form = Form(loss, categorical, drop_first)
+    if is_collection(X):
+        _refuse(
+            "for data that are streamed; persist collections to keep them", cache=None if cache == "auto" else cache
+        )
+        from fastgd.partitions import open_partitions
+
+        return open_partitions(
+            X,
+            y,
+            target=target,
+            features=features,
+            sample_weight=sample_weight,
+            form=form,
+            memory_limit=memory_limit,
+            unsurveyed=unsurveyed,
+            look=look,
+        )
     X, y, chunks = _opened(X, y, target, features, sample_weight)
     if chunks is None:
         return _in_memory(X, y, sample_weight, loss, categorical, drop_first, memory_limit, cache, look)
     return open_stream(
         chunks,
-        Form(loss, categorical, drop_first),
+        form,
         memory_bytes(memory_limit),
         rng,
         scratch,

@@ -173,6 +173,8 @@ class Source(Protocol):
         The most rows that `sample` can give.
     readings : float
         Spent to get to know the samples, before anything was asked of them.
+    fault : BaseException, or None
+        What ended the readings, if whoever holds the samples is gone.
     order, features, copied
         As for `Matrix`.
     """
@@ -182,6 +184,7 @@ class Source(Protocol):
     row_bytes: float
     sample_rows: int
     readings: float = 0.0
+    fault: BaseException | None = None
     order: NDArray[np.intp] | None = None
     features: tuple[Feature, ...] | None = None
     copied: str | None = None

@@ -238,7 +238,7 @@ def peek(chunks: Chunks, form: Form) -> tuple[InMemory, Form]:
         for chunk in iterator:
             part = form.of(chunk)
             if part:
-                return _heaviest(part), form.learned(part)
+                return heaviest_of(part), form.learned(part)
     finally:
         if isinstance(iterator, Generator):
             iterator.close()
@@ -286,11 +286,11 @@ def survey(
             for found, feature in zip(levels, part.features or (), strict=True):
                 found.update(dict.fromkeys(feature.levels or ()))
             if form.loss.classifies:
-                classes = _merge(classes, distinct_labels(part.y))
+                classes = merged_classes(classes, distinct_labels(part.y))
                 if (part.weight > 0.0).any():
-                    weighted = _merge(weighted, distinct_labels(part.y[part.weight > 0.0]))
+                    weighted = merged_classes(weighted, distinct_labels(part.y[part.weight > 0.0]))
             if heaviest is None or (part.weight.size and part.weight.max() > heaviest.weight[0]):
-                heaviest = _heaviest(part)
+                heaviest = heaviest_of(part)
             sampler.add(part)
             rows += part.shape[0]
             weight += part.total_weight()
@@ -304,21 +304,23 @@ def survey(
         form = replace(form, loss=loss, classes=classes)
     if form.features is not None:
         known = zip(form.features, levels, strict=True)
-        form = replace(form, features=tuple(_close(feature, found) for feature, found in known))
+        form = replace(form, features=tuple(closed(feature, found) for feature, found in known))
     assert heaviest is not None  # noqa: S101  there are rows
-    sample = _settled(sampler.pieces, form)
+    sample = settled(sampler.pieces, form)
     sample.look = look
     if keep_all and sampler.complete:
         sample.readings = 1.0
         return sample, form
-    return Stream(chunks, form, _settled([heaviest], form), sample, kept_bytes, rows, weight, lightest, look), form
+    return Stream(chunks, form, settled([heaviest], form), sample, kept_bytes, rows, weight, lightest, look), form
 
 
-def _close(feature: Feature, found: dict[str, None]) -> Feature:
+def closed(feature: Feature, found: dict[str, None]) -> Feature:
+    """Give a feature with the levels that were found."""
     return feature if feature.levels is None else feature._replace(levels=tuple(sort_levels(found)))
 
 
-def _merge(classes: NDArray[Any] | None, found: NDArray[Any]) -> NDArray[Any]:
+def merged_classes(classes: NDArray[Any] | None, found: NDArray[Any]) -> NDArray[Any]:
+    """Give the labels of two parts; a ValueError refuses text beside numbers, and more than can be classes."""
     if classes is None:
         merged = found
     elif (classes.dtype.kind == "U") != (found.dtype.kind == "U"):
@@ -339,7 +341,7 @@ def together(pieces: list[InMemory], features: tuple[Feature, ...] | None) -> In
     return InMemory(matrix, y, weight if weight.size else None)
 
 
-def _settled(pieces: list[InMemory], form: Form) -> InMemory:
+def settled(pieces: list[InMemory], form: Form) -> InMemory:
     """Put pieces together in the form that was found out."""
     whole = together(pieces, form.features)
     if form.classes is None:
@@ -349,7 +351,8 @@ def _settled(pieces: list[InMemory], form: Form) -> InMemory:
     )
 
 
-def _heaviest(part: InMemory) -> InMemory:
+def heaviest_of(part: InMemory) -> InMemory:
+    """Give the first of the samples that no other outweighs."""
     return part.picked(np.array([np.argmax(part.weight) if part.weight.size else 0]))
 
 
@@ -373,7 +376,7 @@ class Sampler:
 
     def add(self, part: InMemory) -> None:
         """Take from a chunk the rows that are drawn."""
-        candidates = np.arange(part.shape[0]) if self.complete else _positive(part)
+        candidates = np.arange(part.shape[0]) if self.complete else positive(part)
         end = self.passed + len(candidates)
         until = -(-end // self.stretch)
         begin = np.arange(self.begun, until) * self.stretch
@@ -385,7 +388,7 @@ class Sampler:
         self.passed = end
         if self.complete and self._bytes() > self.most_bytes:
             self.complete = False
-            self._keep([_positive(piece) for piece in self.pieces])
+            self._keep([positive(piece) for piece in self.pieces])
             self.begun = self.passed = self._rows()
         while self._bytes() > self.most_bytes and self._rows() > 1:
             self._halve()
@@ -421,5 +424,6 @@ class Sampler:
         self.stretch *= 2
 
 
-def _positive(part: InMemory) -> NDArray[np.intp]:
+def positive(part: InMemory) -> NDArray[np.intp]:
+    """Give the rows of positive weight."""
     return np.flatnonzero(part.weight) if part.weight.size else np.arange(part.shape[0])

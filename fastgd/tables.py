@@ -437,6 +437,11 @@ def is_frame(X: Any) -> bool:
     return any(hasattr(type(X), name) for name in ("column_names", "columns"))
 
 
+def is_collection(X: Any) -> bool:
+    """Tell what Dask would compute: by its type, without an import."""
+    return any(base.__module__.partition(".")[0] == "dask" for base in type(X).__mro__)
+
+
 def _columns(X: Any) -> dict[str, _Plain | _Series] | None:
     """Give the columns of a table by their names, None for anything else."""
     if isinstance(X, dict) and not hasattr(X, "tocsr"):  # as a sparse matrix by keys has

@@ -16,6 +16,7 @@ import numba
 
 _lock = threading.Lock()
 _parallel = threading.Lock()
+_here = threading.local()
 _busy = 0  # threads that passes are using
 _forked = False
 
@@ -49,12 +50,24 @@ def allowed_threads() -> int:
 
 
 @contextmanager
+def alone() -> Iterator[None]:
+    """Have the passes of this thread, in this block, take one thread: those beside it are somebody else's."""
+    before = getattr(_here, "alone", False)
+    _here.alone = True
+    try:
+        yield
+    finally:
+        _here.alone = before
+
+
+@contextmanager
 def share(wanted: int | None) -> Iterator[int]:
     """Give a pass its threads while it runs: as many as it wants, or of those that are allowed what others leave.
 
     So a fit alone has all cores, and fits in the threads of a pool, whoever's it is, come to have one each.
     """
     global _busy
+    wanted = 1 if getattr(_here, "alone", False) else wanted
     allowed = wanted or allowed_threads()
     with _lock:
         count = wanted or max(1, allowed - _busy)

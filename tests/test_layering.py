@@ -29,7 +29,7 @@ BELOW = {
     "passes": {"kernels", "lanes", "losses", "sources", "threads"},
     "sparse": {"sources"},
     "tables": {"sources", "sparse"},
-    "models": {"sources", "tables", "descent", "writing"},
+    "models": {"sources", "tables", "descent", "writing", "cluster"},
     "objective": {"losses", "passes", "sources", "descent"},
     "batches": {"passes", "sources", "objective", "descent", "streams"},
     "subsampling": {"sources", "objective", "rules", "descent", "interrupts"},
@@ -45,7 +45,22 @@ BELOW = {
     "streams": {"checks", "chunks", "losses", "scratch", "sources", "sparse", "tables"},
     "libsvm": {"chunks"},
     "files": {"chunks", "writing"},
-    "opening": {"checks", "chunks", "files", "libsvm", "losses", "scratch", "sources", "streams", "tables"},
+    "cluster": {"interrupts"},
+    "partitions": {
+        *("checks", "chunks", "cluster", "interrupts", "losses", "sources", "sparse", "streams", "threads"),
+    },
+    "opening": {
+        "partitions",
+        "checks",
+        "chunks",
+        "files",
+        "libsvm",
+        "losses",
+        "scratch",
+        "sources",
+        "streams",
+        "tables",
+    },
     "beginnings": {
         "losses",
         "sources",
@@ -60,7 +75,7 @@ BELOW = {
     "continuing": {"sources", "objective", "rules", "descent", "interrupts", "checkpoints", "beginnings", "diagnosis"},
     "fitting": {
         *("losses", "sources", "objective", "rules", "descent", "models", "threads", "checks", "opening"),
-        *("progress", "scratch"),
+        *("progress", "scratch", "tables"),
         *("beginnings", "interrupts", "checkpoints", "continuing", "diagnosis", "redundancy"),
     },
     "minimizing": {
@@ -202,7 +217,7 @@ def test_the_core_needs_numpy_and_numba_alone(room):
     assert packages <= {"numpy", "fastgd"} | ALSO.get(room, set())
 
 
-HEAVY = ["sklearn", "pandas", "pyarrow", "narwhals", "matplotlib", "scipy"]
+HEAVY = ["dask", "sklearn", "pandas", "pyarrow", "narwhals", "matplotlib", "scipy"]
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,6 @@ MODELS = {
             learning_rate=np.float32(0.25),
         ),
     ),
-    "like names": lambda: (
-        (table := {"a": ["b", "c"] * 30, "a[c]": X[:, 0]}),
-        fastgd.fit(table, Y, categorical=["a"]),
-    ),
 }
 
 

@@ -15,7 +15,8 @@ from fastgd.sources import Floats, Matrix, dense_rows
 
 _SAME = 1e-10  # of a column's spread, that a combination of others may differ by
 _AGAIN = 8
-_REFINED = 8
+_REFINED = 20
+_ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
 _SMALL = 256
 _FAR = 1e-8  # squared: what squares of products leave for certain
 
@@ -46,13 +47,18 @@ class Columns(NamedTuple):
         else:  # of what is without a consequence
             span[self.kept], span[self.redundant] = -self.others, np.eye(len(self.redundant))
         basis = np.linalg.qr(span / np.abs(span).max(axis=0))[0]
-        smallest, left = np.zeros_like(coef), coef
+        smallest, left, margins = np.zeros_like(coef), coef, self._of_kept(coef)
         for _ in range(_REFINED):
             part = (left @ basis) @ basis.T
             smallest = smallest + (part if many else left - part)
             left = np.zeros_like(coef)
-            left[:, self.kept] = self._of_kept(coef) - self._of_kept(smallest)
-        return smallest + left
+            left[:, self.kept] = margins - self._of_kept(smallest)
+            if np.abs(left).max() <= _ROUNDING * np.abs(margins).max():
+                break
+        else:  # a fit before the smallest
+            smallest += left
+        smallest[:, self.redundant[~self.others.any(axis=0)]] = 0.0  # of constants, without rounding
+        return smallest
 
     def _of_kept(self, coef: Floats) -> Floats:
         """Give the coefficients of kept columns alone that give the same margins."""

@@ -448,3 +448,21 @@ def test_estimators_warn_in_scikit_learns_way_and_once():
     with pytest.warns(ConvergenceWarning, match="stable up to a rate of 2 / ") as caught:
         fastgd.Ridge(solver="gd", learning_rate=5.0).fit(X, y)
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    "row", [[2.125, 0.875, 1e15], [2.125, 8.75e-11], [0.002125, 0.875, 0.125], [1e-100, 1.0, 1e100]]
+)
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+def test_the_smallest_coefficients_fit_to_rounding_whatever_their_sizes(row, solver):
+    X = np.array([row])
+    result = fastgd.fit(X, [-1.375], intercept=False, solver=solver)
+    np.testing.assert_allclose(X @ result.coef, -1.375, rtol=2e-15)
+    assert row[0] == 1e-100 or np.linalg.norm(result.coef) <= 1.375 / np.linalg.norm(X) * (1 + 1e-12)
+
+
+def test_constants_have_no_coefficient_whatever_their_size(rng):
+    X = np.column_stack((rng.standard_normal((8, 12)), np.full(8, 1e14)))
+    result = fastgd.fit(X, X[:, 0])
+    assert result.coef[-1] == 0.0 and "x12" in result.redundant
+    np.testing.assert_allclose(result.predict(X), X[:, 0], atol=1e-12)

@@ -19,6 +19,8 @@ _parallel = threading.Lock()
 _here = threading.local()
 _busy = 0  # threads that passes are using
 _forked = False
+# Read once, as OpenMP does: Dask's nannies set it in the process that starts them, for its children.
+_OMP_NUM_THREADS = os.environ.get("OMP_NUM_THREADS", "")
 
 
 def _note_fork() -> None:
@@ -135,7 +137,7 @@ def run_parts(work: Callable[[int], object], parts: int, count: int) -> None:
 def _omp_threads() -> float:
     """Give the first number of OMP_NUM_THREADS, of which there is one for each level of nesting."""
     with suppress(ValueError):
-        return max(1, int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0]))
+        return max(1, int(_OMP_NUM_THREADS.split(",")[0]))
     return inf
 
 

@@ -21,6 +21,15 @@ from fastgd.cluster import FAN_IN, Partitions
 ROWS = 700  # of a partition
 
 
+@pytest.fixture(scope="module", autouse=True)
+def environment():
+    """Take back what nannies set in the environment of the process that starts them."""
+    before = os.environ.copy()
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     with (

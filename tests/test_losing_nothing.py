@@ -209,5 +209,5 @@ runpy.run_module("fastgd", run_name="__main__")
 
 
 def test_the_installed_command_is_the_one_that_catches_it():
-    scripts = tomllib.loads((Path(fastgd.__file__).parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts == {"fastgd": "fastgd.__main__:main"}

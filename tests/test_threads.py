@@ -214,6 +214,7 @@ def test_the_environment_is_heeded(environment, expected, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(threads, "_OMP_NUM_THREADS", environment.get("OMP_NUM_THREADS", ""))
     monkeypatch.setattr(threads, "max_threads", lambda: 3)
     monkeypatch.setattr(threads.numba, "get_num_threads", lambda: 3)
     monkeypatch.setattr(threads, "cgroup_cores", lambda: inf)

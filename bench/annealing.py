@@ -17,7 +17,7 @@ from fastgd import surfaces
 from fastgd.diagnosis import quietly
 
 RUNS = 20
-BUDGETS = (1000, 10_000)
+BUDGETS = (1000,)
 PROBLEMS = {
     "double well, d = 2": (surfaces.double_well, surfaces.double_well.window),
     "Rastrigin, d = 2": (surfaces.rastrigin, surfaces.rastrigin.window),

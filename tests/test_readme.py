@@ -34,7 +34,7 @@ def test_each_of_the_two_commands_is_one_line_from_nothing(job):
     assert any(line.startswith("python3 -m venv") and "pip install" in line for line in lines)
 
 
-@pytest.mark.parametrize("table", ["passes", "fits", "sparse", "memory"])
+@pytest.mark.parametrize("table", ["passes", "fits", "sparse", "memory", "annealing"])
 def test_measured_tables_are_the_recorded_ones(table):
     recorded = (Path(__file__).parents[1] / "bench" / "results" / f"{table}.md").read_text(encoding="utf-8")
     assert recorded.strip().split("\n\n")[1] in README

@@ -1,4 +1,4 @@
-"""``python -m bench larger_rivals``: logistic regression on the same Parquet files, time and readings to equal gaps.
+"""``python -m bench stream_rivals``: logistic regression on the same Parquet files, time and readings to equal gaps.
 
 Nobody may hold the data in memory. scikit-learn's SGD is given chunks decoded by the same code, Vowpal Wabbit a file of
 its own text (the time to write it is not counted) and the cache that it makes of that, dask-ml one block per file. All
@@ -28,8 +28,8 @@ from pyarrow import parquet
 from sklearn.linear_model import SGDClassifier
 
 import fastgd
-from bench.larger import COLUMNS, columns
 from bench.report import cores, table
+from bench.stream import COLUMNS, columns
 from fastgd.files import Files
 
 PARTS = 4

@@ -1,10 +1,10 @@
-"""``python -m bench larger``: what reading, decoding and computing at once costs, next to merely reading and decoding.
+"""``python -m bench stream``: what reading, decoding and computing at once costs, next to merely reading and decoding.
 
 Contenders take turns, in this process: pyarrow alone, the same columns, with all its threads; and one reading of the
 same files by fastgd, with the sums of loss and gradient. So are an array, and the same array in a mapped file that is
 in the page cache. Then a whole fit in a process of its own, with the memory that it takes beyond its libraries.
 
-The size of the files is an environment variable, FASTGD_LARGER_GB, by default 1; a fit of files larger than memory is
+The size of the files is an environment variable, FASTGD_STREAM_GB, by default 1; a fit of files larger than memory is
 the same code.
 """
 
@@ -38,7 +38,7 @@ from fastgd.streams import CHUNK_SHARE, Stream, peek
 COLUMNS = 50
 ROUNDS = 5
 PART_ROWS = 500_000
-GB = float(os.environ.get("FASTGD_LARGER_GB", "1"))
+GB = float(os.environ.get("FASTGD_STREAM_GB", "1"))
 
 
 def columns(rows: int, seed: int) -> dict[str, Any]:

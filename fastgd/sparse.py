@@ -5,6 +5,7 @@ SciPy itself is not imported: who gives a sparse matrix has it.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,9 +52,9 @@ class _Sparse(Matrix):
             )
         return np.asarray(self.X @ coef.T + intercept)
 
+    @abstractmethod
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
         """Give the columns of some entries."""
-        raise NotImplementedError
 
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:
         """Refuse columns that look constant but are not, as sums are taken about 0; a ValueError names the first."""

@@ -247,11 +247,12 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("kind", ["parquet", "csv", "ipc"])
+# A file of lines that ends early looks like a whole one, so there is no fault to name.
+FAULTY = [(kind, fault) for kind in ("parquet", "csv", "ipc") for fault in FAULTS if (kind, fault) != ("csv", "cut")]
+
+
+@pytest.mark.parametrize(("kind", "fault"), FAULTY)
 def test_faults_are_named_with_their_file(table, tmp_path, kind, fault):
-    if (kind, fault) == ("csv", "cut"):
-        pytest.skip("a file of lines that ends early looks like a whole one")
     suffix = write_parts(table, tmp_path, kind)
     path = tmp_path / f"part1.{suffix}"
     apply, fragment = FAULTS[fault]

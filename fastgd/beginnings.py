@@ -109,19 +109,6 @@ def begin(
     rng: np.random.Generator,
 ) -> Beginning:
     """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
-    ready = _begin(model, source, solver, learning_rate, start, tol, rng)
-    return ready._replace(start=ready.start._replace(passes=ready.start.passes + source.readings))
-
-
-def _begin(
-    model: Model,
-    source: Source,
-    solver: str,
-    learning_rate: float | str,
-    start: tuple[Floats, Floats] | str | None,
-    tol: float,
-    rng: np.random.Generator,
-) -> Beginning:
     if solver == "sgd":
         check_rows(source)
     n, d = source.shape
@@ -135,9 +122,9 @@ def _begin(
     coef, intercept = model.zeros(d) if start is None or isinstance(start, str) else start
     objective, first = model.read(source, coef, intercept)
     if isinstance(start, str):
-        point, passes, evaluation = rng.standard_normal(objective.size), 1.0, None
+        point, passes, evaluation = rng.standard_normal(objective.size), source.readings + 1.0, None
     else:
-        point, passes, evaluation = objective.to_point(coef, intercept), 0.0, first
+        point, passes, evaluation = objective.to_point(coef, intercept), source.readings, first
     if solver == "newton":
         metric = objective.over(source.sample(sizes[1], rng)) if sizes else objective
         rule: Rule = newton(metric, n)
@@ -193,7 +180,7 @@ def _after_one_reading(model: Model, source: Source, tol: float) -> Beginning:
     point = times(metric, slopes)
     first = objective.without_reading(equations, point, times(hessian, point) - slopes, tol)
     rule = LBFGS(metric=lambda _: (metric, 0.0))
-    return Beginning(objective, Descent.at(point, rule, first, 1.0), rule, Evaluation(0.0, point))
+    return Beginning(objective, Descent.at(point, rule, first, source.readings + 1.0), rule, Evaluation(0.0, point))
 
 
 def _after_samples(model: Model, source: Source, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:
@@ -204,7 +191,7 @@ def _after_samples(model: Model, source: Source, sizes: tuple[int, int], rng: np
         objective, first = model.read(source, warm.coef, warm.intercept)
     rule = newton(objective.over(warm.objective.source), source.shape[0])
     point = objective.to_point(warm.coef, warm.intercept)
-    return Beginning(objective, Descent.at(point, rule, first, warm.passes), rule, first)
+    return Beginning(objective, Descent.at(point, rule, first, source.readings + warm.passes), rule, first)
 
 
 def glance(model: Model, source: Source, coef: Floats, intercept: Floats) -> tuple[Objective, Evaluation]:

@@ -19,11 +19,12 @@ from fastgd.checks import choose_classes, labels_of, memory_bytes, one_class_wei
 from fastgd.chunks import Chunk, Form, distinct_labels, named
 from fastgd.cluster import Partitions, is_array, is_frame, mapped, partition_rows
 from fastgd.interrupts import Lost
-from fastgd.sources import Floats, InMemory, Source, stratified_rows
+from fastgd.sources import Floats, InMemory, stratified_rows
 from fastgd.sparse import Rows
 from fastgd.streams import (
     SAMPLE_SHARE,
     Given,
+    Surveyed,
     checked,
     closed,
     heaviest_of,
@@ -83,7 +84,7 @@ class _Known(NamedTuple):
     levels: list[dict[str, None]]
 
 
-class Partitioned(Source):
+class Partitioned(Surveyed):
     """Samples in partitions, wherever Dask has them.
 
     Parameters
@@ -110,22 +111,13 @@ class Partitioned(Source):
         kept_bytes: int,
         look: Callable[[], object],
     ) -> None:
-        self.partitions, self.reader, self.example, self.look = partitions, reader, example, look
-        self.rows = known.rows if known else None
-        self.weight = known.weight if known else None
-        self.least_weight = known.lightest if known else 1.0
+        super().__init__(example, *((known.rows, known.weight, known.lightest) if known else (None, None, 1.0)))
+        self.partitions, self.reader, self.look = partitions, reader, look
         self.candidates = known.candidates if known else []
-        self.dtype = example.dtype
         self.row_bytes = known.size / known.rows if known else example.row_bytes
         self.sample_rows = int(kept_bytes / max(1.0, self.row_bytes)) if known else 0
-        self.order, self.features, self.copied = example.order, example.features, example.copied
         self.drawn: InMemory | None = None
         self.readings = 1.0 if known else 0.0
-
-    @property
-    def shape(self) -> tuple[int, int]:  # type: ignore[override]
-        """The numbers of rows, 1 if nothing has read all of them yet, and of coefficients."""
-        return self.example.shape[0] if self.rows is None else self.rows, self.example.shape[1]
 
     @property
     def known(self) -> InMemory:
@@ -135,11 +127,7 @@ class Partitioned(Source):
     def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
         """Add up what a function gives for the partitions, as a tree: one reading."""
         rows, weight, total = self._turn(partial(_sums, self.reader, of_part), _added)
-        if self.rows is None:
-            self.rows, self.weight = checked(rows, weight)
-        elif (rows, weight) != (self.rows, self.weight):
-            what = f"{rows} rows instead of {self.rows}" if rows != self.rows else "other weights"
-            raise ValueError(f"X changed while it was read: the last reading found {what}")
+        self.check_same(rows, weight)
         return np.asarray(total)
 
     def _turn(self, of_partition: Callable[..., Any], combine: Callable[[list[Any]], Any], own: Any = None) -> Any:
@@ -148,20 +136,6 @@ class Partitioned(Source):
         except Lost as lost:
             self.fault = lost.cause
             raise
-
-    def total_weight(self) -> float:
-        """Give the sum of the weights."""
-        if self.weight is None:
-            raise RuntimeError("the partitions have not been read yet")
-        return self.weight
-
-    def lightest(self) -> float:
-        """Give the smallest positive weight."""
-        return self.least_weight
-
-    def pivot(self) -> tuple[Floats, Floats]:
-        """Give the dense features and the targets of the heaviest sample that was looked at."""
-        return self.example.pivot()
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw samples where they lie, and bring them here; once the partitions are gone, from those drawn before."""

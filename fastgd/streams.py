@@ -30,7 +30,53 @@ UNPACKED = 8  # times as much as files that are packed well take in memory: thos
 MANY_CLASSES = 10_000  # labels of a stream: more are a mistake, and would not fit in memory
 
 
-class Stream(Source):
+class Surveyed(Source):
+    """Samples that are read anew for every sum: what is known of them, and whether each reading finds the same.
+
+    Parameters
+    ----------
+    example : InMemory
+        The heaviest of the samples that were looked at.
+    rows, weight
+        Of all samples, if they are known.
+    lightest : float
+        The smallest positive weight.
+    """
+
+    def __init__(self, example: InMemory, rows: int | None, weight: float | None, lightest: float) -> None:
+        self.example, self.rows, self.weight, self.least_weight = example, rows, weight, lightest
+        self.dtype, self.order = example.dtype, example.order
+        self.features, self.copied = example.features, example.copied
+
+    @property
+    def shape(self) -> tuple[int, int]:  # type: ignore[override]
+        """The numbers of rows, 1 if nothing has read all of them yet, and of coefficients."""
+        return self.example.shape[0] if self.rows is None else self.rows, self.example.shape[1]
+
+    def check_same(self, rows: int, weight: float) -> None:
+        """Compare what a whole reading found with what the first one did."""
+        if self.rows is None:
+            self.rows, self.weight = checked(rows, weight)
+        elif rows != self.rows or weight != self.weight:
+            what = f"{rows} rows instead of {self.rows}" if rows != self.rows else "other weights"
+            raise ValueError(f"X changed while it was read: the last reading found {what}")
+
+    def total_weight(self) -> float:
+        """Give the sum of the weights."""
+        if self.weight is None:
+            raise RuntimeError("the samples have not been read yet")
+        return self.weight
+
+    def lightest(self) -> float:
+        """Give the smallest positive weight."""
+        return self.least_weight
+
+    def pivot(self) -> tuple[Floats, Floats]:
+        """Give the dense features and the targets of the heaviest sample that was looked at."""
+        return self.example.pivot()
+
+
+class Stream(Surveyed):
     """Samples that are read, chunk by chunk, whenever something is asked of them.
 
     Parameters
@@ -63,19 +109,13 @@ class Stream(Source):
         lightest: float = 1.0,
         look: Callable[[], object] = bool,
     ) -> None:
-        self.chunks, self.form, self.example = chunks, form, example
-        self.rows, self.weight, self.least_weight, self.kept_bytes = rows, weight, lightest, kept_bytes
-        self.dtype, self.row_bytes = example.dtype, (sample or example).row_bytes
-        self.order, self.features, self.copied = example.order, example.features, example.copied
+        super().__init__(example, rows, weight, lightest)
+        self.chunks, self.form, self.kept_bytes = chunks, form, kept_bytes
+        self.row_bytes = (sample or example).row_bytes
         self.sample_rows = sample.shape[0] if sample else 0
         self.drawn = sample
         self.look = look
         self.readings = 1.0 if sample else 0.0
-
-    @property
-    def shape(self) -> tuple[int, int]:  # type: ignore[override]
-        """The numbers of rows, 1 if nothing has read all of them yet, and of coefficients."""
-        return self.example.shape[0] if self.rows is None else self.rows, self.example.shape[1]
 
     @property
     def known(self) -> InMemory:
@@ -91,11 +131,7 @@ class Stream(Source):
                 yield part
                 rows += part.shape[0]
                 weight += part.total_weight()
-        if self.rows is None:
-            self.rows, self.weight = checked(rows, weight)
-        elif rows != self.rows or weight != self.weight:
-            what = f"{rows} rows instead of {self.rows}" if rows != self.rows else "other weights"
-            raise ValueError(f"X changed while it was read: the last reading found {what}")
+        self.check_same(rows, weight)
 
     def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
         """Add up what a function gives for the chunks, in order: one reading."""
@@ -106,20 +142,6 @@ class Stream(Source):
                 total = sums if total is None else total + sums
         assert total is not None  # noqa: S101  a stream has rows
         return total
-
-    def total_weight(self) -> float:
-        """Give the sum of the weights."""
-        if self.weight is None:
-            raise RuntimeError("the stream has not been read yet")
-        return self.weight
-
-    def lightest(self) -> float:
-        """Give the smallest positive weight."""
-        return self.least_weight
-
-    def pivot(self) -> tuple[Floats, Floats]:
-        """Give the dense features and the targets of the heaviest sample that was looked at."""
-        return self.example.pivot()
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw samples from those that the survey kept, or without one give the example."""

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from fastgd.objective import Objective
 from fastgd.redundancy import Columns, only_constants, products, redundant_columns
 from fastgd.rules import RATED, STABLE
 from fastgd.separation import Classes, separating
-from fastgd.sources import InMemory, coef_names
+from fastgd.sources import InMemory, Source, coef_names
 
 _NAMES = 3  # features that a sentence names
 _SEARCH = 20  # readings that a search for a separating direction may take, or as many as the descent took
@@ -152,7 +152,7 @@ def find_redundant(objective: Objective, source: InMemory, result: Result) -> Co
     numbers = n * source.row_bytes / source.dtype.itemsize * float(result.history.passes[-1])
     hurried = result.status in (Status.STOPPED, Status.INTERRUPTED, Status.TIME_LIMIT)
     if hurried or products(n, d) > max(_AFFORDABLE, numbers):
-        return only_constants(moments.spread[order])
+        return constants(objective)
     mean, spread, rng = moments.mean[order], moments.spread[order], np.random.default_rng(0)
     search = partial(redundant_columns, source.matrix, source.weight, mean, spread, intercept=objective.intercept)
     columns = search(rng=rng)
@@ -161,6 +161,35 @@ def find_redundant(objective: Objective, source: InMemory, result: Result) -> Co
         if len(nearly.redundant) > len(columns.redundant):
             return nearly._replace(exact=False)
     return columns
+
+
+def constants(objective: Objective) -> Columns:
+    """Name the constant columns, in the caller's order."""
+    return only_constants(objective.moments.spread[_order(objective.source)])
+
+
+def smallest_alike(result: R, objective: Objective, columns: Columns, tol: float) -> R:
+    """Without a penalty, take the smallest of all coefficients that fit alike as columns are redundant.
+
+    That is looked at by a reading: columns that are combinations of others but for rounding, and whose sizes differ by
+    many powers of ten, may leave none that fit as well.
+    """
+    if not columns.exact or objective.l2 > 0.0:
+        return result
+    order = _order(objective.source)
+    coef, intercept = objective.to_coef(result.coef)
+    smallest = np.empty_like(coef)
+    smallest[:, order] = columns.smallest(coef[:, order])
+    if np.array_equal(smallest, coef):
+        return result
+    if objective.intercept:
+        intercept = intercept + (coef - smallest) @ objective.moments.mean
+    point = objective.to_point(smallest, intercept)
+    there = objective(point)
+    value, slope = objective.rounding(coef, intercept, result.loss)
+    as_low = np.isfinite(there.value) and there.value <= result.loss + value
+    as_flat = not result.converged or objective.largest_slope(there.gradient) <= tol + slope
+    return replace(result, coef=point, loss=there.value) if as_low and as_flat else result
 
 
 def say_limit(result: R, max_iter: int, time_limit: float | None) -> R:
@@ -190,7 +219,6 @@ def _per_spread(objective: Objective, point: Floats) -> Floats:
     return rows
 
 
-def _order(source: InMemory) -> NDArray[np.intp]:
+def _order(source: Source) -> NDArray[np.intp]:
     """Say where the caller's columns stand in points."""
-    order: Any = source.matrix.order
-    return np.arange(source.shape[1]) if order is None else order
+    return np.arange(source.shape[1]) if source.order is None else source.order

@@ -29,6 +29,7 @@ from fastgd.checks import (
 from fastgd.continuing import run
 from fastgd.descent import Result, Row, Status
 from fastgd.diagnosis import (
+    constants,
     explain_divergence,
     explain_interruption,
     explain_separation,
@@ -36,6 +37,7 @@ from fastgd.diagnosis import (
     quietly,
     say_limit,
     say_redundant,
+    smallest_alike,
     warns_once,
 )
 from fastgd.interrupts import Interrupted, Lost, interruptible
@@ -44,7 +46,7 @@ from fastgd.models import ClusterError, FitResult
 from fastgd.objective import Moments, Objective
 from fastgd.opening import open_samples
 from fastgd.progress import watching
-from fastgd.redundancy import Columns, only_constants
+from fastgd.redundancy import Columns
 from fastgd.rules import check_solver
 from fastgd.scratch import Scratch
 from fastgd.sources import InMemory, Matrix, Source, coef_names
@@ -320,6 +322,7 @@ def fit(
                     with interruption.at_once():
                         result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
                         columns = find_redundant(objective, source, result)
+                result = smallest_alike(result, objective, columns or constants(objective), tol)
     result = explain_interruption(result, interruption)
     result = say_limit(result, int(max_iter), time_limit)
     settings = {
@@ -358,20 +361,14 @@ def as_fitted(
     settings: dict[str, Any],
     columns: Columns | None = None,
 ) -> FitResult:
-    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``.
-
-    Without a penalty, of all coefficients that fit alike as columns are redundant, the smallest.
-    """
+    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``."""
     coef, b = objective.to_coef(result.coef)
     order = slice(None) if source.order is None else source.order
     one = flat and objective.outputs == 1
-    columns = columns or only_constants(objective.moments.spread[order])
+    columns = columns or constants(objective)
     redundant = [coef_names(source.features, source.shape[1])[j] for j in columns.redundant]
     result = say_redundant(result, redundant, exact=columns.exact)
     coef = coef[:, order]
-    if redundant and columns.exact and objective.l2 == 0.0:
-        given, coef = coef, columns.smallest(coef)
-        b = b + (given - coef) @ objective.moments.mean[order] if objective.intercept else b
     return FitResult(
         coef=coef[0] if one else coef,
         loss=result.loss,

@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd.algebra import inverse, times
 from fastgd.batches import Batches, StreamBatches, check_rows
 from fastgd.descent import Descent, Evaluation, Floats, Rule
 from fastgd.interrupts import having
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
-from fastgd.rules import LBFGS, estimate_lipschitz, fixed_rate_rule, inverse, times
+from fastgd.rules import LBFGS, estimate_lipschitz
+from fastgd.solvers import fixed_rate_rule
 from fastgd.sources import InMemory, Source
 from fastgd.streams import Stream
 from fastgd.subsampling import LEAST_ROWS, newton, sample_sizes, warm_start

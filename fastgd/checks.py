@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd.descent import Floats, Result, Row
 from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
-from fastgd.sources import Feature, Matrix, Source, as_array, check_present, check_vector, refuse_mixed, stretches
+from fastgd.sources import Feature, Matrix, Source
+from fastgd.values import as_array, check_present, check_vector, refuse_mixed, stretches
 
 MODERATE = 1e9  # the largest weight for which sums with squares do not overflow, and the inverse of the smallest
 

@@ -25,7 +25,7 @@ import numpy as np
 from fastgd import __version__, rolling
 from fastgd.descent import Status
 from fastgd.models import FitResult, load
-from fastgd.rules import SOLVERS, check_solver
+from fastgd.solvers import SOLVERS, check_solver
 from fastgd.writing import as_options, check_distinct, check_writable, replacing, say
 
 LARGEST = 10

@@ -16,7 +16,7 @@ from fastgd.descent import Descent, Floats, Result, Row, Status, conclude, desce
 from fastgd.diagnosis import separated_below
 from fastgd.interrupts import Interrupted, Interruption
 from fastgd.objective import Objective
-from fastgd.rules import RULES
+from fastgd.solvers import RULES
 from fastgd.sources import Source
 
 

@@ -17,8 +17,9 @@ from fastgd.interrupts import Interruption
 from fastgd.losses import Logistic, Softmax
 from fastgd.objective import Objective
 from fastgd.redundancy import Columns, only_constants, products, redundant_columns
-from fastgd.rules import RATED, STABLE
+from fastgd.rules import STABLE
 from fastgd.separation import Classes, separating
+from fastgd.solvers import RATED
 from fastgd.sources import InMemory, Source, coef_names
 
 _NAMES = 3  # features that a sentence names

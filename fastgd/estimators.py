@@ -23,20 +23,21 @@ from fastgd.diagnosis import quietly
 from fastgd.fitting import fit
 from fastgd.incremental import Stream, learn
 from fastgd.models import FitResult
-from fastgd.sources import Feature, Floats, check_vector, refuse_masked
+from fastgd.sources import Feature, Floats
 from fastgd.tables import as_features, check_unseen, is_collection, is_frame
 from fastgd.threads import max_threads
+from fastgd.values import check_vector, refuse_masked
 
 try:
     from joblib import effective_n_jobs
-    from scipy.sparse import issparse
-    from scipy.sparse.linalg import LinearOperator, lsqr
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.utils import check_array, check_consistent_length, compute_class_weight
     from sklearn.utils.metaestimators import available_if
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+    from fastgd.least_norm import least_norm
 except ImportError:
     raise ImportError("fastgd's estimators need scikit-learn: pip install 'fastgd[sklearn]'") from None
 
@@ -175,7 +176,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
         if result.status is not Status.INTERRUPTED and unpenalised and rows < 2 * result.coef.shape[-1]:
-            return _least_norm(result, X, weight)
+            return least_norm(result, X, weight)
         return result
 
     def _learn(self, X: Any, y: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
@@ -603,60 +604,6 @@ def _check_labels(labels: NDArray[Any]) -> None:
     if labels.dtype.kind == "f":
         check_vector("y", labels, len(labels))
     check_classification_targets(labels)
-
-
-_DENSE = 1 << 20  # values of a sparse matrix that may be made dense: 8 MB
-
-
-def _least_norm(result: FitResult, X: Any, weight: Floats | None) -> FitResult:
-    """Of all coefficients that give X the same margins take the smallest: their part in the span of X's rows.
-
-    With an intercept that is the span of differences of rows. The rank is found in standard deviations, so that it
-    depends on nobody's units.
-    """
-    if issparse(X):
-        X = X.tocsr()
-    else:
-        table = as_features(X, features=result.features)
-        d = table.shape[1]
-        X = table.place(0, table.shape[0]).X if table.order is None else table.margins(np.eye(d), np.zeros(d))
-    if weight is not None:
-        X = X[np.flatnonzero(weight)]
-    if issparse(X):
-        if X.shape[0] * X.shape[1] > _DENSE:
-            return _least_norm_of_sparse(result, X)
-        X = X.toarray()
-    origin = X[0].astype(np.float64) if result.settings["intercept"] else np.zeros(X.shape[1])
-    spread = np.where(result.spread > 0.0, result.spread, 1.0)
-    values, directions = np.linalg.svd((X - origin) / spread, full_matrices=False)[1:]
-    rank = int(np.sum(values > values[0] * max(X.shape) * np.finfo(np.float64).eps))
-    if rank == X.shape[1]:
-        return result
-    span = np.linalg.qr((directions[:rank] * spread).T)[0]
-    return _moved(result, (span @ (span.T @ result.coef.T)).T, origin)
-
-
-def _least_norm_of_sparse(result: FitResult, X: Any) -> FitResult:
-    """Do so by LSQR, which does not look at single entries, unless it gets lost: then the margins would be others."""
-    n, d = X.shape
-    origin = np.asarray(X.mean(axis=0)).ravel() if result.settings["intercept"] else np.zeros(d)
-    centered = LinearOperator((n, d), lambda v: X @ v - origin @ v, lambda u: X.T @ u - origin * u.sum())
-    smallest = []
-    for margins in (centered @ row for row in np.atleast_2d(result.coef)):
-        row, *_, left = lsqr(centered, margins, atol=1e-15, btol=1e-15, conlim=0.0, iter_lim=MAX_ITER)[:4]
-        if left > 1e-9 * np.linalg.norm(margins):
-            message = (
-                "Of all coefficients that fit alike, or nearly so, the smallest were not found; a small penalty helps"
-            )
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
-            return result
-        smallest.append(row)
-    return _moved(result, np.reshape(smallest, result.coef.shape), origin)
-
-
-def _moved(result: FitResult, coef: Floats, origin: Floats) -> FitResult:
-    """Give the result with other coefficients, and the intercept that keeps the margin at the origin."""
-    return replace(result, coef=coef, intercept=result.intercept + (result.coef - coef) @ origin)
 
 
 def _counterpart(cls: type[_LinearModel]) -> Any:

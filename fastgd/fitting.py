@@ -47,8 +47,8 @@ from fastgd.objective import Moments, Objective
 from fastgd.opening import open_samples
 from fastgd.progress import watching
 from fastgd.redundancy import Columns
-from fastgd.rules import check_solver
 from fastgd.scratch import Scratch
+from fastgd.solvers import check_solver
 from fastgd.sources import InMemory, Matrix, Source, coef_names
 from fastgd.tables import is_collection
 from fastgd.threads import max_threads
@@ -139,9 +139,9 @@ def fit(
         ``"newton"``: descent in the metric of a sub-sample's Hessian, begun at the optimum of growing sub-samples.
         ``"lbfgs"``: quasi-Newton with a line search. ``"nesterov"``: accelerated, with adaptive restart. ``"gd"``:
         gradient descent with a fixed learning rate. ``"sgd"``: stochastic gradient descent by batches of shuffled
-        tiles, see `fastgd.rules.SGD`. ``"auto"``: newton where its metric costs less than about 100 passes, otherwise
-        lbfgs; see `fastgd.beginnings.choose_solver`. Least squares with up to 128 coefficients are solved by newton
-        from one reading.
+        tiles, see `fastgd.stochastic.SGD`. ``"auto"``: newton where its metric costs less than about 100 passes,
+        otherwise lbfgs; see `fastgd.beginnings.choose_solver`. Least squares with up to 128 coefficients are solved by
+        newton from one reading.
     learning_rate : float or "auto"
         The rate γ of ``"gd"``, ``"nesterov"`` and ``"sgd"``, in the coordinates of the descent. ``"auto"`` is
         1 / (largest curvature); this is estimated on a sample of rows, and raised if a step meets a larger one.

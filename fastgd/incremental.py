@@ -35,8 +35,10 @@ from fastgd.losses import Logistic, Loss, Softmax, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments, pooled
 from fastgd.progress import watching
-from fastgd.rules import STABLE, AveragedSGD, Walk, check_solver, estimate_lipschitz, free_rows
+from fastgd.rules import STABLE, estimate_lipschitz
+from fastgd.solvers import check_solver
 from fastgd.sources import Feature, InMemory
+from fastgd.stochastic import AveragedSGD, Walk, free_rows
 from fastgd.tables import as_features
 
 SAMPLE_ROWS = 1000  # that the largest curvature is found on, or of a large chunk,

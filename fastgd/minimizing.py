@@ -19,7 +19,8 @@ from fastgd.diagnosis import explain_divergence, explain_interruption, say_limit
 from fastgd.interrupts import Interrupted, interruptible
 from fastgd.noise import SCHEDULES, Annealed, Perturbed
 from fastgd.progress import watching
-from fastgd.rules import LBFGS, MINIMIZERS, check_solver, estimate_lipschitz, fixed_rate_rule
+from fastgd.rules import LBFGS, estimate_lipschitz
+from fastgd.solvers import MINIMIZERS, check_solver, fixed_rate_rule
 
 LIPSCHITZ_EVALUATIONS = 20
 TEMPERATURE_EVALUATIONS = 20

@@ -162,7 +162,7 @@ def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
 
 
 def _independent(unit: Floats) -> bool:
-    """Tell for certain that columns of length 1 are independent; of few without BLAS, see `fastgd.rules.dot`."""
+    """Tell for certain that columns of length 1 are independent; of few without BLAS, see `fastgd.algebra.dot`."""
     d = unit.shape[1]
     if d > _SMALL:
         return bool(np.abs(np.diagonal(np.linalg.qr(unit, mode="r"))).min() > 1e3 * _SAME)

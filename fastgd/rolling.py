@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fastgd.rules import MINIMIZERS, RATED, estimate_lipschitz
+from fastgd.rules import estimate_lipschitz
+from fastgd.solvers import MINIMIZERS, RATED
 from fastgd.surfaces import SURFACES, Surface
 from fastgd.writing import as_options, check_distinct, say
 

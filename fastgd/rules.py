@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.descent import Anchor, Evaluation, Floats, Step
+from fastgd.algebra import dot, times
+from fastgd.descent import Evaluation, Floats, Step
 
 STABLE = {"gd": 2.0, "nesterov": 4.0 / 3.0, "sgd": 3.9 / 2.9}
 """Rates times the largest curvature λ up to which solvers are stable.
@@ -22,6 +23,10 @@ roots are inside the unit circle for ``γλ < (2 + 2m) / (1 + 2m)``: 2 without m
 (where steps overshoot, momentum points downhill, so that there are no restarts), and 3.9/2.9 with sgd's 0.95, λ being a
 batch's.
 """
+
+
+ROUNDING = 1e-9
+"""Relative noise that a value may have: far above the rounding unit where margins are differences of large terms."""
 
 
 class _Trail(NamedTuple):
@@ -141,202 +146,6 @@ def _met(trail: _Trail, coef: Floats, gradient: Floats) -> float:
     return float(np.linalg.norm(gradient - trail.gradient)) / length if length > 0.0 else 0.0
 
 
-class _Epoch(NamedTuple):
-    """An epoch since its anchor: batches seen, the last gradient step's end, and the sum of ends to average."""
-
-    lipschitz: float
-    anchor: Anchor
-    seen: int
-    landing: Floats
-    total: Floats
-
-
-@dataclass(frozen=True)
-class SGD:
-    """Stochastic gradient descent with variance reduction, momentum and averaging, epoch by epoch.
-
-    An epoch goes out from an anchor a that was evaluated on all samples, and through all batches B of samples. Near a,
-    ``g_B(y) − g_B(a) + g(a)`` estimates the gradient without bias, and with a variance that vanishes as both near the
-    minimum (SVRG: Johnson and Zhang, 2013): the rate need not decay. With it Nesterov's iteration
-    ``x' = y − γ g(y)``, ``y' = x' + m (x' − x)``; the mean of x over the epoch's second half (Polyak and Juditsky,
-    1992) is evaluated on all samples, and is the next anchor.
-
-    Parameters
-    ----------
-    lipschitz : float
-        The largest curvature of a batch; γ is its inverse.
-    adaptive : bool
-        Raise it when a batch shows a larger one: over a convex function's step Δy, ``‖Δg‖² / (Δg·Δy)`` is a lower
-        bound, which finds an outlier's curvature at once. And an epoch that ends above its anchor is rejected: the
-        next one goes out from there again, at a quarter of the rate.
-    batches : int
-        Per epoch.
-    momentum : float
-        The most that m becomes; it is ``k / (k + 3)`` at the epoch's step k.
-    """
-
-    lipschitz: float
-    adaptive: bool
-    batches: int
-    momentum: float = 0.95
-
-    def start(self, coef: Floats) -> _Epoch:
-        """Give the state to begin with at a point."""
-        return _Epoch(self.lipschitz, Anchor(coef, np.inf, np.zeros(coef.size)), 0, coef, coef)
-
-    def step(self, coef: Floats, evaluation: Evaluation, state: _Epoch) -> Step:
-        """Answer an evaluation with the next point."""
-        failed = self.adaptive and _failed(evaluation, state.anchor)
-        if evaluation.partial and not failed:
-            return self._within_epoch(coef, evaluation, state._replace(seen=state.seen + 1))
-        anchor = state.anchor if failed else Anchor(coef, evaluation.value, evaluation.gradient)
-        lipschitz = 4.0 * state.lipschitz if failed else state.lipschitz
-        epoch = _Epoch(lipschitz, anchor, 0, anchor.coef, np.zeros(coef.size))
-        step = self._within_epoch(anchor.coef, Evaluation(anchor.value, anchor.gradient), epoch)
-        return step._replace(accepted=not failed)
-
-    def _within_epoch(self, coef: Floats, evaluation: Evaluation, epoch: _Epoch) -> Step:
-        """Go on, or after the last batch to the average."""
-        value, gradient, *_ = evaluation
-        anchor, lipschitz = epoch.anchor, epoch.lipschitz
-        if self.adaptive:
-            lipschitz = max(lipschitz, _curvature(coef - anchor.coef, gradient - anchor.gradient))
-        landing = coef - gradient / lipschitz
-        following = landing + min(epoch.seen / (epoch.seen + 3.0), self.momentum) * (landing - epoch.landing)
-        averaged = epoch.seen - self.batches // 2
-        total = epoch.total + landing if averaged > 0 else epoch.total
-        average = total / averaged if averaged > 0 else landing
-        epoch = epoch._replace(lipschitz=lipschitz, landing=landing, total=total)
-        closing = Step(
-            average,
-            epoch,
-            length=1.0 / lipschitz,
-            predicted_decrease=dot(anchor.gradient, anchor.coef - average),
-            origin_value=anchor.value,
-            accepted=True,
-        )
-        if epoch.seen == self.batches:
-            return closing
-        return Step(
-            following,
-            epoch,
-            length=1.0 / lipschitz,
-            predicted_decrease=dot(gradient, coef - following),
-            origin_value=value,
-            accepted=True,
-            stuck=bool((following == coef).all()),
-            anchor=anchor,
-            closing=closing,
-            curvature=_curvature(coef - anchor.coef, gradient - anchor.gradient),
-            stable=np.inf if self.adaptive else STABLE["sgd"] * lipschitz,
-        )
-
-
-def _failed(evaluation: Evaluation, anchor: Anchor) -> bool:
-    """Tell whether an epoch ended above its anchor, or leaves what is finite."""
-    if evaluation.partial:
-        return not np.isfinite(evaluation.value)
-    return not evaluation.value <= anchor.value + _ROUNDING * abs(anchor.value)
-
-
-def _curvature(move: Floats, change: Floats) -> float:
-    """Bound the largest curvature of a convex function from below (Baillon and Haddad, 1977)."""
-    along = dot(move, change)
-    return dot(change, change) / along if along > 0.0 else 0.0
-
-
-# Relative noise that a value may have: far above the rounding unit where margins are differences of large terms.
-_ROUNDING = 1e-9
-
-
-class Walk(NamedTuple):
-    """Where an averaged descent stands: its point, the average of its points, the rows and the batches read."""
-
-    coef: Floats
-    average: Floats
-    rows: float
-    batches: int = 0
-
-
-@dataclass(frozen=True)
-class AveragedSGD:
-    """Plain stochastic gradient descent: every batch is read once, and the end is an average of the points.
-
-    For samples that come once there is no anchor, so the gradients' noise stays; two things take it away (Polyak and
-    Juditsky, 1992): the rate falls, and points are averaged. For a batch of b rows, N with those before, it is
-
-        γ = b / (L max(b + r, F(N)))    with F(N) = r (N / 4r)^decay,
-
-    with the largest curvature L of the mean of many rows and the effective rank r, so that r L is that of single rows.
-    While F is small this is the largest stable rate; then a row moves the point as much in a large batch as in a small
-    one. A point after N rows weighs as N² in the average (Shamir and Zhang, 2013): where it began is soon forgotten,
-    and for many rows its loss is above the minimum for these rows by 4/5 of the statistical error; with equal weights
-    it would be 0.
-
-    Parameters
-    ----------
-    lipschitz, rank : float
-        L and r.
-    decay : float
-        Between 1/2 and 1, so that the bias vanishes with the noise; less for a quadratic, which noise does not bias.
-    rate : float or None
-        Instead of γ. None also takes no step longer than Polyak's ``2 f_B / ‖g_B‖²``: f_B is at least 0, so that
-        curvature is larger than it seemed where that is less (Loizou et al., 2021), and outliers move no point far.
-    batch_rows : float
-        b.
-    batches : int
-        After so many the samples are used up.
-    begun : Walk or None
-        What to go on from, if that is not the start alone.
-    """
-
-    lipschitz: float
-    rank: float
-    decay: float
-    rate: float | None
-    batch_rows: float
-    batches: int
-    begun: Walk | None = None
-
-    def start(self, coef: Floats) -> Walk:
-        """Give the state to begin with at a point."""
-        return Walk(coef, coef, 0.0) if self.begun is None else self.begun._replace(batches=0)
-
-    def step(self, coef: Floats, evaluation: Evaluation, state: Walk) -> Step:
-        """Answer an evaluation with the next point, or after the last batch with the average."""
-        value, gradient, *_ = evaluation
-        rows = state.rows + self.batch_rows
-        rate = self._rate(value, gradient, rows) if self.rate is None else self.rate
-        following = coef - rate * gradient
-        average = state.average + _share(self.batch_rows / rows) * (following - state.average)
-        last = state.batches + 1 == self.batches
-        return Step(
-            average if last else following,
-            Walk(following, average, rows, state.batches + 1),
-            length=rate,
-            predicted_decrease=rate * dot(gradient, gradient),
-            origin_value=value,
-            accepted=True,
-            last=last,
-        )
-
-    def _rate(self, value: float, gradient: Floats, rows: float) -> float:
-        reach = max(self.batch_rows + self.rank, free_rows(rows, self.rank, self.decay))
-        squared = dot(gradient, gradient)
-        polyak = 2.0 * value / squared if squared > 0.0 else np.inf
-        return float(min(self.batch_rows / (self.lipschitz * reach), polyak))
-
-
-def free_rows(rows: float, rank: float, decay: float) -> float:
-    """Give F: how many rows a batch may have after so many before it makes the rate of `AveragedSGD` smaller."""
-    return float(rank * (rows / (4.0 * rank)) ** decay)
-
-
-def _share(new: float) -> float:
-    """Give the weight in the average of the points of the last rows, which are this share of all: 1 − (1 − new)³."""
-    return new * (3.0 - new * (3.0 - new))
-
-
 class _Pair(NamedTuple):
     """A step s, the change y of the gradient along it, and their products s·y and y·y."""
 
@@ -416,7 +225,7 @@ class LBFGS:
     def _decreased(self, state: _Search, value: float, slope: float, new_slope: float) -> bool:
         if value <= state.value + self.armijo * state.length * slope:
             return True
-        rounding = _ROUNDING * abs(state.value)
+        rounding = ROUNDING * abs(state.value)
         return value <= state.value + rounding and abs(new_slope) <= self.wolfe * abs(slope)
 
     def _search(
@@ -490,59 +299,6 @@ def _inverse_hessian_times(gradient: Floats, pairs: tuple[_Pair, ...], metric: F
     return q
 
 
-def dot(a: Floats, b: Floats) -> float:
-    """Multiply two vectors without BLAS, whose threads stay busy after a call and slow down the passes that follow."""
-    return float(np.einsum("i,i", a, b))
-
-
-_SMALL = 256
-
-
-def _invert_small(matrix: Floats) -> Floats | None:
-    """Invert by Gauss and Jordan's sweeps, without LAPACK (see `dot`); None if a pivot is not positive."""
-    a = matrix.copy()
-    for k in range(len(a)):
-        pivot = float(a[k, k])
-        if not pivot > 0.0:
-            return None
-        column = a[:, k].copy()
-        row = a[k] / pivot
-        a -= column[:, None] * row
-        a[k] = row
-        a[:, k] = -column / pivot
-        a[k, k] = 1.0 / pivot
-    return a
-
-
-def _invert_large(matrix: Floats) -> Floats | None:
-    try:
-        factor = np.linalg.inv(np.linalg.cholesky(matrix))
-    except np.linalg.LinAlgError:
-        return None
-    return np.asarray(factor.T @ factor)
-
-
-def times(matrix: Floats, vector: Floats) -> Floats:
-    """Multiply by a vector, or by each of several that follow each other, without BLAS, too."""
-    return np.asarray(np.einsum("ij,kj->ki", matrix, vector.reshape(-1, len(matrix)))).ravel()
-
-
-def inverse(matrix: Floats) -> Floats:
-    """Invert a symmetric matrix that should be positive definite.
-
-    In directions in which it is singular to working precision, it is taken to be as large as it is anywhere: steps
-    there are cautious, and rounding is not blown up.
-    """
-    floor = 10.0 * len(matrix) * np.finfo(np.float64).eps
-    inverted = _invert_small(matrix) if len(matrix) <= _SMALL else _invert_large(matrix)
-    # The product of the traces bounds the condition number.
-    if inverted is not None and np.trace(inverted) * np.trace(matrix) * floor < 1.0:
-        return inverted
-    values, vectors = np.linalg.eigh(matrix)
-    largest = values[-1] if values[-1] > 0.0 else 1.0
-    return np.asarray((vectors / np.where(values > floor * largest, values, largest)) @ vectors.T)
-
-
 def estimate_lipschitz(
     objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
     coef: Floats,
@@ -585,40 +341,3 @@ def _norm(vector: Floats) -> float:
     """Give the Euclidean norm, also where squares overflow."""
     power = int(np.frexp(np.max(np.abs(vector)))[1])
     return float(np.ldexp(np.linalg.norm(np.ldexp(vector, -power)), power))
-
-
-RULES = {"newton": LBFGS, "lbfgs": LBFGS, "nesterov": Nesterov, "gd": GradientDescent, "sgd": SGD}
-SOLVERS = ("auto", *RULES)
-MINIMIZERS = ("auto", "lbfgs", "nesterov", "gd", "annealed")  # those for functions that are no sums over samples
-RATED = ("gd", "nesterov", "sgd")  # those that take a learning rate
-
-
-def check_solver(solver: str, learning_rate: float | str) -> None:
-    """Check the name of a solver and its learning rate together.
-
-    Raises
-    ------
-    ValueError, TypeError
-        On an unknown solver, or a rate that is not positive or that the solver does not take.
-    """
-    if solver not in SOLVERS:
-        raise ValueError(f"solver={solver!r}; choose one of {', '.join(SOLVERS)}")
-    if isinstance(learning_rate, str) and learning_rate == "auto":
-        return
-    if isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float, np.number)):
-        raise TypeError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
-    if not 0.0 < float(learning_rate) < np.inf:
-        raise ValueError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
-    if solver not in RATED:
-        raise ValueError("learning_rate: only solver='gd', 'nesterov' and 'sgd' take one, the others find their own")
-
-
-def fixed_rate_rule(
-    solver: str, learning_rate: float | str, lipschitz: Callable[[], float], batches: int = 1
-) -> GradientDescent | Nesterov | SGD:
-    """Make the rule of a solver in `RATED`; ``lipschitz`` gives the largest curvature if that is needed."""
-    adaptive = isinstance(learning_rate, str)
-    curvature = lipschitz() if adaptive else 1.0 / float(learning_rate)
-    if solver == "sgd":
-        return SGD(curvature, adaptive, batches)
-    return (GradientDescent if solver == "gd" else Nesterov)(curvature, adaptive)

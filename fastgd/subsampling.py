@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd.algebra import inverse
 from fastgd.descent import Floats, Status, descend
 from fastgd.interrupts import Interrupted, having
 from fastgd.objective import Objective
-from fastgd.rules import LBFGS, inverse
+from fastgd.rules import LBFGS
 from fastgd.sources import Source
 
 SHARE = 16  # the largest sub-sample is one row in so many of those in memory,

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from fastgd.sources import (
     COPY_BYTES,
-    STRETCH_ROWS,
     VIEW_BYTES,
     Array,
     Feature,
@@ -26,18 +25,21 @@ from fastgd.sources import (
     Matrix,
     Part,
     SparseRows,
-    Values,
-    as_array,
     as_matrix,
     check_finite_tile,
+    tile_dtype,
+)
+from fastgd.sparse import Rows, as_sparse, stacked
+from fastgd.values import (
+    STRETCH_ROWS,
+    Values,
+    as_array,
     find_missing,
     is_missing_value,
     refuse_missing,
     refuse_mixed,
     stretches,
-    tile_dtype,
 )
-from fastgd.sparse import Rows, as_sparse, stacked
 
 if TYPE_CHECKING:
     import narwhals as nw

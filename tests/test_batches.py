@@ -11,8 +11,8 @@ from fastgd import losses
 from fastgd.batches import Batches, shuffled
 from fastgd.descent import Anchor, Status, descend
 from fastgd.objective import Objective, moments
-from fastgd.rules import SGD
 from fastgd.sources import InMemory, as_matrix
+from fastgd.stochastic import SGD
 
 
 def standard_normal(loss, n=40_000, d=20):

@@ -17,7 +17,7 @@ from scipy import sparse
 import fastgd
 from fastgd import checkpoints, losses
 from fastgd.diagnosis import quietly
-from fastgd.rules import RULES
+from fastgd.solvers import RULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 DTYPES = [np.float64, np.float32, np.int16]
@@ -139,7 +139,7 @@ import hashlib, os, random, signal, sys, time
 import numpy as np
 import fastgd
 from fastgd import checkpoints
-from fastgd.rules import RULES
+from fastgd.solvers import RULES
 
 checkpoints.INTERVAL = checkpoints.SHARE = 0.0
 dice = random.Random(int(sys.argv[2]))

@@ -224,7 +224,7 @@ def test_the_smallest_coefficients_of_many_sparse_columns():
 
 
 def test_coefficients_stay_where_the_smallest_are_not_found(monkeypatch):
-    monkeypatch.setattr(fastgd.estimators, "_DENSE", 0)
+    monkeypatch.setattr("fastgd.least_norm._DENSE", 0)
     rng = np.random.default_rng(0)
     X = sparse.csr_array(rng.standard_normal((200, 150)) * np.logspace(-4, 4, 150))
     y = rng.standard_normal(200)

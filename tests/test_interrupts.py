@@ -16,7 +16,7 @@ from fastgd import threads
 from fastgd.descent import History
 from fastgd.diagnosis import quietly
 from fastgd.interrupts import Interruption
-from fastgd.rules import RULES
+from fastgd.solvers import RULES
 from fastgd.sources import InMemory
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.rules import SOLVERS
+from fastgd.solvers import SOLVERS
 
 N = 500_000
 

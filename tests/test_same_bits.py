@@ -19,7 +19,7 @@ import pytest
 from scipy import sparse
 
 import fastgd
-from fastgd.rules import SOLVERS
+from fastgd.solvers import SOLVERS
 from fastgd.threads import max_threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")

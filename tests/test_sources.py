@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from fastgd import losses, passes
-from fastgd.sources import (
-    InMemory,
-    Tile,
-    as_matrix,
-    check_finite,
-    check_vector,
-    spans,
-    tile_dtype,
-)
+from fastgd.sources import InMemory, Tile, as_matrix, check_finite, spans, tile_dtype
+from fastgd.values import check_vector
 
 N, D = 5003, 100  # four blocks of float64
 

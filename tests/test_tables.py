@@ -18,8 +18,9 @@ from pyarrow import csv
 import fastgd
 from fastgd import demo
 from fastgd.cli import main
-from fastgd.sources import Feature, InMemory, coef_names, stretches
+from fastgd.sources import Feature, InMemory, coef_names
 from fastgd.tables import Pieces, as_features
+from fastgd.values import stretches
 
 N = 1003
 CUTS = [0, 1, 1, 300, 777, N]  # of chunks: one of a single row, one empty
@@ -238,7 +239,7 @@ def test_many_levels_take_more_bytes():
 
 
 def test_columns_are_encoded_by_stretches(as_dense, monkeypatch):
-    monkeypatch.setattr("fastgd.sources.STRETCH_ROWS", 100)
+    monkeypatch.setattr("fastgd.values.STRETCH_ROWS", 100)
     assert [len(part) for part in stretches(np.zeros(250))] == [100, 100, 50]
     for make in (TABLES["pandas"], TABLES["polars in chunks"], TABLES["pyarrow in chunks"], TABLES["dict"]):
         np.testing.assert_array_equal(as_dense(as_features(make(COLUMNS), "auto")), EXPLICIT)

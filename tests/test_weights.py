@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import fastgd
-from fastgd.rules import SOLVERS
+from fastgd.solvers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 

@@ -1,0 +1,118 @@
+"""Single columns of what callers give: as arrays, without loss, and with a value in every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
+
+
+class Values(Protocol):
+    """What gives some rows of a column as an array: an array itself, or several."""
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Give the rows of a slice or of an array of row numbers."""
+
+
+def refuse_missing(missing: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse columns that have missing values, given how many and the first one's row, all of them in one message."""
+    found = [f"{name} ({count}, the first in row {row})" for name, (count, row) in missing.items() if count]
+    if found:
+        raise ValueError(f"X has missing values: {', '.join(found)}; fill them in or drop the rows")
+
+
+def find_missing(values: Values) -> tuple[int, int]:
+    """Count None, NaN and NA, and give the first one's row."""
+    marks = np.concatenate([np.zeros(0, bool), *map(is_missing, stretches(values))])
+    count = int(marks.sum())
+    return count, int(marks.argmax()) if count else 0
+
+
+def stretches(values: Values) -> Iterator[Any]:
+    """Cut a column into runs of rows, small enough that what is made of them does not matter."""
+    return (values[start : start + STRETCH_ROWS] for start in range(0, len(values), STRETCH_ROWS))
+
+
+def as_array(name: str, values: Any) -> NDArray[Any]:
+    """Convert to an array; a ValueError names the argument if something would be lost, or rows differ in length."""
+    refuse_masked(name, values)
+    if hasattr(values, "tocsr"):
+        raise ValueError(f"{name} is a sparse matrix; an array is needed, as {name}.toarray() gives one")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
+        refuse_mixed(name, values)
+    return array
+
+
+def refuse_masked(name: str, values: Any) -> None:
+    """Refuse NumPy's masked arrays, which most functions take for plain ones."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array, whose mask would be lost; fill it in or drop the rows")
+
+
+def refuse_mixed(name: str, values: Iterable[Any]) -> None:
+    """Refuse text beside numbers, which would become text, too; of values in rows name the rows."""
+    kinds: dict[bool, tuple[int, Any]] = {}
+    for row, value in enumerate(values):
+        kinds.setdefault(isinstance(value, str), (row, value))
+    if len(kinds) > 1:
+        (row, text), (other_row, other) = kinds[True], kinds[False]
+        rows = isinstance(values, Sequence)
+        found = f"{text!r} in row {row} and {other!r} in row {other_row}" if rows else f"as in {text!r} and {other!r}"
+        raise ValueError(f"{name} has text beside other values, {found}; convert them to one type")
+
+
+def is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark None, NaN and NA, (n,)."""
+    if array.dtype.kind == "O":
+        return np.fromiter(map(is_missing_value, array), bool, len(array))
+    return np.asarray(array != array)
+
+
+def is_missing_value(value: Any) -> bool:
+    """Tell None, NaN, NaT and NA, of any library, from everything else."""
+    return value is None or (not isinstance(value, str) and str(value) in ("nan", "<NA>", "NaT"))
+
+
+def check_present(name: str, array: NDArray[Any]) -> None:
+    """Refuse None and NA in objects and text, naming the argument and the first row."""
+    missing = is_missing(array) if array.dtype.kind in "OT" else np.zeros(1, bool)
+    if missing.any():
+        raise ValueError(f"{name} has no value in row {int(np.argmax(missing))}; fill it in or drop the row")
+
+
+def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
+    """Check a vector with one finite number per row of X, in its own real dtype, without a copy where it is one.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument and what was found: its shape, its dtype, or the first row with NaN or infinity.
+    """
+    array = as_array(name, values)
+    if array.shape != (n,):
+        raise ValueError(f"{name} has shape {array.shape}; X has {n} rows, so ({n},) is needed")
+    check_present(name, array)
+    if array.dtype.kind not in "biuf":
+        hint = f": {name}.astype(float) makes them of objects" if array.dtype.kind == "O" else ""
+        raise ValueError(f"{name} has dtype {array.dtype}; numbers are needed{hint}")
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(f"{name} contains {name_value(array[row])} in row {row}; drop such rows or fill them in")
+    return array
+
+
+def name_value(value: Any) -> str:
+    """Say in words what is not finite."""
+    return "NaN" if np.isnan(value) else "infinity"

@@ -467,6 +467,8 @@ def _find_problem(names: Sequence[str], columns: Sequence[str] | None) -> str | 
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         return f"several columns of the same name: {', '.join(twice)}"
+    if odd := [name for name in names if "\0" in name]:
+        return f"the name of a column has a zero byte: {odd[0]!r}"
     missing = [name for name in columns or [] if name not in names]
     if missing:
         return f"has no column {', '.join(missing)}; it has {', '.join(names)}"

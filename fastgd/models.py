@@ -233,7 +233,8 @@ def load(path: str | os.PathLike[str]) -> FitResult:
         If it cannot be read.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        document = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a fastgd model: {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -301,6 +302,14 @@ def _from_document(document: dict[str, Any]) -> FitResult:
         settings=settings,
         version=document["version"],
     )
+
+
+def _finite(text: str) -> float:
+    """Read a number; infinity and NaN are not JSON's."""
+    number = float(text)
+    if not np.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def _to_json(number: float) -> float | str:

@@ -138,9 +138,12 @@ def only_constants(spread: Floats) -> Columns:
 def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
     """Go through the columns of a sample, each against those kept so far."""
     rows, d = sample.shape
+    largest = np.abs(sample).max(axis=0)  # whose squares may overflow
+    sample = sample / np.where(largest > 0.0, largest, 1.0)
     lengths = np.linalg.norm(sample, axis=0)
-    empty = lengths <= same * spread * rows**0.5
+    empty = largest * lengths <= same * spread * rows**0.5
     unit = sample / np.where(empty, 1.0, lengths)
+    lengths *= largest
     if rows >= d and not empty.any() and _independent(unit):
         return Columns(np.arange(d), np.empty(0, np.intp), np.empty((d, 0)))
     basis = np.empty((min(rows, d), rows))

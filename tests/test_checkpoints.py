@@ -445,6 +445,6 @@ def test_swapped_types_under_a_right_checksum_are_clear_errors(sample, data):
     except ValueError as raised:
         error = str(raised)
     if error is None:
-        assert odd is None  # an evaluation or an anchor may be missing
+        assert odd is None or (old is None and odd == [0, 1, 2])  # an anchor may be missing, or be a point of those
     else:
         assert "checkpoint: " in error and path.read_bytes() == before

@@ -24,7 +24,7 @@ from fastgd.sources import Feature, Floats, InMemory, Source
 from fastgd.sparse import Rows
 from fastgd.tables import joined, sort_levels
 
-CHUNK_SHARE = 48  # of the memory limit that one chunk from a file takes,
+CHUNK_SHARE = 20  # of the memory limit that one chunk from a file takes,
 SAMPLE_SHARE = 8  # and what the survey keeps, which is put together by a copy
 UNPACKED = 8  # times as much as files that are packed well take in memory: those that fit are surveyed, and kept there
 MANY_CLASSES = 10_000  # labels of a stream: more are a mistake, and would not fit in memory

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd import __version__, rolling
 from fastgd.descent import Status
@@ -114,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="predict with a fitted model")
     predict.set_defaults(command=_predict)
     predict.add_argument("model", help="a model that fit --output wrote")
-    predict.add_argument("data", help="a .csv or .parquet file with the model's columns")
+    predict.add_argument("data", nargs="+", help="files, folders or patterns, as of fit, with the model's columns")
     predict.add_argument("--unseen", choices=("error", "zero"), default="error", help="levels that fit did not have")
     predict.add_argument("--output", required=True, help="write predictions here, .csv or .parquet")
 
@@ -243,25 +244,42 @@ def _fit(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     from fastgd import files
+    from fastgd.chunks import named
 
-    check_distinct({"model": options.model, "data": options.data, "--output": options.output})
+    for path in options.data:
+        check_distinct({"model": options.model, "data": path, "--output": options.output})
     files.check_output(options.output)
     model = load(options.model)
     names = None if model.features is None else [feature.name for feature in model.features]
-    table = files.read_table(options.data, names)
-    margins = model.decision_function(table, unseen=options.unseen)
-    if model.classes is None:
-        columns = {"prediction": margins}
-    else:
-        columns = {"prediction": model.to_labels(margins)}
-        probabilities = model.to_probabilities(margins)
-        if len(model.classes) == 2:
-            columns["probability"] = probabilities[:, 1]
-        else:
-            columns |= {f"probability[{label}]": probabilities[:, k] for k, label in enumerate(model.classes)}
-    files.write_table(options.output, columns)
-    say(f"wrote {len(columns['prediction']):,} predictions to {options.output}")
+    data = files.Files(options.data, None, features=names)
+    for file in data.files:
+        check_distinct({"data": file.path, "--output": options.output})
+    rows = 0
+
+    def predictions() -> Iterator[dict[str, Any]]:
+        nonlocal rows
+        for table, name in data.tables():
+            if table.num_rows:
+                with named(name):
+                    margins = model.decision_function(table, unseen=options.unseen)
+                rows += len(margins)
+                yield _columns_of(model, margins)
+        if not rows:
+            raise ValueError(f"{' '.join(options.data)}: no rows")
+
+    files.write_tables(options.output, predictions())
+    say(f"wrote {rows:,} predictions to {options.output}")
     return 0
+
+
+def _columns_of(model: FitResult, margins: NDArray[Any]) -> dict[str, Any]:
+    if model.classes is None:
+        return {"prediction": margins}
+    predicted = {"prediction": model.to_labels(margins)}
+    probabilities = model.to_probabilities(margins)
+    if len(model.classes) == 2:
+        return {**predicted, "probability": probabilities[:, 1]}
+    return predicted | {f"probability[{label}]": probabilities[:, k] for k, label in enumerate(model.classes)}
 
 
 def _demo(options: argparse.Namespace) -> int:

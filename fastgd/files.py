@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,8 +48,8 @@ class Files(Chunks):
         Of a file; of a folder, whose files are read, those of folders named ``key=value`` (partitions, as Hive has
         them) with a column more; or patterns with ``*``, ``?`` or ``**``. Parquet, CSV (with a header line; packed,
         too: .gz, .bz2, .zst, .lz4) or Arrow IPC by the suffix, all of the same format.
-    target : str
-        The column to predict.
+    target : str or None
+        The column to predict; None to read `tables` alone.
     features : sequence of str, optional
         The columns to predict from; None for all but the target and the weights.
     weight : str, optional
@@ -73,7 +73,7 @@ class Files(Chunks):
     def __init__(
         self,
         paths: Any,
-        target: str,
+        target: str | None,
         *,
         features: Sequence[str] | None = None,
         weight: str | None = None,
@@ -92,7 +92,7 @@ class Files(Chunks):
             if name is not None and name not in names:
                 raise ValueError(f"{what} {name}: {first.path} has no such column; it has {', '.join(names)}")
         self.target, self.weight = target, weight
-        beside = [target] if weight is None else [target, weight]
+        beside = [name for name in (target, weight) if name is not None]
         if features is None:
             features = [name for name in names if name not in beside]
         elif isinstance(features, str) or not all(isinstance(name, str) for name in features) or not features:
@@ -160,6 +160,12 @@ class Files(Chunks):
 
     def __iter__(self) -> Iterator[Chunk]:
         """Read from the start."""
+        for table, name in self.tables():
+            weight = None if self.weight is None else as_numpy(table[self.weight])
+            yield Chunk(_plain(table.select(self.features)), as_numpy(table[self.target]), weight, name)
+
+    def tables(self) -> Iterator[tuple[pa.Table, str]]:
+        """Read the columns from the start, a chunk at a time, and say which rows of which file it has."""
         dropped = 0
         for file in self.files:
             row = 0
@@ -174,7 +180,7 @@ class Files(Chunks):
                     if self.drop_missing:
                         table = drop_missing(table)
                         dropped += rows - table.num_rows
-                    yield self._chunk(table, f"{file.path}, from row {row}")
+                    yield table, f"{file.path}, from row {row}"
                     row += rows
         self.dropped = dropped
 
@@ -185,10 +191,6 @@ class Files(Chunks):
             if wanted != field.type:
                 table = table.set_column(place, field.name, pa.nulls(table.num_rows, wanted))
         return table
-
-    def _chunk(self, table: pa.Table, name: str) -> Chunk:
-        weight = None if self.weight is None else _as_numpy(table[self.weight])
-        return Chunk(_plain(table.select(self.features)), _as_numpy(table[self.target]), weight, name)
 
     def _batches(self, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Read some columns of a file, a chunk at a time; text by its distinct values."""
@@ -310,10 +312,10 @@ def _plain(table: pa.Table) -> pa.Table | dict[str, NDArray[Any]]:
     """Give a table of numbers that are all there as arrays, which costs less to look at."""
     if any(_kind(column.type) != "numbers" or column.null_count for column in table.columns):
         return table
-    return dict(zip(table.column_names, map(_as_numpy, table.columns), strict=True))
+    return dict(zip(table.column_names, map(as_numpy, table.columns), strict=True))
 
 
-def _as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
+def as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     """Give targets or weights as an array, of text one of a fixed width."""
     whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if pa.types.is_dictionary(whole.type) and not whole.null_count and len(whole):
@@ -350,46 +352,12 @@ def _reading(path: str) -> Iterator[None]:
         raise OSError(f"{path}: {error}") from None
 
 
-def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a CSV or Parquet file, by its suffix.
-
-    Parameters
-    ----------
-    path : path
-        A ``.csv`` file with a header line (``.csv.gz`` and the like are unpacked), or a ``.parquet`` file.
-    columns : sequence of str, optional
-        The columns to read; None for all.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is malformed or has no such column; the message names both.
-    """
-    file = Path(path)
-    if not file.exists():
-        raise FileNotFoundError(f"{file}: no such file")
-    is_parquet = _is_parquet(file)
-    try:
-        if is_parquet:
-            names = parquet.read_schema(file).names
-        else:
-            with csv.open_csv(file) as reader:
-                names = reader.schema.names
-        problem = _find_problem(names, columns)
-        if problem:
-            raise ValueError(problem)
-        if is_parquet:
-            table = parquet.read_table(file, columns=columns)
-        else:
-            options = csv.ConvertOptions(include_columns=columns or [], strings_can_be_null=True)
-            table = csv.read_csv(file, convert_options=options)
-    except (pa.ArrowException, ValueError) as error:
-        raise ValueError(f"{file}: {error}") from None
-    if not table.num_rows:
-        raise ValueError(f"{file}: no rows")
-    return table
+def read_table(paths: Any, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of files at once; the errors are those of `Files`."""
+    tables = [table for table, _ in Files(paths, None, features=columns).tables()]
+    if not any(table.num_rows for table in tables):
+        raise ValueError(f"{paths}: no rows")
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def drop_missing(table: pa.Table) -> pa.Table:
@@ -448,10 +416,19 @@ def check_output(path: str | os.PathLike[str]) -> None:
 
 def write_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> None:
     """Write columns as CSV or Parquet, by the suffix; the file appears whole or not at all."""
+    write_tables(path, [columns])
+
+
+def write_tables(path: str | os.PathLike[str], parts: Iterable[Mapping[str, Any]]) -> None:
+    """Do so with rows that come in parts, of which there has to be one."""
     file = Path(path)
-    write = parquet.write_table if _is_parquet(file, packed=False) else csv.write_csv
-    with replacing(file) as temporary:
-        write(pa.table(dict(columns)), temporary)
+    format_writer = parquet.ParquetWriter if _is_parquet(file, packed=False) else csv.CSVWriter
+    with replacing(file) as temporary, ExitStack() as opened:
+        writer = None
+        for columns in parts:
+            table = pa.table(dict(columns))
+            writer = writer or opened.enter_context(format_writer(temporary, table.schema))
+            writer.write_table(table)
 
 
 def _is_parquet(file: Path, *, packed: bool = True) -> bool:

@@ -84,7 +84,7 @@ def _ground(options: argparse.Namespace) -> Surface:
         table = files.drop_missing(table)
         say(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
     files.check_complete(table)
-    target = table[options.target].to_numpy()
+    target = files.as_numpy(table[options.target])
     model = options.model or "linear"
     if model == "linear" and target.dtype.kind not in "biuf":
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")

@@ -52,6 +52,37 @@ def test_csv_and_parquet_give_the_same_model_and_predictions(flights, tmp_path, 
         assert text in printed.out
 
 
+def test_folders_are_predicted_chunk_by_chunk_in_the_order_of_their_files(flights, tmp_path, capsys, monkeypatch):
+    model, parts = tmp_path / "model.json", tmp_path / "parts"
+    assert main(fit_arguments(flights, "parquet", model)) == 0
+    whole = parquet.read_table(flights / "flights.parquet")
+    for year, (start, stop) in enumerate([(0, 25_000), (25_000, 25_000), (25_000, 40_000)]):
+        folder = parts / f"year={year}"
+        folder.mkdir(parents=True)
+        parquet.write_table(whole.slice(start, stop - start), folder / "part.parquet")
+    expected = load(model).predict_proba(whole)[:, 1]
+    monkeypatch.setattr("fastgd.files.CHUNK_ROWS", 7_000)
+    for given in ([str(parts)], [str(parts / "year=0"), str(parts / "*=[12]" / "*.parquet")]):
+        for output in (tmp_path / "predictions.csv", tmp_path / "predictions.parquet"):
+            assert main(["predict", str(model), *given, "--output", str(output)]) == 0
+            assert "wrote 40,000 predictions" in capsys.readouterr().out
+            table = csv.read_csv(output) if output.suffix == ".csv" else parquet.read_table(output)
+            np.testing.assert_array_equal(table["probability"], expected)
+    unknown = pa.array(["UA"] * 39_000 + ["??"] * 1_000)
+    (parts / "year=3").mkdir()
+    bad = whole.set_column(whole.schema.get_field_index("carrier"), "carrier", unknown)
+    parquet.write_table(bad, parts / "year=3" / "bad.parquet")
+    before = output.read_bytes()
+    assert main(["predict", str(model), str(parts), "--output", str(output)]) == 1
+    assert "bad.parquet, from row 35000: X: column carrier has levels" in capsys.readouterr().err
+    assert output.read_bytes() == before
+    empty = tmp_path / "empty.parquet"
+    parquet.write_table(whole.slice(0, 0), empty)
+    assert main(["predict", str(model), str(empty), "--output", str(output)]) == 1
+    assert capsys.readouterr().err == f"fastgd: {empty}: no rows\n"
+    assert output.read_bytes() == before
+
+
 def test_coefficients_are_scikit_learns(flights, tmp_path):
     from sklearn.linear_model import LogisticRegression
 

@@ -159,7 +159,7 @@ class Checkpoint:
     def _compare(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         for name in {**theirs, **ours}:
             there, here = theirs.get(name), ours.get(name)
-            if there != here:
+            if there != here or type(there) is not type(here):  # as 0 is False
                 opaque = any(isinstance(value, str) and len(value) == HASH for value in (there, here))
                 what = f"other {name}" if opaque else f"{name}={there!r}, and this one has {here!r}"
                 raise ValueError(

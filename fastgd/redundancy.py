@@ -53,7 +53,7 @@ class Columns(NamedTuple):
             smallest = smallest + (part if many else left - part)
             left = np.zeros_like(coef)
             left[:, self.kept] = margins - self._of_kept(smallest)
-            if np.abs(left).max() <= _ROUNDING * np.abs(margins).max(initial=0.0):
+            if (np.abs(left[:, self.kept]) <= _ROUNDING * np.abs(margins)).all():
                 break
         else:  # a fit before the smallest
             smallest += left

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -391,6 +392,31 @@ def test_redundancy_depends_on_the_intercept(intercept):
     X, _ = redundant_data("several")
     result = fastgd.fit(X, X[:, 0], intercept=intercept)
     assert result.redundant == (["x4", "x5", "x6"] if intercept else ["x4", "x6"])
+
+
+def exact_smallest(X, y, intercept):
+    """β = Aᵀ (A Aᵀ)⁻¹ y in rational numbers, of rows about the first one if there is an intercept."""
+    A, y = [[Fraction(value) for value in row] for row in X], [Fraction(value) for value in y]
+    if intercept:
+        A, y = [[a - b for a, b in zip(row, A[0], strict=True)] for row in A[1:]], [value - y[0] for value in y[1:]]
+    rows = [[sum(a * b for a, b in zip(p, q, strict=True)) for q in A] + [value] for p, value in zip(A, y, strict=True)]
+    for k in range(len(rows)):
+        rows[k] = [value / rows[k][k] for value in rows[k]]
+        for i in set(range(len(rows))) - {k}:
+            rows[i] = [a - rows[i][k] * b for a, b in zip(rows[i], rows[k], strict=True)]
+    return [float(sum(row[-1] * own[j] for row, own in zip(rows, A, strict=True))) for j in range(len(A[0]))]
+
+
+@pytest.mark.parametrize("seed", [82, 135, 153, 262, 264, 274, 444, 463])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_the_smallest_coefficients_fit_exactly_whatever_the_sizes_of_columns(seed, intercept):
+    rng = np.random.default_rng(seed)
+    n, d = 4 + intercept, 5
+    sizes = 10.0 ** rng.integers(-8, 9, d)
+    X, y = rng.integers(-24, 25, (n, d)) / 8 * sizes, rng.integers(-24, 25, n) / 8
+    result = fastgd.fit(X, y, intercept=intercept, tol=1e-9)
+    assert result.redundant == ["x4"]
+    np.testing.assert_allclose((result.coef - exact_smallest(X, y, intercept)) * sizes, 0.0, atol=1e-12)
 
 
 def test_weights_of_zero_make_columns_redundant():

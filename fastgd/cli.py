@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.solvers import SOLVERS, check_solver
 from fastgd.writing import as_options, check_distinct, check_writable, replacing, say
+
+if TYPE_CHECKING:
+    from fastgd.files import Files
 
 LARGEST = 10
 REPORT_ROWS = 200_000  # at most, that pictures are drawn from
@@ -44,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             parser.error(str(error))
     command: Callable[[argparse.Namespace], int] = options.command
+    if command is _fit and options.target is None:
+        from fastgd.opening import is_libsvm
+
+        if not is_libsvm(options.data):
+            parser.error("the following arguments are required: --target")
     try:
         return command(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
@@ -87,9 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "data",
         nargs="+",
-        help=".parquet, .csv (with a header line; .csv.gz and the like) or .arrow files, folders of them, or patterns",
+        help=".parquet, .csv (with a header line; .csv.gz and the like) or .arrow files, folders of them, or patterns; "
+        ".npy; .libsvm, .svm",
     )
-    fit.add_argument("--target", required=True, help="the column to predict")
+    fit.add_argument("--target", help="the column to predict; of .npy another such file; in libsvm's files")
     fit.add_argument("--model", choices=("linear", "logistic"), default="linear", help="default: linear")
     fit.add_argument("--features", type=_names, help="columns to predict from, a,b,c; default: all others")
     fit.add_argument(
@@ -161,9 +170,9 @@ def _at_least(least: float) -> Callable[[str], float]:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from fastgd import files
     from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
+    from fastgd.opening import is_libsvm, is_npy
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
@@ -176,22 +185,13 @@ def _fit(options: argparse.Namespace) -> int:
 
         if not options.report.lower().endswith((".html", ".htm")):
             raise ValueError(f"--report {options.report}: a name ending in .html is needed")
-    data = files.Files(
-        options.data,
-        options.target,
-        features=options.features,
-        weight=options.weight,
-        drop_missing=options.drop_missing,
-    )
-    for file in data.files:
-        check_distinct({"data": file.path, **written})
-    if options.model == "linear" and not data.target_is_numbers:
-        raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
-    if options.categorical == "auto":
-        files.check_text(data)
+    data = None if is_npy(options.data) or is_libsvm(options.data) else _table(options)
+    paths = [*options.data, options.target] if data is None else [file.path for file in data.files]
+    for path in filter(None, paths):
+        check_distinct({"data": path, **written})
     with _in_one_line():
         result = quietly(fit)(
-            data,
+            *(_arrays(options) if data is None else [data]),
             loss={"linear": "squared", "logistic": "logistic"}[options.model],
             l2=options.l2,
             intercept=not options.no_intercept,
@@ -214,6 +214,7 @@ def _fit(options: argparse.Namespace) -> int:
         say(f"\nwrote {options.output}")
 
     def save_report() -> None:
+        assert data is not None  # noqa: S101  others are refused
         step = -(-result.rows // REPORT_ROWS)
         rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
         judged = f", judged by one of {step:,} rows" if step > 1 else ""
@@ -228,7 +229,7 @@ def _fit(options: argparse.Namespace) -> int:
             temporary.write_text(page, encoding="utf-8")
         say(f"\nwrote {options.report}")
 
-    if options.drop_missing:
+    if options.drop_missing and data is not None:
         say(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
     failed = False
     saving = [save_model] * bool(options.output) + [save_report] * bool(options.report)
@@ -242,6 +243,44 @@ def _fit(options: argparse.Namespace) -> int:
     return 1 if failed else code
 
 
+def _table(options: argparse.Namespace) -> Files:
+    """Open files with named columns."""
+    from fastgd import files
+
+    data = files.Files(
+        options.data,
+        options.target,
+        features=options.features,
+        weight=options.weight,
+        drop_missing=options.drop_missing,
+    )
+    if options.model == "linear" and not data.target_is_numbers:
+        raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
+    if options.categorical == "auto":
+        files.check_text(data)
+    return data
+
+
+def _arrays(options: argparse.Namespace) -> list[Any]:
+    """Give X, and y if it is not in the same files, of those without named columns."""
+    from fastgd.opening import is_libsvm, is_npy
+
+    of_tables = {"--features": options.features, "--weight": options.weight, "--report": options.report}
+    of_tables |= {"--drop-missing": options.drop_missing, "--categorical": options.categorical != "auto"}
+    for option, value in of_tables.items():
+        if value:
+            raise ValueError(f"{option} is for files with named columns: Parquet, CSV or Arrow")
+    if is_libsvm(options.data):
+        if options.target is not None:
+            raise ValueError(f"--target {options.target}: it is in the files; leave it out")
+        return [options.data]
+    if len(options.data) > 1:
+        raise ValueError(f"{options.data[1]}: .npy files are fitted one at a time")
+    if not is_npy([options.target]):
+        raise ValueError("--target: the .npy file of what is to be predicted is needed")
+    return [options.data[0], options.target]
+
+
 def _predict(options: argparse.Namespace) -> int:
     from fastgd import files
     from fastgd.chunks import named
@@ -250,18 +289,15 @@ def _predict(options: argparse.Namespace) -> int:
         check_distinct({"model": options.model, "data": path, "--output": options.output})
     files.check_output(options.output)
     model = load(options.model)
-    names = None if model.features is None else [feature.name for feature in model.features]
-    data = files.Files(options.data, None, features=names)
-    for file in data.files:
-        check_distinct({"data": file.path, "--output": options.output})
+    parts = _parts(options, model)
     rows = 0
 
     def predictions() -> Iterator[dict[str, Any]]:
         nonlocal rows
-        for table, name in data.tables():
-            if table.num_rows:
+        for X, name in parts:
+            if X.shape[0]:
                 with named(name):
-                    margins = model.decision_function(table, unseen=options.unseen)
+                    margins = model.decision_function(X, unseen=options.unseen)
                 rows += len(margins)
                 yield _columns_of(model, margins)
         if not rows:
@@ -270,6 +306,25 @@ def _predict(options: argparse.Namespace) -> int:
     files.write_tables(options.output, predictions())
     say(f"wrote {rows:,} predictions to {options.output}")
     return 0
+
+
+def _parts(options: argparse.Namespace, model: FitResult) -> Iterator[tuple[Any, str]]:
+    """Read what is to be predicted, a part at a time, and say where each is from."""
+    from fastgd.opening import is_libsvm, is_npy, map_array
+
+    if is_npy(options.data):
+        return ((map_array(path), path) for path in options.data)
+    if is_libsvm(options.data):
+        from fastgd.libsvm import LibSVM
+
+        return ((chunk.X, chunk.name) for chunk in LibSVM(options.data, model.coef.shape[-1]))
+    from fastgd.files import Files
+
+    names = None if model.features is None else [feature.name for feature in model.features]
+    data = Files(options.data, None, features=names)
+    for file in data.files:
+        check_distinct({"data": file.path, "--output": options.output})
+    return data.tables()
 
 
 def _columns_of(model: FitResult, margins: NDArray[Any]) -> dict[str, Any]:

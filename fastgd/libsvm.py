@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ class LibSVM(Chunks):
     Parameters
     ----------
     paths : sequence of paths
+        Of files, or patterns.
+    width : int, optional
+        The number of features, if the largest index does not say it.
 
     Raises
     ------
@@ -37,11 +41,12 @@ class LibSVM(Chunks):
 
     is_text = True
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
-        self.files = [(Path(path), os.stat(path)) for path in paths]
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], width: int | None = None) -> None:
+        found = [file for path in map(str, paths) for file in sorted(glob.glob(path)) or [path]]
+        self.files = [(Path(path), os.stat(path)) for path in found]
         self.stored_bytes = sum(stat.st_size for _, stat in self.files)
         self.chunk_bytes = CHUNK_BYTES
-        self.width = max(map(_largest_index, paths))
+        self.width = max(map(_largest_index, found)) if width is None else width
 
     def limit(self, chunk_bytes: int) -> None:
         """Read no more at once than this."""

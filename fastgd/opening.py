@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -79,13 +78,13 @@ def _opened(
 ) -> tuple[Any, Any, Chunks | None]:
     """Give X and y as they are in memory, or what reads them in chunks."""
     paths = [X] if is_path(X) else X if isinstance(X, (list, tuple)) and X and all(map(is_path, X)) else []
-    if is_path(X) and str(X).endswith(".npy"):
-        X, y = _mapped(X), _mapped(y) if is_path(y) else y
-    elif paths and all(str(path).endswith(LIBSVM) for path in paths):
+    if is_path(X) and is_npy([X]):
+        X, y = map_array(X), map_array(y) if is_path(y) else y
+    elif paths and is_libsvm(paths):
         _refuse("in the file", y=y, target=target, features=features, sample_weight=sample_weight)
         from fastgd.libsvm import LibSVM
 
-        return None, None, LibSVM([found for path in paths for found in sorted(glob.glob(str(path))) or [path]])
+        return None, None, LibSVM(paths)
     elif paths:
         if y is not None:
             raise ValueError("y: targets are in the files, too, but for .npy; name their column by target=")
@@ -108,7 +107,17 @@ def _opened(
     return None, None, Tuples(X)
 
 
-def _mapped(path: Any) -> NDArray[Any]:
+def is_npy(paths: Sequence[Any]) -> bool:
+    """Tell arrays in files from tables, by their names."""
+    return all(str(path).endswith(".npy") for path in paths)
+
+
+def is_libsvm(paths: Sequence[Any]) -> bool:
+    """Tell files in libsvm's format from others, by their names."""
+    return all(str(path).endswith(LIBSVM) for path in paths)
+
+
+def map_array(path: Any) -> NDArray[Any]:
     """Map the array of a .npy file into memory."""
     try:
         return np.asarray(np.load(path, mmap_mode="r"))

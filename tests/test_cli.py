@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+import fastgd
 from fastgd import demo, load
 from fastgd.cli import main
 
@@ -290,3 +291,34 @@ def test_output_through_links_and_pipes(flights, tmp_path, capsys):
     assert ".csv or .parquet" in capsys.readouterr().err
     assert main([*fit_arguments(flights, "parquet", "/dev/null")]) == 0
     assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize("kind", ["npy", "libsvm"])
+def test_files_without_named_columns_are_fitted_and_predicted(kind, tmp_path, capsys, rng):
+    from sklearn.datasets import dump_svmlight_file
+
+    X = rng.standard_normal((500, 4))
+    y = (X @ [1.0, -2.0, 0.5, 0.0] + rng.logistic(size=500) > 0.0).astype(float)
+    model, output = tmp_path / "model.json", tmp_path / "predictions.parquet"
+    if kind == "npy":
+        np.save(tmp_path / "X.npy", X)
+        np.save(tmp_path / "y.npy", y)
+        given, more = tmp_path / "X.npy", ["--target", str(tmp_path / "y.npy")]
+    else:
+        dump_svmlight_file(X[:300], y[:300], str(tmp_path / "0.svm"), zero_based=False)
+        dump_svmlight_file(X[300:], y[300:], str(tmp_path / "1.svm"), zero_based=False)
+        given, more = tmp_path / "*.svm", []
+    assert main(["fit", str(given), *more, "--model", "logistic", "--tol", "1e-10", "--output", str(model)]) == 0
+    expected = fastgd.fit(X, y, loss="logistic", tol=1e-10)
+    np.testing.assert_allclose(load(model).coef, expected.coef, rtol=1e-8, atol=1e-10)
+    assert main(["predict", str(model), str(given), "--output", str(output)]) == 0
+    np.testing.assert_allclose(parquet.read_table(output)["probability"], expected.predict_proba(X)[:, 1], rtol=1e-8)
+    capsys.readouterr()
+    refused = {
+        "--features a": "--features is for files with named columns: Parquet, CSV or Arrow",
+        "--report r.html": "--report is for files with named columns: Parquet, CSV or Arrow",
+        "--target z": "--target" + (": the .npy file of " if kind == "npy" else " z: it is in the files"),
+    }
+    for arguments, message in refused.items():
+        assert main(["fit", str(given), *more, *arguments.split()]) == 1
+        assert capsys.readouterr().err.startswith(f"fastgd: {message}")

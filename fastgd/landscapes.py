@@ -32,6 +32,7 @@ LEVELS = 18
 _OBLONG = 2.5  # how many times as long as the other a window's side may be for both axes to have the same scale
 _BASIN_STEPS = 300  # that tell which basin a start belongs to
 VIEWS = ("contours", "surface", "both")
+MOVING = (".gif", ".html")
 _OUTLINE: list[AbstractPathEffect] = [
     Stroke(linewidth=4.0, foreground="white"),
     Stroke(linewidth=1.6, foreground="black"),
@@ -317,8 +318,8 @@ def saddle(
 def check_animation(output: str | os.PathLike[str]) -> None:
     """Find out before long work whether `animate` could write there."""
     check_writable(output)
-    if Path(output).suffix.lower() not in (".gif", ".html"):
-        raise ValueError(f"{output}: a name ending in .gif or .html is needed")
+    if Path(output).suffix.lower() not in MOVING:
+        raise ValueError(f"{output}: a name ending in {' or '.join(MOVING)} is needed")
 
 
 def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[str], *, seconds: float = 6.0) -> Any:

@@ -18,17 +18,18 @@ try:
 except ImportError:
     raise ImportError("pictures need matplotlib: pip install 'fastgd[plot]'") from None
 
+from fastgd.checks import labels_of
 from fastgd.descent import Floats, History
-from fastgd.landscapes import animate, check_animation, contours, ground, minima, path, saddle, way
+from fastgd.landscapes import animate, contours, ground, minima, path, saddle, way
 from fastgd.learning import LearningRates
 from fastgd.minimizing import MinimizeResult
 from fastgd.models import FitResult
 from fastgd.surfaces import Surface
+from fastgd.values import check_vector
 from fastgd.writing import check_writable, replacing
 
 __all__ = [
     "animate",
-    "check_animation",
     "check_output",
     "contours",
     "fit",
@@ -159,12 +160,12 @@ def fit(result: FitResult, X: Any, y: ArrayLike, *, target: str = "target", ax: 
     if np.ndim(result.intercept):
         raise ValueError(f"the model has {len(result.coef)} outputs; fits of one are drawn")
     ax = ax or Figure(figsize=(6.5, 5), layout="constrained").subplots()
-    actual = np.asarray(y)
     if result.classes is None:
-        actual, predicted, what = actual.astype(np.float64), result.predict(X), target
+        predicted, what = result.predict(X), target
+        actual = check_vector("y", y, len(predicted)).astype(np.float64)
     else:
-        actual = (actual == result.classes[1]).astype(np.float64)
         predicted, what = result.predict_proba(X)[:, 1], f"share of {target} = {result.classes[1]}"
+        actual = (labels_of("y", y, len(predicted)) == result.classes[1]).astype(np.float64)
     feature = _only_feature(result, X)
     if feature is not None:
         _draw_over_feature(ax, result, feature, actual, predicted, what)
@@ -180,7 +181,7 @@ def residuals(result: FitResult, X: Any, y: ArrayLike, *, ax: Any = None) -> Any
         raise ValueError("residuals are drawn of regressions with one target")
     ax = ax or Figure(figsize=(6.5, 5), layout="constrained").subplots()
     predicted = result.predict(X)
-    left = np.asarray(y, dtype=np.float64) - predicted
+    left = check_vector("y", y, len(predicted)) - predicted
     some = slice(None, None, -(-len(left) // _DOTS))
     ax.plot(predicted[some], left[some], ".", color="0.5", markersize=4, label="samples")
     ax.axhline(0.0, color="black", linewidth=1.5)

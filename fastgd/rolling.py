@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from fastgd.rules import estimate_lipschitz
 from fastgd.solvers import MINIMIZERS, RATED
 from fastgd.surfaces import SURFACES, Surface
-from fastgd.writing import as_options, check_distinct, say
+from fastgd.writing import as_options, check_distinct, check_writable, say
 
 GENTLE = 0.2  # of 1/L
 _LOSSES = {"linear": "squared", "logistic": "logistic"}
@@ -20,8 +21,10 @@ def add_commands(commands: Any) -> None:
     roll.set_defaults(command=_roll)
     _add_ground(roll)
     roll.add_argument("--solver", dest="rule", choices=MINIMIZERS, default="gd", help="default: gd")
-    roll.add_argument("--learning-rate", dest="rate", type=float, help="of gd and nesterov; default: a fifth of 1/L")
-    roll.add_argument("--max-iter", type=int, default=1000, help="default: 1000")
+    roll.add_argument(
+        "--learning-rate", dest="rate", type=_positive, help="of gd and nesterov; default: a fifth of 1/L"
+    )
+    roll.add_argument("--max-iter", type=_count, default=1000, help="default: 1000")
     roll.add_argument("--escape-saddles", action="store_true", help="do not rest on saddle points")
     roll.add_argument("--seed", type=int, default=0, help="of noise; default: 0")
     roll.add_argument("--output", required=True, help=".gif or .html: an animation; .png, .svg or .pdf: a picture")
@@ -29,8 +32,8 @@ def add_commands(commands: Any) -> None:
     rates = commands.add_parser("rates", help="descend with several learning rates, and say what became of each")
     rates.set_defaults(command=_rates)
     _add_ground(rates)
-    rates.add_argument("--rates", type=_numbers, help="a,b,c; default: chosen around the limit")
-    rates.add_argument("--max-iter", type=int, default=100, help="default: 100")
+    rates.add_argument("--rates", type=_positives, help="a,b,c; default: chosen around the limit")
+    rates.add_argument("--max-iter", type=_count, default=100, help="default: 100")
     rates.add_argument("--output", help="draw them here, .png, .svg or .pdf")
 
 
@@ -53,6 +56,23 @@ def _numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers a,b,c") from None
+
+
+def _positives(text: str) -> list[float]:
+    return [_positive(part) for part in text.split(",")]
+
+
+def _positive(text: str) -> float:
+    (value,) = _numbers(text.replace(",", " "))
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
 
 
 def _point(text: str) -> list[float]:
@@ -96,11 +116,16 @@ def _roll(options: argparse.Namespace) -> int:
     from fastgd import plots
     from fastgd.checks import as_point, generator
     from fastgd.diagnosis import quietly
+    from fastgd.landscapes import MOVING
     from fastgd.minimizing import minimize
 
     check_distinct({"--data": options.data, "--output": options.output})
-    moving = options.output.lower().endswith((".gif", ".html"))
-    (plots.check_animation if moving else plots.check_output)(options.output)
+    suffix = Path(options.output).suffix.lower()
+    moving = suffix in MOVING
+    if not moving and suffix not in plots.FORMATS:
+        allowed = f"{' or '.join(MOVING)} for an animation, {', '.join(plots.FORMATS)} for a picture"
+        raise ValueError(f"--output {options.output}: a name ending in {allowed} is needed")
+    check_writable(options.output)
     surface = _ground(options)
     start = surface.start if options.start is None else as_point(options.start)
     rate = options.rate

@@ -51,7 +51,13 @@ class Surface:
 
     def __call__(self, point: Floats) -> Evaluation:
         """Give value and gradient at a point."""
-        value, gradient = self.function(np.asarray(point, dtype=np.float64))
+        point = np.asarray(point, dtype=np.float64)
+        try:
+            value, gradient = self.function(point)
+        except ValueError:  # some have any number of coordinates
+            if point.shape == (2,):
+                raise
+            raise ValueError(f"{self.name}: a point has two coordinates, not shape {point.shape}") from None
         return Evaluation(float(value), np.asarray(gradient, dtype=np.float64))
 
     def grid(self, points: int = 201) -> tuple[Floats, Floats, Floats]:
@@ -284,9 +290,10 @@ def regression(
     from fastgd.losses import Squared
     from fastgd.objective import moments
     from fastgd.sources import InMemory
-    from fastgd.tables import as_features
+    from fastgd.tables import as_features, is_frame
+    from fastgd.values import as_array
 
-    samples = X[:, None] if isinstance(X, np.ndarray) and X.ndim == 1 else X
+    samples = X if is_frame(X) or isinstance(X, dict) or np.ndim(X) != 1 else as_array("X", X)[:, None]
     result = quietly(fit)(samples, y, loss=loss, l2=l2, intercept=intercept, tol=1e-9)
     matrix = as_features(samples)
     if matrix.shape[1] + intercept != 2 or np.ndim(result.intercept):

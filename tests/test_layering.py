@@ -108,7 +108,10 @@ BELOW = {
         ),
     },
     "learning": {"descent", "rules", "checks", "curvature", "fitting", "minimizing", "diagnosis"},
-    "surfaces": {"descent", "checks", "beginnings", "fitting", "losses", "objective", "sources", "tables", "diagnosis"},
+    "surfaces": {
+        *("descent", "checks", "beginnings", "fitting", "losses", "objective", "sources", "tables", "values"),
+        "diagnosis",
+    },
     "incremental": {
         *("losses", "sources", "tables", "objective", "rules", "solvers", "stochastic", "descent", "batches"),
         *("models", "checks", "beginnings", "fitting", "progress"),

@@ -193,6 +193,9 @@ def test_what_cannot_be_drawn_is_said(result, tmp_path):
     X = np.random.default_rng(0).standard_normal((30, 2))
     with pytest.raises(ValueError, match="2 outputs"):
         plots.fit(fastgd.fit(X, X), X, X)
+    for draw in (plots.fit, plots.residuals):
+        with pytest.raises(ValueError, match=r"y has shape \(29,\); X has 30 rows"):
+            draw(fastgd.fit(X, X[:, 0]), X, X[1:, 0])
 
 
 def test_saving_is_whole_or_not_at_all(result, tmp_path):

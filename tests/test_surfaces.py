@@ -1,6 +1,7 @@
 """Surfaces are what they say: gradients, minima, saddles; and the lecture's facts hold on them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fastgd
@@ -101,6 +102,19 @@ def test_errors_of_regression(X, options, fragment):
     with pytest.raises(ValueError) as error:
         surfaces.regression(X, np.arange(9.0), **options)
     assert fragment in str(error.value)
+
+
+def test_a_feature_may_be_any_sequence():
+    x, y = np.arange(9.0), np.arange(9.0) ** 2
+    expected = surfaces.regression(x, y).minima
+    for kind in (list, pd.Series, lambda x: x[:, None], lambda x: pd.DataFrame({"x": x})):
+        np.testing.assert_array_equal(surfaces.regression(kind(x), y).minima, expected)
+
+
+@pytest.mark.parametrize("point", [[0.0], [0.0, 0.0, 0.0]])
+def test_points_of_other_dimensions_are_refused(point):
+    with pytest.raises(ValueError, match=r"Himmelblau: a point has two coordinates, not shape \("):
+        fastgd.minimize(surfaces.himmelblau, point)
 
 
 # The lecture's facts.

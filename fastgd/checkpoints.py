@@ -28,12 +28,13 @@ from numpy.typing import NDArray
 from fastgd.descent import Descent, Floats, Row, Rule
 from fastgd.objective import Moments
 from fastgd.sources import InMemory, Source
-from fastgd.writing import check_writable, replacing
+from fastgd.writing import check_writable, replacing, unfinished
 
 MAGIC = b"fastgd-checkpoint"
 VERSION = 1  # of the format, and of the meaning of a state
 INTERVAL = 3.0  # seconds between writings, at least,
 SHARE = 25.0  # and so many times as long as a writing takes
+_MARK = "writing"  # of a file that is not yet whole
 HASH = 64  # characters
 DATA = "X, y or sample_weight"
 GLANCED_ROWS = 32
@@ -154,6 +155,7 @@ class Checkpoint:
                     raise ValueError("rows without a best point")
             except _DAMAGE as error:
                 raise _damaged(self.path, error) from None
+        unfinished(self.path, _MARK).unlink(missing_ok=True)  # of who was killed in the last writing of all
         self.due = time.perf_counter() + INTERVAL
 
     def _compare(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
@@ -188,7 +190,7 @@ class Checkpoint:
             found.update(part)
         self.failure = None
         try:
-            with replacing(self.path, mark="writing") as temporary, temporary.open("wb") as file:
+            with replacing(self.path, mark=_MARK) as temporary, temporary.open("wb") as file:
                 file.write(b"%s %d\n%s\n" % (MAGIC, VERSION, found.hexdigest().encode()))
                 file.writelines(parts)
         except OSError as error:

@@ -27,7 +27,7 @@ def replacing(path: str | os.PathLike[str], mark: str | None = None) -> Iterator
     check_writable(path)
     target = Path(path).resolve()  # a link stays, and what it points to is replaced
     replaceable = not target.exists() or target.is_file()  # a device or a pipe is not
-    temporary = target.with_name(f".{mark or secrets.token_hex(4)}-{target.name}") if replaceable else target
+    temporary = unfinished(target, mark or secrets.token_hex(4)) if replaceable else target
     try:
         yield temporary
         if replaceable:
@@ -38,6 +38,12 @@ def replacing(path: str | os.PathLike[str], mark: str | None = None) -> Iterator
     finally:
         if replaceable:
             temporary.unlink(missing_ok=True)
+
+
+def unfinished(path: str | os.PathLike[str], mark: str) -> Path:
+    """Give the path that `replacing` writes to."""
+    target = Path(path).resolve()
+    return target.with_name(f".{mark}-{target.name}")
 
 
 def say(text: str) -> None:

@@ -208,6 +208,13 @@ def test_killed_at_any_moment_and_started_again(run_python, tmp_path):
 X_400, Y_400 = problem("logistic", n=400)
 
 
+def test_what_a_kill_left_behind_goes_even_if_nothing_is_left_to_write(tmp_path):
+    whole = kept(tmp_path / "fit.ckpt", max_iter=3)
+    (tmp_path / ".writing-fit.ckpt").write_bytes(b"fastgd-checkpoint 1")
+    again = kept(tmp_path / "fit.ckpt", max_iter=3)
+    assert (again.coef == whole.coef).all() and [file.name for file in tmp_path.iterdir()] == ["fit.ckpt"]
+
+
 def kept(path, **change):
     """A short fit with a checkpoint."""
     options = {

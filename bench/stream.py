@@ -33,7 +33,7 @@ from fastgd.files import Files
 from fastgd.losses import Logistic
 from fastgd.objective import Objective, moments
 from fastgd.sources import Array, InMemory
-from fastgd.streams import CHUNK_SHARE, Stream, peek
+from fastgd.streams import Stream, chunk_bytes, peek
 
 COLUMNS = 50
 ROUNDS = 5
@@ -100,7 +100,7 @@ def read_alone(folder: Path) -> int:
 def reading(folder: Path) -> Callable[[], object]:
     """Give one evaluation of the logistic loss over files."""
     files = Files(some(folder), "late")
-    files.limit(MEMORY_LIMIT // CHUNK_SHARE)
+    files.limit(chunk_bytes(MEMORY_LIMIT))
     example, form = peek(files, Form(Logistic(), "auto", True))
     form = replace(form, classes=np.array([False, True]))
     return evaluation(Stream(files, form, example))

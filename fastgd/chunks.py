@@ -20,6 +20,7 @@ from fastgd.sources import Feature, InMemory
 from fastgd.tables import as_features, packed
 from fastgd.threads import share
 
+_GLANCED = 100  # targets by which the first chunk is known again
 AHEAD = 1  # chunks that wait to be converted, and for the pass
 
 
@@ -58,17 +59,32 @@ class Tuples(Chunks):
                 "of chunks, or an object whose __iter__ begins anew"
             )
         self.tuples = tuples
+        self.begins: list[Any] | None = None
 
     def __iter__(self) -> Iterator[Chunk]:
         """Read from the start."""
-        first = 0
+        first = number = 0
         for number, chunk in enumerate(self.tuples):
             if not isinstance(chunk, tuple) or len(chunk) not in (2, 3):
                 what = f"a tuple of {len(chunk)}" if isinstance(chunk, tuple) else f"a {type(chunk).__name__}"
                 raise TypeError(f"chunk {number} is {what}; (X, y) or (X, y, weight) is needed")
             X, y, weight = chunk if len(chunk) == 3 else (*chunk, None)
+            if not hasattr(y, "__len__"):
+                raise TypeError(f"chunk {number}: y is {y!r}; a target for each row is needed")
+            if number == 0:
+                self._check_begins(X, y)
             yield Chunk(X, y, weight, f"chunk {number}, from row {first}")
             first += len(y)
+        if first == number == 0:
+            self._check_begins((), ())
+
+    def _check_begins(self, X: Any, y: Any) -> None:
+        """Compare a beginning with that of the reading before: what reads on from one place each time loses rows."""
+        begins = [len(y), np.asarray(y)[:_GLANCED].tolist(), X[:1].tolist() if isinstance(X, np.ndarray) else None]
+        if self.begins is not None and repr(begins) != repr(self.begins):  # NaN is itself there
+            what = "begins with another chunk" if len(y) else "has no rows"
+            raise ValueError(f"X {what} when it is iterated again; its __iter__ has to begin anew each time")
+        self.begins = begins
 
 
 class ShownChunks(Chunks):

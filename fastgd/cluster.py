@@ -206,6 +206,7 @@ def mapped(function: Callable[[Any], NDArray[Any]], X: Any, width: int | None, d
     """Give what a function makes of each partition's rows, when it is asked for: a Dask array (n,), or (n, width)."""
     meta = np.empty((0,) if width is None else (0, width), dtype)
     if is_array(X):
+        X = X.rechunk({1: -1}) if X.ndim == 2 else X  # nothing, if rows are whole
         chunks = (X.chunks[0],) if width is None else (X.chunks[0], (width,))
         dropped = 1 if width is None and X.ndim == 2 else None
         return X.map_blocks(_of_block, function, dtype=dtype, meta=meta, chunks=chunks, drop_axis=dropped)

@@ -154,6 +154,8 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
         self.stream_: Stream | None = None
+        if is_collection(X):
+            _refuse("n_jobs", self.n_jobs, None, "Dask's workers have their threads already")
         result = quietly(fit)(
             X,
             y,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ TEXT_BYTES = 1 << 21  # of a chunk of CSV: pyarrow reads smaller blocks faster
 PARQUET, CSV, IPC = "Parquet", "CSV", "Arrow IPC"
 _SUFFIXES = {".parquet": PARQUET, ".csv": CSV, ".arrow": IPC, ".feather": IPC, ".ipc": IPC}
 _PACKED = (".gz", ".bz2", ".zst", ".lz4")
+_MARKS = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # that such files begin with
 
 
 class _File(NamedTuple):
@@ -104,6 +106,9 @@ class Files(Chunks):
                 raise ValueError(f"features: {name} is the {'target' if name == target else 'weight'}")
         self.features = [*dict.fromkeys(features)]
         self.columns = [*self.features, *beside]
+        for name in self.columns:
+            if self.is_text and pa.types.is_binary(self.schema.field(name).type):
+                raise ValueError(f"{first.path}: column {name} has text that is not UTF-8; write the file in UTF-8")
         for file in others:
             self._learn(file, self._schema(file))
 
@@ -135,6 +140,7 @@ class Files(Chunks):
                 with _open_ipc(file.path) as reader:
                     schema = reader.schema
             else:
+                _check_unpacked(file.path)
                 with csv.open_csv(file.path) as reader:
                     schema = reader.schema
             for key, value in file.keys.items():
@@ -221,28 +227,42 @@ class Files(Chunks):
             }
             convert = csv.ConvertOptions(include_columns=columns, column_types=types, strings_can_be_null=True)
             read = csv.ReadOptions(block_size=min(TEXT_BYTES, self.chunk_bytes))
-            with csv.open_csv(path, read_options=read, convert_options=convert) as reader:
-                yield from reader
+            try:
+                with csv.open_csv(path, read_options=read, convert_options=convert) as reader:
+                    yield from reader
+            except pa.ArrowInvalid as error:
+                with csv.open_csv(path) as reader:
+                    names = reader.schema.names
+                raise ValueError(_COLUMN.sub(lambda found: f"column {names[int(found[1])]}", str(error))) from None
+
+
+_COLUMN = re.compile(r"CSV column #(\d+)")
 
 
 def _find(paths: Any) -> tuple[list[_File], str]:
     """Find the files, in the order of their paths, and their format."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
-        if os.path.isdir(path):
-            inside = sorted(str(p) for p in Path(path).rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
-        else:
-            inside = [str(path)] if os.path.exists(path) else sorted(glob.glob(str(path), recursive=True))
+        matching = [str(path)] if os.path.lexists(path) else sorted(glob.glob(str(path), recursive=True))
+        inside = [file for match in matching for file in (_inside(match) if os.path.isdir(match) else [match])]
         if not inside:
             what = "no file of this pattern" if glob.has_magic(str(path)) else "no such file"
             raise FileNotFoundError(f"{path}: {'no files in this folder' if os.path.isdir(path) else what}")
-        found += inside
+        found += dict.fromkeys(inside)
+    for path in found:
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path}: a link to {os.path.realpath(path)}, which is not there")
     kinds = {path: _format(path) for path in found}
     if len(set(kinds.values())) > 1:
         one, other = found[0], next(path for path in found if kinds[path] != kinds[found[0]])
         raise ValueError(f"{other} is {kinds[other]}, but {one} is {kinds[one]}; one format at a time is needed")
     kind = kinds[found[0]]
     return [_File(path, keys, _stamp(path)) for path, keys in zip(found, _keys(found, kind), strict=True)], kind
+
+
+def _inside(folder: str) -> list[str]:
+    """Give the files of a folder, and links to what may be missing, but for hidden ones."""
+    return sorted(str(p) for p in Path(folder).rglob("*") if not (p.is_dir() or _hidden(p.relative_to(folder))))
 
 
 def _keys(paths: Sequence[str], kind: str) -> list[dict[str, Any]]:
@@ -272,6 +292,15 @@ def _format(path: str) -> str:
     if suffix not in _SUFFIXES:
         raise ValueError(f"{path}: a name ending in {', '.join(_SUFFIXES)} is needed, or .csv{_PACKED[0]} and the like")
     return _SUFFIXES[suffix]
+
+
+def _check_unpacked(path: str) -> None:
+    """Refuse CSV that is packed, but not named so."""
+    with open(path, "rb") as file:
+        begin = file.read(4)
+    for ending, mark in zip(_PACKED, _MARKS, strict=True):
+        if begin.startswith(mark) and not path.lower().endswith(_PACKED):
+            raise ValueError(f"is packed; name it .csv{ending}")
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -131,7 +131,8 @@ def fit(
     categorical : "auto" or sequence of str
         Columns of a table to take as categories, by a coefficient for each level. ``"auto"``: those of text or of a
         categorical type. If they are named, any other column of text is refused. Levels are in sorted order, as
-        numbers if all are numbers; a pandas Categorical that is ordered, and a polars Enum, keep their own.
+        numbers if all are numbers; a pandas Categorical that is ordered, and a polars Enum, keep their own (not in
+        streams and partitions).
     drop_first : bool
         Whether the first level of each category is its reference, without a coefficient. False needs a penalty, as
         otherwise the coefficients are not determined.

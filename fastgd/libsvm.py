@@ -47,6 +47,8 @@ class LibSVM(Chunks):
         self.stored_bytes = sum(stat.st_size for _, stat in self.files)
         self.chunk_bytes = CHUNK_BYTES
         self.width = max(map(_largest_index, found)) if width is None else width
+        if not self.width:
+            raise ValueError(f"{found[0]}: no line has an entry index:value after its label")
 
     def limit(self, chunk_bytes: int) -> None:
         """Read no more at once than this."""
@@ -66,8 +68,9 @@ class LibSVM(Chunks):
                     yield Chunk(X, y, None, f"{path}, from byte {begin}")
             except FileNotFoundError:
                 raise FileNotFoundError(f"{path}: no such file, or no longer") from None
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
+            except (ValueError, OverflowError) as error:
+                hint = "; they begin at 1, as in libsvm" if "Invalid index" in str(error) else ""
+                raise ValueError(f"{path}: {error}{hint}") from None
 
 
 def _largest_index(path: str | os.PathLike[str]) -> int:

@@ -59,6 +59,8 @@ def open_samples(
         )
     X, y, chunks = _opened(X, y, target, features, sample_weight)
     if chunks is None:
+        if is_path(sample_weight) and is_npy([sample_weight]):
+            sample_weight = map_array(sample_weight)
         return _in_memory(X, y, sample_weight, loss, categorical, drop_first, memory_limit, cache, look)
     return open_stream(
         chunks,
@@ -78,7 +80,9 @@ def _opened(
 ) -> tuple[Any, Any, Chunks | None]:
     """Give X and y as they are in memory, or what reads them in chunks."""
     paths = [X] if is_path(X) else X if isinstance(X, (list, tuple)) and X and all(map(is_path, X)) else []
-    if is_path(X) and is_npy([X]):
+    if paths and is_npy(paths):
+        if not is_path(X):
+            raise ValueError(f"X: {len(X)} .npy files; one at a time is needed, or chunks of several that are mapped")
         X, y = map_array(X), map_array(y) if is_path(y) else y
     elif paths and is_libsvm(paths):
         _refuse("in the file", y=y, target=target, features=features, sample_weight=sample_weight)
@@ -101,6 +105,10 @@ def _opened(
     _refuse("for files", target=target, features=features)
     if y is not None:
         return X, y, None
+    if callable(X) and not hasattr(X, "__iter__"):
+        raise TypeError(
+            f"X is a {type(X).__name__}; a list of chunks is needed, or an object that can be iterated anew"
+        )
     if hasattr(X, "shape") or isinstance(X, (dict, str)) or is_frame(X) or not hasattr(X, "__iter__"):
         raise TypeError("y is missing: targets of data in memory are given beside X")
     _refuse("in the chunks of X", sample_weight=sample_weight)

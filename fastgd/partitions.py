@@ -7,7 +7,7 @@ be drawn in memory, so that a fit differs from that by rounding alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 from typing import Any, NamedTuple
@@ -275,7 +275,7 @@ def open_partitions(
     Parameters as for `fit` and `fastgd.streams.open_stream`.
     """
     collections, columns, target, weight = _collections(X, y, target, features, sample_weight)
-    _check_alike(collections)
+    _check_alike(dict(zip(("X", "y", "sample_weight"), collections, strict=False)))
     partitions = Partitions(collections)
     rows = partition_rows(collections[0])
     starts = None if np.isnan(rows).any() else [0, *map(int, np.cumsum(rows)[:-1])]
@@ -339,26 +339,29 @@ def _collections(
     return [X, y, *([] if sample_weight is None else [sample_weight])], None, None, None
 
 
-def _check_alike(collections: Sequence[Any]) -> None:
+def _check_alike(collections: Mapping[str, Any]) -> None:
     """Refuse collections that are cut in different ways, as far as can be seen before they are computed."""
-    X, *others = collections
-    rows = partition_rows(X)
-    for name, each in zip(("y", "sample_weight"), others, strict=False):
+    first, *others = collections
+    rows = partition_rows(collections[first])
+    for name in others:
+        each = collections[name]
         if not (is_array(each) or hasattr(each, "divisions")):
             raise TypeError(
-                f"{name} is a {type(each).__name__} beside X in partitions; make it a Dask collection, cut like X: "
-                f"dask.array.from_array({name}, chunks=X.chunks[0])"
+                f"{name} is a {type(each).__name__} beside {first} in partitions; make it a Dask collection, cut like "
+                f"{first}: dask.array.from_array({name}, chunks={first}.chunks[0])"
             )
         if is_array(each) and (each.ndim not in (1, 2) or any(count > 1 for count in each.numblocks[1:])):
             raise ValueError(f"{name} has shape {each.shape} in {each.numblocks} blocks; whole rows are needed")
         own = partition_rows(each)
         if len(own) != len(rows):
-            raise ValueError(f"{name} has {len(own)} partitions, X has {len(rows)}; rechunk or repartition one of them")
+            raise ValueError(
+                f"{name} has {len(own)} partitions, {first} has {len(rows)}; rechunk or repartition one of them"
+            )
         for number, (one, other) in enumerate(zip(own, rows, strict=True)):
             if abs(one - other) > 0:  # False where one is not known, which a reading finds out
                 raise ValueError(
-                    f"partition {number}: {name} has {one} rows, X has {other}; "
-                    f"{name}.rechunk(X.chunks[0]) cuts them alike"
+                    f"partition {number}: {name} has {one} rows, {first} has {other}; "
+                    f"{name}.rechunk({first}.chunks[0]) cuts them alike"
                 )
 
 
@@ -366,8 +369,12 @@ def total_weight(y: Any, weight: Any) -> float:
     """Give the sum of the weights of collections, or the number of their samples."""
     if weight is None and not np.isnan(rows := partition_rows(y)).any():
         return float(sum(rows))
-    _check_alike([y] if weight is None else [y, weight])
+    _check_alike(_named(y, weight))
     return float(Partitions([y if weight is None else weight]).turn(partial(_total, weight is None), sum, bool))
+
+
+def _named(y: Any, weight: Any) -> dict[str, Any]:
+    return {"y": y} if weight is None else {"y": y, "sample_weight": weight}
 
 
 def _total(count: bool, number: int, values: Any) -> float:
@@ -377,9 +384,9 @@ def _total(count: bool, number: int, values: Any) -> float:
 
 def class_totals(y: Any, weight: Any) -> tuple[NDArray[Any], Floats]:
     """Give the labels of a collection, sorted, and the sum of the weights of each."""
-    collections = [y] if weight is None else [y, weight]
+    collections = _named(y, weight)
     _check_alike(collections)
-    totals = Partitions(collections).turn(_class_totals, _added_up, bool)
+    totals = Partitions([*collections.values()]).turn(_class_totals, _added_up, bool)
     classes = np.array(sorted(totals))
     return classes, np.array([totals[label] for label in classes.tolist()])
 

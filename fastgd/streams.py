@@ -24,8 +24,9 @@ from fastgd.sources import Feature, Floats, InMemory, Source
 from fastgd.sparse import Rows
 from fastgd.tables import joined, sort_levels
 
-CHUNK_SHARE = 20  # of the memory limit that one chunk from a file takes,
-SAMPLE_SHARE = 8  # and what the survey keeps, which is put together by a copy
+CHUNK_SHARE = 48  # of the memory limit that one chunk from a file takes, or half of that share
+HELD = 1 << 26  # of what is beyond this, which readers and allocators hold, however small chunks are
+SAMPLE_SHARE = 8  # of the limit, that the survey keeps, which is put together by a copy
 UNPACKED = 8  # times as much as files that are packed well take in memory: those that fit are surveyed, and kept there
 MANY_CLASSES = 10_000  # labels of a stream: more are a mistake, and would not fit in memory
 
@@ -230,7 +231,7 @@ def open_stream(
     """
     if cache not in ("auto", "disk", "none"):
         raise ValueError(f"cache={cache!r}; choose 'auto', 'disk' or 'none'")
-    chunks.limit(memory_limit // CHUNK_SHARE)
+    chunks.limit(chunk_bytes(memory_limit))
     example, form = peek(chunks, form)
     plain = all(feature.levels is None for feature in form.features or ())
     small = cache == "auto" and UNPACKED * chunks.stored_bytes <= memory_limit / SAMPLE_SHARE
@@ -251,6 +252,11 @@ def open_stream(
         scratch.clear()
         cached = f"in memory: the data take at most 1/{SAMPLE_SHARE} of memory_limit"
     return Given(source, form.loss, form.classes, form.outputs or 0, bool(form.weighted), cached)
+
+
+def chunk_bytes(memory_limit: int) -> int:
+    """Say what one chunk from a file may take, of which several are on their way."""
+    return max(memory_limit // CHUNK_SHARE, 2 * (memory_limit - HELD) // CHUNK_SHARE)
 
 
 def peek(chunks: Chunks, form: Form) -> tuple[InMemory, Form]:

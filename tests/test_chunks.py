@@ -355,7 +355,7 @@ def test_a_stream_that_can_be_read_once_alone_is_told():
             self.chunks = []
 
     stream = Once()
-    with pytest.raises(ValueError, match="and none when it was iterated again"):
+    with pytest.raises(ValueError, match="X has no rows when it is iterated again"):
         fastgd.fit(stream, loss="logistic", cache="none")
     with pytest.raises(ValueError, match="X has no rows"):
         fastgd.fit(stream, loss="logistic", cache="none")
@@ -436,3 +436,31 @@ def test_ctrl_c_in_the_midst_of_a_reading_gives_the_best_point():
     assert np.isfinite(result.coef).all() and result.loss < np.log(2)
     with pytest.raises(KeyboardInterrupt):
         fastgd.fit(Again(X, y, change=press_in_the_survey), loss="logistic", cache="none", memory_limit="1MB")
+
+
+class Once:
+    """Looks like what can be iterated again, but all its iterators read on from one."""
+
+    def __init__(self, chunks, *, sharing):
+        self.iterator, self.sharing = iter(chunks), sharing
+
+    def __iter__(self):
+        return (chunk for chunk in self.iterator) if self.sharing else self.iterator
+
+
+@pytest.mark.parametrize("sharing", [True, False])
+@pytest.mark.parametrize("solver", ["auto", "lbfgs"])
+@pytest.mark.parametrize("many", [True, False])
+def test_what_can_be_iterated_once_is_refused(many, solver, sharing, rng):
+    X = rng.standard_normal((4000, 3))
+    chunks = [(X[rows], X[rows, 0]) for rows in np.split(np.arange(4000), 8 if many else 1)]
+    found = "begins with another chunk" if many else "has no rows"
+    with pytest.raises(ValueError, match=f"^X {found} when it is iterated again; its __iter__ has to begin anew"):
+        fastgd.fit(Once(chunks, sharing=sharing), solver=solver, cache="none", memory_limit="1MB")
+
+
+@pytest.mark.parametrize("y", [None, 1.0])
+def test_chunks_without_targets_are_refused(y, rng):
+    X = rng.standard_normal((40, 3))
+    with pytest.raises(TypeError, match=rf"^chunk 1: y is {y}; a target for each row is needed"):
+        fastgd.fit([(X, X[:, 0]), (X, y)])

@@ -424,3 +424,82 @@ def test_small_files_are_looked_at_like_data_in_memory(tmp_path):
     large = fastgd.fit(tmp_path / "data.parquet", target="y", memory_limit="1MB")
     assert large.redundant == [] and large.settings["cached"] is None
     np.testing.assert_allclose(large.predict(table), result.predict(table), atol=1e-12)
+
+
+def gzipped(folder):
+    (folder / "1.csv").write_bytes(gzip.compress(b"a,y\n1,2\n3,4\n"))
+    return folder / "1.csv"
+
+
+def with_a_dangling_link(folder):
+    parquet.write_table(pa.table({"a": [1.0, 2.0, 4.0], "y": [1.0, 3.0, 2.0]}), folder / "1.parquet")
+    (folder / "2.parquet").symlink_to(folder / "elsewhere.parquet")
+    return folder
+
+
+def late_text(folder):
+    (folder / "1.csv").write_text("b,a,y\n" + "1,1,2\n2,3,4\n" * 300_000 + "1,hello,2\n")
+    return folder / "1.csv"
+
+
+def latin_1(folder):
+    (folder / "1.csv").write_bytes("a,y\né,2\nx,4\n".encode("latin-1"))
+    return folder / "1.csv"
+
+
+def zero_based(folder):
+    (folder / "1.svm").write_text("1 0:2 1:3\n0 1:4\n")
+    return folder / "1.svm"
+
+
+def labels_alone(folder):
+    (folder / "1.svm").write_text("1\n0\n")
+    return folder / "1.svm"
+
+
+def too_large_an_index(folder):
+    (folder / "1.svm").write_text("1 99999999999:2\n0 1:3\n")
+    return folder / "1.svm"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "fragment"),
+    [
+        (gzipped, ValueError, "1.csv: is packed; name it .csv.gz"),
+        (with_a_dangling_link, FileNotFoundError, "2.parquet: a link to "),
+        (late_text, ValueError, "1.csv: In column a: CSV conversion error to double: invalid value 'hello'"),
+        (latin_1, ValueError, "1.csv: column a has text that is not UTF-8"),
+        (zero_based, ValueError, "1.svm: Invalid index 0 in SVMlight/LibSVM data file.; they begin at 1"),
+        (labels_alone, ValueError, "1.svm: no line has an entry index:value"),
+        (too_large_an_index, ValueError, "1.svm: value too large"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_files_that_cannot_be_read_are_named_with_what_is_wrong(make, error, fragment, tmp_path):
+    path = make(tmp_path)
+    with pytest.raises(error) as raised:
+        fastgd.fit(path, **({} if path.suffix == ".svm" else {"target": "y"}))
+    assert fragment in str(raised.value) and str(raised.value).startswith(str(tmp_path))
+
+
+def test_a_pattern_may_match_folders(tmp_path, rng):
+    X = rng.standard_normal((300, 2))
+    for year in range(3):
+        (tmp_path / f"year={2010 + year}").mkdir()
+        rows = slice(100 * year, 100 * year + 100)
+        table = pa.table({"a": X[rows, 0], "y": X[rows, 1]})
+        parquet.write_table(table, tmp_path / f"year={2010 + year}" / "part.parquet")
+    whole = fastgd.fit(tmp_path, target="y")
+    for pattern in ("year=*", "**", "*/*.parquet"):
+        assert (fastgd.fit(tmp_path / pattern, target="y").coef == whole.coef).all()
+    assert fastgd.fit(tmp_path / "year=201[01]", target="y").rows == 200
+
+
+def test_arrays_in_files_may_have_weights_in_another(tmp_path, rng):
+    data = {"X": rng.standard_normal((300, 2)), "y": rng.standard_normal(300), "w": rng.random(300)}
+    for name, values in data.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    X, y, w = (tmp_path / f"{name}.npy" for name in data)
+    assert (fastgd.fit(X, y, sample_weight=w).coef == fastgd.fit(X, data["y"], sample_weight=data["w"]).coef).all()
+    with pytest.raises(ValueError, match=r"X: 2 \.npy files; one at a time"):
+        fastgd.fit([X, X], y)

@@ -188,13 +188,13 @@ def _computed(client: Any, last: Delayed, look: Callable[[], object]) -> Any:
 
 
 def is_array(collection: Any) -> bool:
-    """Tell Dask's arrays."""
-    return hasattr(collection, "numblocks")
+    """Tell Dask's arrays: by their type, as something delayed has every attribute."""
+    return hasattr(type(collection), "numblocks")
 
 
 def is_frame(collection: Any) -> bool:
     """Tell Dask's dataframes from all else, series included."""
-    return hasattr(collection, "divisions") and collection.ndim == 2
+    return hasattr(type(collection), "divisions") and collection.ndim == 2
 
 
 def partition_rows(collection: Any) -> list[float]:

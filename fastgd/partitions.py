@@ -345,7 +345,7 @@ def _check_alike(collections: Mapping[str, Any]) -> None:
     rows = partition_rows(collections[first])
     for name in others:
         each = collections[name]
-        if not (is_array(each) or hasattr(each, "divisions")):
+        if not (is_array(each) or hasattr(type(each), "divisions")):
             raise TypeError(
                 f"{name} is a {type(each).__name__} beside {first} in partitions; make it a Dask collection, cut like "
                 f"{first}: dask.array.from_array({name}, chunks={first}.chunks[0])"

@@ -286,6 +286,8 @@ def test_predictions_are_lazy(loss):
                 assert predicted.shape == expected.shape
             np.testing.assert_array_equal(predicted.compute(), expected)
             looked.clear()
+    model, cut = fastgd.fit(X, y, loss=LOSSES[loss], l2=1e-3), da.from_array(X, chunks=(ROWS, 2))
+    np.testing.assert_array_equal(model.decision_function(cut), model.decision_function(X))
     broken = X.copy()
     broken[ROWS + 3, 2] = np.nan
     with pytest.raises(ValueError, match=r"partition 1: X contains NaN in row 3, column 2 \(x2\)"):
@@ -331,6 +333,13 @@ def test_estimators_say_what_they_do_not_take():
     assert not hasattr(model, "coef_")
     with pytest.raises(ValueError, match="3 features"):
         fastgd.LogisticRegression().fit(X, y).predict(dX[:, :3])
+    for estimator in (fastgd.LogisticRegression, fastgd.LinearRegression):
+        with pytest.raises(TypeError, match="sample_weight is a ndarray beside y in partitions"):
+            estimator().fit(dX, dy, sample_weight=np.ones(len(y)))
+    with pytest.raises(ValueError, match="n_jobs=2; n_jobs=None is supported: Dask's workers"):
+        fastgd.LogisticRegression(n_jobs=2).fit(dX, dy)
+    with pytest.raises(TypeError, match=r"X is a dask\.delayed\.DelayedLeaf; a Dask array or dataframe is needed"):
+        fastgd.fit(delayed(X), y)
 
 
 def unknown(array):

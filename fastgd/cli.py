@@ -116,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="for sgd: epochs; default: 1000")
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
     fit.add_argument("--memory-limit", help="of data that are streamed, 512MB or the like; default: 512MB")
+    fit.add_argument(
+        "--cache", choices=("auto", "disk", "none"), default="auto", help="decoded data, in a scratch file; default: auto"
+    )
     fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
     fit.add_argument("--checkpoint", help="keep the state of the fit in this file, and go on from it if it is there")
     fit.add_argument("--output", help="write the model here, as JSON")
@@ -205,6 +208,7 @@ def _fit(options: argparse.Namespace) -> int:
             time_limit=options.time_limit,
             n_threads=options.threads,
             memory_limit=options.memory_limit,
+            cache=options.cache,
             progress=sys.stderr.isatty(),
             checkpoint=options.checkpoint,
         )

@@ -310,6 +310,12 @@ def test_files_without_named_columns_are_fitted_and_predicted(kind, tmp_path, ca
         given, more = tmp_path / "*.svm", []
     assert main(["fit", str(given), *more, "--model", "logistic", "--tol", "1e-10", "--output", str(model)]) == 0
     expected = fastgd.fit(X, y, loss="logistic", tol=1e-10)
+    if kind == "libsvm":
+        assert main(["fit", str(given), "--model", "logistic", "--cache", "disk", "--output", str(model)]) == 0
+        assert load(model).settings["cached"].startswith("in a scratch file")
+    else:
+        assert main(["fit", str(given), *more, "--cache", "disk"]) == 1
+        assert "cache='disk': that is for data that are streamed" in capsys.readouterr().err
     np.testing.assert_allclose(load(model).coef, expected.coef, rtol=1e-8, atol=1e-10)
     assert main(["predict", str(model), str(given), "--output", str(output)]) == 0
     np.testing.assert_allclose(parquet.read_table(output)["probability"], expected.predict_proba(X)[:, 1], rtol=1e-8)

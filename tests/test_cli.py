@@ -311,7 +311,8 @@ def test_files_without_named_columns_are_fitted_and_predicted(kind, tmp_path, ca
     assert main(["fit", str(given), *more, "--model", "logistic", "--tol", "1e-10", "--output", str(model)]) == 0
     expected = fastgd.fit(X, y, loss="logistic", tol=1e-10)
     if kind == "libsvm":
-        assert main(["fit", str(given), "--model", "logistic", "--cache", "disk", "--output", str(model)]) == 0
+        options = ["--model", "logistic", "--tol", "1e-10", "--cache", "disk", "--output", str(model)]
+        assert main(["fit", str(given), *options]) == 0
         assert load(model).settings["cached"].startswith("in a scratch file")
     else:
         assert main(["fit", str(given), *more, "--cache", "disk"]) == 1

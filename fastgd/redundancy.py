@@ -6,12 +6,13 @@ those are added to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.sources import Floats, Matrix, dense_rows
+from fastgd.sources import Floats, Matrix, dense_rows, spans
 
 _SAME = 1e-10  # of a column's spread, that a combination of others may differ by
 _AGAIN = 8
@@ -106,9 +107,10 @@ def redundant_columns(
     active = np.flatnonzero(weight) if weight.size else None
     n = matrix.shape[0] if active is None else len(active)
     drawn = np.sort(rng.choice(n, sample_size(n, d), replace=False))
+    drawn = drawn if active is None else active[drawn]
     varying = spread > 0.0
     for _ in range(_AGAIN):
-        sample = dense_rows(matrix, drawn if active is None else active[drawn])
+        sample = dense_rows(matrix, drawn)
         columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread, same)
         if varying[columns.redundant].sum() == 0:
             return columns
@@ -116,16 +118,48 @@ def redundant_columns(
         mixed = np.where(varying[columns.redundant], rng.uniform(0.5, 1.5, len(columns.redundant)), 0.0)
         mixed /= np.where(mixed > 0.0, spread[columns.redundant], 1.0)
         mixture[columns.redundant], mixture[columns.kept] = mixed, -columns.others @ mixed
-        z = matrix.margins(mixture[None], np.zeros(1))[:, 0]
-        z = z if active is None else z[active]
-        off = np.abs(z - z[drawn].mean() * intercept)
-        off -= np.abs(mixture) @ (same * spread + max(1e-13, rounding) * np.abs(mean))
-        if not (off > 0.0).any():
+        center = float(np.mean(sample @ mixture)) * intercept
+        allowed = float(np.abs(mixture) @ (same * spread + max(1e-13, rounding) * np.abs(mean)))
+        refuting = _refuting(matrix, weight, mixture, center, allowed, 4 * len(columns.redundant) + 100, rng)
+        if not len(refuting):
             return columns
-        most = min(4 * len(columns.redundant) + 100, n)
-        worst = np.argpartition(-off, most - 1)[:most]
-        drawn = np.union1d(drawn, worst[off[worst] > 0.0])
+        drawn = np.union1d(drawn, refuting)
     return only_constants(spread)
+
+
+def _refuting(
+    matrix: Matrix,
+    weight: Floats,
+    mixture: Floats,
+    center: float,
+    allowed: float,
+    most: int,
+    rng: np.random.Generator,
+) -> NDArray[np.intp]:
+    """Find rows of positive weight where a mixture of columns is further from a number than allowed.
+
+    The furthest, as a single row may refute; and as many at random, as the furthest may all refute the same column.
+    """
+    rows, keys = np.empty(0, np.intp), np.empty((2, 0))
+    for start, part in _parts(matrix):
+        away = np.abs(part.margins(mixture[None], np.zeros(1))[:, 0] - center)
+        if weight.size:
+            away *= weight[start : start + len(away)] > 0.0
+        here = np.flatnonzero(away > allowed)
+        rows = np.append(rows, start + here)
+        keys = np.column_stack((keys, (away[here], rng.random(len(here)))))
+        if len(rows) > 2 * most:
+            kept = np.unique(np.argpartition(-keys, most, axis=1)[:, :most])
+            rows, keys = rows[kept], keys[:, kept]
+    return rows
+
+
+def _parts(matrix: Matrix) -> Iterator[tuple[int, Matrix]]:
+    """Cut a matrix into rows whose margins are few beside X, unless its rows are far apart."""
+    if matrix.by_rows() is matrix:
+        yield from ((start, matrix.take(np.arange(start, stop))) for start, stop in spans(matrix))
+    else:
+        yield 0, matrix
 
 
 def only_constants(spread: Floats) -> Columns:

@@ -394,6 +394,14 @@ def test_redundancy_depends_on_the_intercept(intercept):
     assert result.redundant == (["x4", "x5", "x6"] if intercept else ["x4", "x6"])
 
 
+def test_redundancy_is_found_beside_levels_that_a_sample_has_not(rng):
+    n, share = 60_000, np.arange(1.0, 131.0) ** -1.5
+    table = {"level": rng.choice(130, n, p=share / share.sum()).astype(str), "x": rng.standard_normal(n)}
+    y = table["x"] + rng.standard_normal(n)
+    assert fastgd.fit(table, y, l2=1e-6).redundant == []
+    assert fastgd.fit({**table, "twice": 2.0 * table["x"]}, y, l2=1e-6).redundant == ["twice"]
+
+
 def exact_smallest(X, y, intercept):
     """β = Aᵀ (A Aᵀ)⁻¹ y in rational numbers, of rows about the first one if there is an intercept."""
     A, y = [[Fraction(value) for value in row] for row in X], [Fraction(value) for value in y]

@@ -63,7 +63,7 @@ class Tuples(Chunks):
 
     def __iter__(self) -> Iterator[Chunk]:
         """Read from the start."""
-        first = number = 0
+        first, number = 0, -1
         for number, chunk in enumerate(self.tuples):
             if not isinstance(chunk, tuple) or len(chunk) not in (2, 3):
                 what = f"a tuple of {len(chunk)}" if isinstance(chunk, tuple) else f"a {type(chunk).__name__}"
@@ -75,7 +75,7 @@ class Tuples(Chunks):
                 self._check_begins(X, y)
             yield Chunk(X, y, weight, f"chunk {number}, from row {first}")
             first += len(y)
-        if first == number == 0:
+        if number < 0:
             self._check_begins((), ())
 
     def _check_begins(self, X: Any, y: Any) -> None:
@@ -83,7 +83,7 @@ class Tuples(Chunks):
         begins = [len(y), np.asarray(y)[:_GLANCED].tolist(), X[:1].tolist() if isinstance(X, np.ndarray) else None]
         if self.begins is not None and repr(begins) != repr(self.begins):  # NaN is itself there
             what = "begins with another chunk" if len(y) else "has no rows"
-            raise ValueError(f"X {what} when it is iterated again; its __iter__ has to begin anew each time")
+            raise ValueError(f"X {what} when it is iterated again; __iter__ has to give the same chunks again")
         self.begins = begins
 
 

@@ -168,10 +168,6 @@ class Stream(Surveyed):
 
 def checked(rows: int, weight: float) -> tuple[int, float]:
     """Give what a whole reading found, if it is anything."""
-    if not rows:
-        raise ValueError(
-            "X had rows at first, and none when it was iterated again; __iter__ has to begin anew each time"
-        )
     if weight == 0.0:
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
     if weight < 1.0 / MODERATE:

@@ -226,6 +226,7 @@ BAD = [
     ([({"a": Y0}, Y0), (X0, Y0)], {}, ValueError, "chunk 1, from row 9: X has no named columns"),
     ([({"a": ["x", None]}, [1, 2])], {}, ValueError, "chunk 0, from row 0: X has missing values: a (1"),
     ([], {}, ValueError, "X has no rows"),
+    ([(np.empty((0, 2)), np.empty(0))], {}, ValueError, "X has no rows"),
     ((chunk for chunk in [(X0, Y0)]), {}, TypeError, "which can be read only once"),
     ([(X0, Y0)], {"target": "late"}, ValueError, "target='late'"),
     ([(X0, Y0)], {"sample_weight": Y0}, ValueError, "in the chunks of X"),
@@ -455,7 +456,7 @@ def test_what_can_be_iterated_once_is_refused(many, solver, sharing, rng):
     X = rng.standard_normal((4000, 3))
     chunks = [(X[rows], X[rows, 0]) for rows in np.split(np.arange(4000), 8 if many else 1)]
     found = "begins with another chunk" if many else "has no rows"
-    with pytest.raises(ValueError, match=f"^X {found} when it is iterated again; its __iter__ has to begin anew"):
+    with pytest.raises(ValueError, match=f"^X {found} when it is iterated again; __iter__ has to give the same chunks"):
         fastgd.fit(Once(chunks, sharing=sharing), solver=solver, cache="none", memory_limit="1MB")
 
 

@@ -215,6 +215,19 @@ def test_what_a_kill_left_behind_goes_even_if_nothing_is_left_to_write(tmp_path)
     assert (again.coef == whole.coef).all() and [file.name for file in tmp_path.iterdir()] == ["fit.ckpt"]
 
 
+def test_zero_is_not_false(tmp_path):
+    path = tmp_path / "fit.ckpt"
+    kept(path, max_iter=3)
+    head, _, text, numbers = path.read_bytes().split(b"\n", 3)
+    document = json.loads(text)
+    assert document["fit"]["weighted"] is False
+    document["fit"]["weighted"] = 0
+    content = json.dumps(document).encode() + b"\n" + numbers
+    path.write_bytes(head + b"\n" + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    with pytest.raises(ValueError, match="weighted=0, and this one has False"):
+        kept(path, max_iter=3)
+
+
 def kept(path, **change):
     """A short fit with a checkpoint."""
     options = {

@@ -447,6 +447,11 @@ def latin_1(folder):
     return folder / "1.csv"
 
 
+def zero_byte(folder):
+    (folder / "1.csv").write_text("\0,y\n1,2\n3,4\n")
+    return folder / "1.csv"
+
+
 def zero_based(folder):
     (folder / "1.svm").write_text("1 0:2 1:3\n0 1:4\n")
     return folder / "1.svm"
@@ -469,6 +474,7 @@ def too_large_an_index(folder):
         (with_a_dangling_link, FileNotFoundError, "2.parquet: a link to "),
         (late_text, ValueError, "1.csv: In column a: CSV conversion error to double: invalid value 'hello'"),
         (latin_1, ValueError, "1.csv: column a has text that is not UTF-8"),
+        (zero_byte, ValueError, r"1.csv: the name of a column has a zero byte: '\x00'"),
         (zero_based, ValueError, "1.svm: Invalid index 0 in SVMlight/LibSVM data file.; they begin at 1"),
         (labels_alone, ValueError, "1.svm: no line has an entry index:value"),
         (too_large_an_index, ValueError, "1.svm: value too large"),

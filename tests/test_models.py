@@ -288,3 +288,13 @@ def test_names_of_coefficients():
     assert model.coef_names == ["größe", 'kind[q/"\\]', "kind[r\n]", "b"]
     assert MODELS["array"]()[1].coef_names == ["x0", "x1", "x2"]
     assert "squared loss" in repr(model) and "4 coefficients, 60 rows" in repr(model)
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e999"])
+def test_numbers_that_are_not_jsons_are_refused(number, tmp_path, rng):
+    X = rng.standard_normal((30, 2))
+    fastgd.fit(X, X[:, 0], l2=0.5).save(tmp_path / "model.json")
+    text = (tmp_path / "model.json").read_text(encoding="utf-8")
+    (tmp_path / "model.json").write_text(text.replace('"l2": 0.5', f'"l2": {number}'), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"is not a fastgd model: {number} is no finite number"):
+        fastgd.load(tmp_path / "model.json")

@@ -402,6 +402,15 @@ def test_redundancy_is_found_beside_levels_that_a_sample_has_not(rng):
     assert fastgd.fit({**table, "twice": 2.0 * table["x"]}, y, l2=1e-6).redundant == ["twice"]
 
 
+def test_numbers_without_squares_in_rows_of_hardly_any_weight_are_looked_at(rng):
+    X, weight = rng.standard_normal((30, 3)), np.ones(30)
+    X[:, 2] = 2.0 * X[:, 0]
+    X[3, 1], weight[3] = 1e160, 1e-250
+    for y in (X[:, 0], X[:, 0] > 0.0):
+        result = fastgd.fit(X, y, loss="squared", sample_weight=weight, l2=0.1)
+        assert result.redundant == ["x2"]
+
+
 def exact_smallest(X, y, intercept):
     """β = Aᵀ (A Aᵀ)⁻¹ y in rational numbers, of rows about the first one if there is an intercept."""
     A, y = [[Fraction(value) for value in row] for row in X], [Fraction(value) for value in y]

@@ -157,9 +157,9 @@ def find_redundant(objective: Objective, source: InMemory, result: Result) -> Co
     mean, spread, rng = moments.mean[order], moments.spread[order], np.random.default_rng(0)
     search = partial(redundant_columns, source.matrix, source.weight, mean, spread, intercept=objective.intercept)
     columns = search(rng=rng)
-    if source.dtype == np.float32 and not (spread[columns.redundant] > 0.0).any():
+    if source.dtype == np.float32 and not len(columns.mixed):
         nearly = search(rng=rng, rounding=float(np.finfo(np.float32).eps))
-        if len(nearly.redundant) > len(columns.redundant):
+        if len(nearly.mixed):
             return nearly._replace(exact=False)
     return columns
 

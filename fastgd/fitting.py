@@ -367,7 +367,8 @@ def as_fitted(
     order = slice(None) if source.order is None else source.order
     one = flat and objective.outputs == 1
     columns = columns or constants(objective)
-    redundant = [coef_names(source.features, source.shape[1])[j] for j in columns.redundant]
+    names = coef_names(source.features, source.shape[1])
+    redundant = [names[j] for j in columns.redundant]
     result = say_redundant(result, redundant, exact=columns.exact)
     coef = coef[:, order]
     return FitResult(

@@ -397,13 +397,11 @@ class Objective:
         (_, y_mean, y_spread, mean, spread), bound = self.moments, self.loss.curvature_bound
         reach = np.hypot(mean, spread)
         with np.errstate(over="ignore"):
-            sizes = np.abs(coef) @ reach + np.abs(intercept) + np.hypot(y_mean, y_spread).max()
+            sizes = _along(np.abs(coef), reach) + np.abs(intercept) + np.hypot(y_mean, y_spread).max()
         margin = float(np.finfo(np.float64).eps) * (4 + len(reach)) * float(sizes.max())
         lever = np.divide(reach, spread, out=np.ones(len(reach)), where=spread > 0.0).max(initial=1.0)
-        # A loss that is bounded below by 0, and whose curvature is bounded, has L'² ≤ 2 · bound · L.
-        return (
-            2.0 * bound * value
-        ) ** 0.5 * margin + bound * margin * margin, bound * margin * lever / self.units.min()
+        steepest = (2.0 * bound * value) ** 0.5  # where L ≥ 0 and its curvature is bounded, L'² ≤ 2 · bound · L
+        return steepest * margin + bound * margin * margin, bound * margin * lever / self.units.min()
 
     def over(self, source: Source) -> Objective:
         """Give the same objective, in the same coordinates and units, over a sample of its rows."""

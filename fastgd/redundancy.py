@@ -25,15 +25,21 @@ _FAR = 1e-8  # squared: what squares of products leave for certain
 class Columns(NamedTuple):
     """Which columns are redundant, and what can be added to coefficients without a consequence.
 
-    ``others`` (kept, redundant): a redundant column is this combination of the kept ones, plus a constant if there is
-    an intercept.
+    ``others`` (kept, mixed): a mixed column is this combination of the kept ones, plus a constant if there is an
+    intercept.
     """
 
     kept: NDArray[np.intp]
-    redundant: NDArray[np.intp]
+    constant: NDArray[np.intp]
+    mixed: NDArray[np.intp]
     others: Floats
     exact: bool = True
     """Whether that holds to the precision of sums, or only of single numbers of X."""
+
+    @property
+    def redundant(self) -> NDArray[np.intp]:
+        """Constants and mixtures, in order."""
+        return np.union1d(self.constant, self.mixed)
 
     def smallest(self, coef: Floats) -> Floats:
         """Of all coefficients (outputs, d) that give the same margins, give the smallest.
@@ -41,12 +47,16 @@ class Columns(NamedTuple):
         A basis has its rounding relative to its largest number, and coefficients may differ by many powers of ten: so
         what a projection changes in margins is projected again.
         """
-        many = len(self.redundant) > len(self.kept)
-        span = np.zeros((coef.shape[1], min(len(self.kept), len(self.redundant))))
+        coef = coef.copy()
+        coef[:, self.constant] = 0.0
+        if not len(self.mixed):
+            return coef
+        many = len(self.mixed) > len(self.kept)
+        span = np.zeros((coef.shape[1], min(len(self.kept), len(self.mixed))))
         if many:  # of margins
-            span[self.kept], span[self.redundant] = np.eye(len(self.kept)), self.others.T
+            span[self.kept], span[self.mixed] = np.eye(len(self.kept)), self.others.T
         else:  # of what is without a consequence
-            span[self.kept], span[self.redundant] = -self.others, np.eye(len(self.redundant))
+            span[self.kept], span[self.mixed] = -self.others, np.eye(len(self.mixed))
         basis = np.linalg.qr(span / np.abs(span).max(axis=0))[0]
         smallest, left, margins = np.zeros_like(coef), coef, self._of_kept(coef)
         for _ in range(_REFINED):
@@ -58,12 +68,11 @@ class Columns(NamedTuple):
                 break
         else:  # a fit before the smallest
             smallest += left
-        smallest[:, self.redundant[~self.others.any(axis=0)]] = 0.0  # of constants, without rounding
         return smallest
 
     def _of_kept(self, coef: Floats) -> Floats:
         """Give the coefficients of kept columns alone that give the same margins."""
-        return np.asarray(coef[:, self.kept] + coef[:, self.redundant] @ self.others.T)
+        return np.asarray(coef[:, self.kept] + coef[:, self.mixed] @ self.others.T)
 
 
 def sample_size(n: int, d: int) -> int:
@@ -112,15 +121,14 @@ def redundant_columns(
     for _ in range(_AGAIN):
         sample = dense_rows(matrix, drawn)
         columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread, same)
-        if varying[columns.redundant].sum() == 0:
+        if not len(columns.mixed):
             return columns
         mixture = np.zeros(d)
-        mixed = np.where(varying[columns.redundant], rng.uniform(0.5, 1.5, len(columns.redundant)), 0.0)
-        mixed /= np.where(mixed > 0.0, spread[columns.redundant], 1.0)
-        mixture[columns.redundant], mixture[columns.kept] = mixed, -columns.others @ mixed
+        shares = rng.uniform(0.5, 1.5, len(columns.mixed)) / spread[columns.mixed]
+        mixture[columns.mixed], mixture[columns.kept] = shares, -columns.others @ shares
         center = float(np.mean(sample @ mixture)) * intercept
         allowed = float(np.abs(mixture) @ (same * spread + max(1e-13, rounding) * np.abs(mean)))
-        refuting = _refuting(matrix, weight, mixture, center, allowed, 4 * len(columns.redundant) + 100, rng)
+        refuting = _refuting(matrix, weight, mixture, center, allowed, 4 * len(columns.mixed) + 100, rng)
         if not len(refuting):
             return columns
         drawn = np.union1d(drawn, refuting)
@@ -165,8 +173,8 @@ def _parts(matrix: Matrix) -> Iterator[tuple[int, Matrix]]:
 def only_constants(spread: Floats) -> Columns:
     """Name the constants alone."""
     constant = spread == 0.0
-    kept, redundant = np.flatnonzero(~constant), np.flatnonzero(constant)
-    return Columns(kept, redundant, np.zeros((len(kept), len(redundant))))
+    kept = np.flatnonzero(~constant)
+    return Columns(kept, np.flatnonzero(constant), np.empty(0, np.intp), np.empty((len(kept), 0)))
 
 
 def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
@@ -179,7 +187,7 @@ def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
     unit = sample / np.where(empty, 1.0, lengths)
     lengths *= largest
     if rows >= d and not empty.any() and _independent(unit):
-        return Columns(np.arange(d), np.empty(0, np.intp), np.empty((d, 0)))
+        return only_constants(spread)
     basis = np.empty((min(rows, d), rows))
     kept: list[int] = []
     for j in np.flatnonzero(~empty):
@@ -191,11 +199,12 @@ def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
         if length > same and len(kept) < len(basis):
             basis[len(kept)] = left / length
             kept.append(int(j))
-    redundant = np.setdiff1d(np.arange(d), kept)
+    constant = np.flatnonzero(spread == 0.0)
+    mixed = np.setdiff1d(np.flatnonzero(spread > 0.0), kept)
     found = basis[: len(kept)]
-    others = np.linalg.solve(found @ unit[:, kept], found @ unit[:, redundant]) if kept else np.empty((0, d))
-    others *= np.where(empty, 0.0, lengths)[redundant]
-    return Columns(np.array(kept, np.intp), redundant, others / lengths[kept][:, None])
+    others = np.linalg.solve(found @ unit[:, kept], found @ unit[:, mixed]) if kept else np.empty((0, len(mixed)))
+    others *= np.where(empty, 0.0, lengths)[mixed]
+    return Columns(np.array(kept, np.intp), constant, mixed, others / lengths[kept][:, None])
 
 
 def _independent(unit: Floats) -> bool:

@@ -24,8 +24,8 @@ from fastgd.sources import Feature, Floats, InMemory, Source
 from fastgd.sparse import Rows
 from fastgd.tables import joined, sort_levels
 
-CHUNK_SHARE = 48  # of the memory limit that one chunk from a file takes, or half of that share
-HELD = 1 << 26  # of what is beyond this, which readers and allocators hold, however small chunks are
+CHUNK_SHARE = 24  # of the memory limit beyond `HELD`, that one chunk from a file takes, at least half as much of all
+HELD = 1 << 26  # what readers and allocators hold, however small chunks are
 SAMPLE_SHARE = 8  # of the limit, that the survey keeps, which is put together by a copy
 UNPACKED = 8  # times as much as files that are packed well take in memory: those that fit are surveyed, and kept there
 MANY_CLASSES = 10_000  # labels of a stream: more are a mistake, and would not fit in memory
@@ -252,7 +252,7 @@ def open_stream(
 
 def chunk_bytes(memory_limit: int) -> int:
     """Say what one chunk from a file may take, of which several are on their way."""
-    return max(memory_limit // CHUNK_SHARE, 2 * (memory_limit - HELD) // CHUNK_SHARE)
+    return max((memory_limit - HELD) // CHUNK_SHARE, memory_limit // (2 * CHUNK_SHARE))
 
 
 def peek(chunks: Chunks, form: Form) -> tuple[InMemory, Form]:

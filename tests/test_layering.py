@@ -118,7 +118,7 @@ BELOW = {
     },
 }
 OPTIONAL = {
-    "sklearn": {"estimators", "least_norm", "libsvm"},
+    "sklearn": {"estimators", "linear_model", "least_norm", "libsvm"},
     "narwhals": {"tables"},
     "scipy": {"least_norm"},
     "pyarrow": {"files"},

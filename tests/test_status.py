@@ -1,6 +1,7 @@
 """Every status has data that lead to exactly it, with a sentence that holds the numbers; and the reasons are true."""
 
 import re
+import tracemalloc
 import warnings
 from fractions import Fraction
 
@@ -409,6 +410,19 @@ def test_numbers_without_squares_in_rows_of_hardly_any_weight_are_looked_at(rng)
     for y in (X[:, 0], X[:, 0] > 0.0):
         result = fastgd.fit(X, y, loss="squared", sample_weight=weight, l2=0.1)
         assert result.redundant == ["x2"]
+
+
+def test_many_constants_take_no_memory(rng):
+    X = sparse.random_array((500, 20_000), density=1e-3, format="csr", rng=rng)
+    y = X.sum(axis=1) + rng.standard_normal(500)
+    options = {"solver": "lbfgs", "tol": 10.0}
+    fastgd.fit(X, y, **options)
+    tracemalloc.start()
+    result = fastgd.fit(X, y, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(result.redundant) == np.sum(X.count_nonzero(axis=0) == 0) > 10_000
+    assert peak < 30e6  # a number for each pair of columns would be a gigabyte
 
 
 def exact_smallest(X, y, intercept):

@@ -1,0 +1,301 @@
+"""What the estimators have in common: parameters and their meaning, readings, checks (extra: sklearn)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from joblib import effective_n_jobs
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastgd.checks import check_flag
+from fastgd.descent import Status
+from fastgd.diagnosis import quietly
+from fastgd.fitting import fit
+from fastgd.incremental import Stream, learn
+from fastgd.least_norm import least_norm
+from fastgd.models import FitResult
+from fastgd.sources import Feature, Floats
+from fastgd.tables import as_features, check_unseen, is_collection, is_frame
+from fastgd.threads import max_threads
+from fastgd.values import check_vector, refuse_masked
+
+MAX_ITER = 1000
+_LEARNED = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class LinearModel(BaseEstimator):  # type: ignore[misc]
+    """The parameters that all estimators have, and their translation into a call of `fit`."""
+
+    fit_intercept: bool = True
+    solver: str = "auto"
+    learning_rate: float | str = "auto"
+    standardize: bool = True
+    tol: float = 1e-10
+    max_iter: int | None = MAX_ITER
+    time_limit: float | None = None
+    random_state: Any = None
+    warm_start: bool = False
+    verbose: int = 0
+    n_jobs: int | None = None
+    categorical: str | list[str] = "auto"
+    drop_first: bool = True
+    unseen: str = "error"
+    checkpoint: Any = None
+
+    _scikit_learns: ClassVar[str]
+    """The name of scikit-learn's estimator of the same model."""
+
+    def to_sklearn(self) -> Any:
+        """Give scikit-learn's fitted estimator of the same coefficients, for tools that know only that.
+
+        Returns
+        -------
+        estimator
+            Its parameters are this estimator's, where it has them, but for the solver, which is its default.
+
+        Raises
+        ------
+        ValueError
+            If there are categories, whose columns scikit-learn's linear models don't make.
+        """
+        check_is_fitted(self)
+        if any(feature.levels is not None for feature in self._features() or ()):
+            raise ValueError(
+                "scikit-learn's estimator takes numbers only; to convert, encode categories before the fit"
+            )
+        estimator = _counterpart(type(self))()
+        _copy_fitted(self, estimator)
+        return estimator
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> Self:
+        """Make a fitted estimator of the coefficients of scikit-learn's fitted one.
+
+        Parameters
+        ----------
+        estimator
+            scikit-learn's estimator of the same name.
+
+        Returns
+        -------
+        estimator
+            Its parameters are those of ``estimator``, but for the solver, which is the default. It has no
+            ``result_``, ``history_`` and ``status_``: no descent of fastgd led to it.
+        """
+        theirs = _counterpart(cls)
+        if not isinstance(estimator, theirs):
+            raise TypeError(f"estimator={estimator!r}; {theirs.__module__.split('._')[0]}.{theirs.__name__} is needed")
+        check_is_fitted(estimator)
+        model = cls()
+        _copy_fitted(estimator, model)
+        return model
+
+    @contextmanager
+    def _whole_or_not_at_all(self) -> Iterator[None]:
+        """Learn in this block, or be as before if it ends by an exception.
+
+        A fit that was interrupted is kept, and then raises KeyboardInterrupt, so that loops around it end, too.
+        """
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        if self.status_ is Status.INTERRUPTED:
+            raise KeyboardInterrupt(self.result_.message)
+
+    def _l2(self, total_weight: float) -> float:  # noqa: ARG002
+        """Give the penalty per unit of weight."""
+        return 0.0
+
+    def _options(self) -> dict[str, Any]:
+        """Give the arguments that `fit` and `learn` share, but for samples and loss."""
+        check_flag("fit_intercept", self.fit_intercept)
+        check_flag("warm_start", self.warm_start)
+        check_unseen(self.unseen)
+        if not isinstance(self.verbose, (bool, int, np.integer)) or self.verbose < 0:
+            raise ValueError(f"verbose={self.verbose!r}; 0 is needed, or 1 for a progress line")
+        return {
+            "intercept": self.fit_intercept,
+            "standardize": self.standardize,
+            "categorical": self.categorical,
+            "drop_first": self.drop_first,
+            "learning_rate": self.learning_rate,
+            "start": self._start(),
+            "rng": self.random_state,
+            "n_threads": None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), max_threads()),
+            "progress": bool(self.verbose),
+        }
+
+    def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
+        self.stream_: Stream | None = None
+        if is_collection(X):
+            refuse("n_jobs", self.n_jobs, None, "Dask's workers have their threads already")
+        result = quietly(fit)(
+            X,
+            y,
+            loss=loss,
+            l2=self._l2(_total_weight(y, weight)),
+            sample_weight=weight,
+            solver=self.solver,
+            tol=self.tol,
+            max_iter=MAX_ITER if self.max_iter is None else self.max_iter,
+            time_limit=self.time_limit,
+            checkpoint=self.checkpoint,
+            **self._options(),
+        )
+        result = replace(result, state=None)  # warm_start is from coef_, and pickles stay small
+        if not (result.converged or result.status is Status.INTERRUPTED):
+            warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
+        self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
+        if is_collection(X):  # whose rows are too far apart to look for the smallest of coefficients that fit alike
+            return result
+        rows = len(y) if weight is None else np.count_nonzero(weight)
+        unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
+        if result.status is not Status.INTERRUPTED and unpenalised and rows < 2 * result.coef.shape[-1]:
+            return least_norm(result, X, weight)
+        return result
+
+    def _learn(self, X: Any, y: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
+        """Go on with a chunk of samples, and keep what was learned; one without any weight teaches nothing."""
+        if is_collection(X):
+            raise TypeError("partial_fit takes chunks in memory; fit takes Dask's collections")
+        refuse("time_limit", self.time_limit, None, "each chunk is gone through once, however long that takes")
+        if self._stream is not None and weight is not None and not weight.any():
+            return
+        self.stream_, result = learn(
+            self._stream,
+            X,
+            y,
+            classes=classes,
+            l2=self._l2,
+            sample_weight=weight,
+            unseen=self.unseen,
+            **self._options(),
+        )
+        self.history_, self.status_, self.solver_ = result.history, result.status, "sgd"
+        self._keep(result)
+
+    @property
+    def _stream(self) -> Stream | None:
+        """What is kept of the samples that `partial_fit` was given since the last `fit`."""
+        return getattr(self, "stream_", None)
+
+    def _learns_by_chunks(self) -> bool:
+        if self.solver != "sgd":
+            raise AttributeError(
+                f"partial_fit needs solver='sgd', the only one that goes sample by sample; "
+                f"this has solver={self.solver!r}"
+            )
+        return True
+
+    def _start(self) -> FitResult | Floats | None:
+        """Give what to go on from, if that is asked for and there is something: of a table, with columns and levels."""
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return None
+        coef = np.atleast_2d(self.coef_)
+        intercept = np.broadcast_to(np.ravel(self.intercept_), len(coef))
+        if self._features() is not None:
+            return replace(self.result_, coef=coef, intercept=intercept)  # type: ignore[no-any-return]
+        point = np.column_stack((coef, intercept)) if self.fit_intercept else coef
+        return point[0] if len(point) == 1 else point
+
+    def _features(self) -> tuple[Feature, ...] | None:
+        """Give the columns that the model was fitted on, None if it has no fit of fastgd's, or one to an array."""
+        return self.result_.features if hasattr(self, "result_") else None
+
+    def _read(self, X: Any, *, reset: bool) -> Any:
+        """Check X as scikit-learn does, but without a copy: of tables, columns' names only.
+
+        NaN and infinity are found while X is read, and named by row and column.
+        """
+        refuse_masked("X", X)
+        if isinstance(X, (str, PathLike)):
+            raise TypeError(f"X={X!r} is a path: estimators read what is in memory; fastgd.fit reads files")
+        if is_collection(X):
+            validate_data(self, X._meta if is_frame(X) else X, reset=reset, skip_check_array=True)
+            return X
+        if is_frame(X):
+            return validate_data(self, X, reset=reset, skip_check_array=True)
+        return validate_data(
+            self, X, reset=reset, dtype="numeric", accept_sparse=True, order=None, ensure_all_finite=False
+        )
+
+    def _margins(self, X: Any) -> Floats:
+        """Compute X·coef + intercept, (n, outputs)."""
+        check_is_fitted(self)
+        matrix = as_features(self._read(X, reset=False), features=self._features(), unseen=self.unseen)
+        coef = np.atleast_2d(self.coef_)
+        return matrix.margins(coef, np.broadcast_to(np.ravel(self.intercept_), len(coef)))
+
+    def _later(self, method: str, X: Any, outputs: int | None, dtype: Any = np.float64) -> NDArray[Any]:
+        """Give what a method makes of a Dask collection, when it is asked for: a Dask array."""
+        from fastgd.cluster import mapped
+
+        check_is_fitted(self)
+        later: NDArray[Any] = mapped(getattr(self, method), self._read(X, reset=False), outputs, dtype)
+        return later
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that X may be sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def refuse(name: str, value: Any, supported: Any, instead: str) -> None:
+    """Refuse a parameter of scikit-learn's that is set to what fastgd lacks."""
+    if value != supported:
+        raise ValueError(f"{name}={value!r}; {name}={supported!r} is supported: {instead}")
+
+
+def _total_weight(y: Any, weight: Any) -> float:
+    """Give the sum of the weights, or the number of samples."""
+    if is_collection(y):
+        from fastgd.partitions import total_weight
+
+        return total_weight(y, weight)
+    return float(len(y) if weight is None else np.sum(weight))
+
+
+def as_weight(sample_weight: ArrayLike | None, X: NDArray[Any], y: NDArray[Any]) -> Floats | None:
+    """Check that there is a target and, if any, a weight for each row of X; one number weighs all rows alike."""
+    check_consistent_length(X, y)
+    if sample_weight is None:
+        return None
+    if np.isscalar(sample_weight):
+        sample_weight = np.full(len(y), sample_weight)
+    weight = check_vector("sample_weight", sample_weight, len(y)).astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weight.sum()):
+            raise ValueError("sample_weight: the sum overflows, and the penalty is in proportion to it; scale it down")
+    return weight
+
+
+def _counterpart(cls: type[LinearModel]) -> Any:
+    from sklearn import linear_model
+
+    return getattr(linear_model, cls._scikit_learns)
+
+
+def _copy_fitted(fitted: Any, to: Any) -> None:
+    """Copy the parameters that both estimators have, but for the solver's name, and what was learned from data."""
+    shared = fitted.get_params(deep=False).keys() & to.get_params(deep=False).keys() - {"solver"}
+    to.set_params(**{name: deepcopy(getattr(fitted, name)) for name in shared})
+    for name in _LEARNED:
+        if hasattr(fitted, name):
+            setattr(to, name, deepcopy(getattr(fitted, name)))

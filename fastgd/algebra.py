@@ -43,6 +43,19 @@ def times(matrix: Floats, vector: Floats) -> Floats:
     return np.asarray(np.einsum("ij,kj->ki", matrix, vector.reshape(-1, len(matrix)))).ravel()
 
 
+def independent(gram: Floats, least: float) -> bool:
+    """Tell for certain that vectors of length 1 are independent, by their products with each other.
+
+    Each is further, squared, than ``least`` from the span of those before it.
+    """
+    left = gram.copy()
+    for k in range(len(left)):
+        if not left[k, k] > least:
+            return False
+        left[k + 1 :, k + 1 :] -= left[k + 1 :, k, None] * (left[k, k + 1 :] / left[k, k])
+    return True
+
+
 def inverse(matrix: Floats) -> Floats:
     """Invert a symmetric matrix that should be positive definite.
 

@@ -177,6 +177,7 @@ def _after_one_reading(model: Model, source: Source, tol: float) -> Beginning:
     """
     equations = normal_equations(source, model.outputs, about_mean=model.intercept, n_threads=model.n_threads)
     objective = model.objective(source, equations.moments)
+    objective = replace(objective, independent=equations.independent(source.shape[0]))
     hessian, slopes = objective.quadratic(equations)
     metric = inverse(hessian)
     point = times(metric, slopes)

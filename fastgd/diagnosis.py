@@ -16,14 +16,16 @@ from fastgd.descent import ConvergenceWarning, Floats, Result, Status
 from fastgd.interrupts import Interruption
 from fastgd.losses import Logistic, Softmax
 from fastgd.objective import Objective
-from fastgd.redundancy import Columns, only_constants, products, redundant_columns
+from fastgd.redundancy import Columns, drawn, only_constants, products, redundant_columns
 from fastgd.rules import STABLE
-from fastgd.separation import Classes, separating
+from fastgd.separation import Coordinates, count_told, extent, separating
 from fastgd.solvers import RATED
-from fastgd.sources import InMemory, Source, coef_names
+from fastgd.sources import Source, coef_names
 
 _NAMES = 3  # features that a sentence names
 _SEARCH = 20  # readings that a search for a separating direction may take, or as many as the descent took
+_LITTLE = 0.5  # of a margin, that a step towards a minimum moves
+_CERTAIN = 1e-9  # of the largest margin: that another is positive
 _FEW = 10  # iterations that take a Newton method to a minimum, but not to the end of where there is none
 _AFFORDABLE = 1e7  # products for the search of redundant columns, or as many as numbers that the descent has read
 
@@ -94,41 +96,48 @@ def explain_divergence(
 
 
 def explain_separation(
-    result: R, objective: Objective, source: InMemory, solver: str, lightest: float, outlook: Floats
+    result: R, objective: Objective, source: Source, solver: str, lightest: float, outlook: Floats
 ) -> R:
     """Look for a direction that separates the classes where it is possible, and say which.
 
     A Newton method whose next step moves no margin by 1 has a minimum before it: by the self-concordance of the loss,
     ``p_i − p_i (1 − p_i) m_i·n`` are the positive weights that refute a separation, for the step n and slopes p. That
-    step is ``outlook``; ``lightest`` is the smallest positive weight.
+    step is ``outlook``; ``lightest`` is the smallest positive weight, so that no sample is further from the mean than
+    ``√(Σ s / lightest)`` spreads. If that is not enough, a reading looks at the margins themselves.
     """
     looked_at = (Status.CONVERGED, Status.MAX_ITER, Status.PRECISION_LIMIT, Status.SEPARATED)
     if not can_separate(objective) or result.status not in looked_at:
         return result
-    if result.converged and solver not in RATED and result.n_iter < _FEW:
-        moved = _per_spread(objective, outlook)
-        share = lightest / objective.moments.total_weight
-        if np.abs(moved).sum() < 0.5 * share**0.5:  # no sample is further out than 1 / √share
-            return result
     order = _order(source)
     outputs, moments = objective.outputs, objective.moments
     spread, mean = moments.spread[order], moments.mean[order] * objective.intercept
-    active = source.weight > 0.0 if source.weight.size else np.ones(source.shape[0], bool)
     scale = np.where(spread > 0.0, spread, np.inf)
-    classes = Classes(source.matrix, source.y, active, mean, scale, objective.intercept, outputs)
-    standard = replace(objective, standardize=True)
-    rows = -standard(np.zeros(objective.size)).gradient.reshape(outputs, -1)
-    ones = [len(order)] if objective.intercept else []
-    total = rows[:, np.append(order, ones).astype(np.intp)].ravel()
-    coef, intercept = objective.to_coef(result.coef)
-    coef = coef[:, order]
-    reached = np.column_stack((coef * spread, intercept + coef @ mean)) if objective.intercept else coef * spread
-    direction = separating(classes, total, reached.ravel(), max(_SEARCH, float(result.history.passes[-1])))
+    coordinates = Coordinates(mean, scale, objective.intercept, outputs)
+
+    def per_spread(point: Floats) -> Floats:
+        coef, intercept = objective.to_coef(point)
+        coef = coef[:, order]
+        rows = np.column_stack((coef * spread, intercept + coef @ mean)) if objective.intercept else coef * spread
+        return np.asarray(rows.ravel())
+
+    if result.converged and solver not in RATED and result.n_iter < _FEW:
+        step = per_spread(outlook)
+        furthest = (moments.total_weight / lightest) ** 0.5
+        if np.abs(step).sum() * furthest < _LITTLE or np.abs(extent(source, coordinates, step)).max() < _LITTLE:
+            return result
+
+    def sum_of_rows() -> Floats:
+        downhill = -replace(objective, standardize=True)(np.zeros(objective.size)).gradient.reshape(outputs, -1)
+        ones = [len(order)] if objective.intercept else []
+        return np.asarray(downhill[:, np.append(order, ones).astype(np.intp)].ravel())
+
+    readings = max(_SEARCH, float(result.history.passes[-1]))
+    direction = separating(source, coordinates, sum_of_rows, per_spread(result.coef), readings)
     if direction is None:
         return result
-    smallest, largest = classes.margins(direction)
-    told, rows_in_all = int(np.sum(largest > 1e-9 * largest.max())), int(active.sum())
-    if smallest[active].min() > 1e-9 * largest.max():
+    low, high = extent(source, coordinates, direction)
+    told, rows_in_all = count_told(source, coordinates, direction, _CERTAIN * high)
+    if low > _CERTAIN * high:
         count = f"All {told} rows"
     else:
         count = (
@@ -138,27 +147,27 @@ def explain_separation(
         )
     effects = np.abs(direction.reshape(outputs, -1)[:, : len(spread)]).max(axis=0)
     leading = np.argsort(-effects, kind="stable")[:_NAMES]
-    names = coef_names(source.matrix.features, len(spread))
+    names = coef_names(source.features, len(spread))
     named = [names[j] for j in leading if effects[j] > 0.05 * effects.max()] or ["the intercept"]
     return result.because(Status.SEPARATED, f"{count} can be told for certain, by {', '.join(named)}.")
 
 
-def find_redundant(objective: Objective, source: InMemory, result: Result) -> Columns:
+def find_redundant(objective: Objective, source: Source, result: Result) -> Columns:
     """Find the columns, in the caller's order, that are constant or linear combinations of those before them.
 
-    Other than constants they are searched for where that costs little beside the descent.
+    Other than constants they are searched for where that costs little beside the descent, and may be there at all.
     """
     order, moments = _order(source), objective.moments
     n, d = source.shape
     numbers = n * source.row_bytes / source.dtype.itemsize * float(result.history.passes[-1])
     hurried = result.status in (Status.STOPPED, Status.INTERRUPTED, Status.TIME_LIMIT)
-    if hurried or products(n, d) > max(_AFFORDABLE, numbers):
+    if hurried or objective.independent or products(n, d) > max(_AFFORDABLE, numbers):
         return constants(objective)
     mean, spread, rng = moments.mean[order], moments.spread[order], np.random.default_rng(0)
-    search = partial(redundant_columns, source.matrix, source.weight, mean, spread, intercept=objective.intercept)
-    columns = search(rng=rng)
+    search = partial(redundant_columns, source, mean=mean, spread=spread, intercept=objective.intercept, rng=rng)
+    columns, sample = search(drawn(source, rng))
     if source.dtype == np.float32 and not len(columns.mixed):
-        nearly = search(rng=rng, rounding=float(np.finfo(np.float32).eps))
+        nearly, _ = search(sample, rounding=float(np.finfo(np.float32).eps))
         if len(nearly.mixed):
             return nearly._replace(exact=False)
     return columns
@@ -210,14 +219,6 @@ def say_redundant(result: R, names: Sequence[str], *, exact: bool) -> R:
     precisely = "" if exact else "in the precision of float32 "
     sentence = f"Redundant, as {precisely}a constant or a linear combination of columns before: "
     return replace(result, message=f"{result.message} {sentence}{', '.join(names[:_NAMES])}{more}.")
-
-
-def _per_spread(objective: Objective, point: Floats) -> Floats:
-    """Give a step in coordinates of features of spread 1."""
-    rows = point.reshape(objective.outputs, -1).copy()
-    d = len(objective.scale)
-    rows[:, :d] *= np.where(np.isfinite(objective.scale), objective.moments.spread / objective.scale, 0.0)
-    return rows
 
 
 def _order(source: Source) -> NDArray[np.intp]:

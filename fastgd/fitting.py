@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -319,11 +319,11 @@ def fit(
                 state = result.state.kept.state
                 result = explain_divergence(result, chosen_solver, learning_rate, state.curvature, lipschitz)
                 outlook = state.coming.coef - state.last.coef
-                if isinstance(source, InMemory):  # a search that reads a stream again and again is not worth it
-                    with interruption.at_once():
-                        result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
-                        columns = find_redundant(objective, source, result)
-                result = smallest_alike(result, objective, columns or constants(objective), tol)
+                # readings elsewhere look for Ctrl-C on their way
+                with interruption.at_once() if isinstance(source, InMemory) else nullcontext():
+                    result = explain_separation(result, objective, source, chosen_solver, lightest, outlook)
+                    columns = find_redundant(objective, source, result)
+                result = smallest_alike(result, objective, columns, tol)
     result = explain_interruption(result, interruption)
     result = say_limit(result, int(max_iter), time_limit)
     settings = {

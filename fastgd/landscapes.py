@@ -315,13 +315,6 @@ def saddle(
     return ax
 
 
-def check_animation(output: str | os.PathLike[str]) -> None:
-    """Find out before long work whether `animate` could write there."""
-    check_writable(output)
-    if Path(output).suffix.lower() not in MOVING:
-        raise ValueError(f"{output}: a name ending in {' or '.join(MOVING)} is needed")
-
-
 def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[str], *, seconds: float = 6.0) -> Any:
     """Make the ball roll: the path on the surface, beside it the loss, step by step.
 
@@ -340,7 +333,9 @@ def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[
     Axes
         With the last frame.
     """
-    check_animation(output)
+    check_writable(output)
+    if Path(output).suffix.lower() not in MOVING:
+        raise ValueError(f"{output}: a name ending in {' or '.join(MOVING)} is needed")
     check_number("seconds", seconds, 0.1)
     points = way(result)
     losses = np.array([surface(point).value for point in points])

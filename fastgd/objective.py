@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd import passes
+from fastgd.algebra import independent
 from fastgd.descent import Evaluation
 from fastgd.losses import Loss, Squared
 from fastgd.sources import Floats, InMemory, Source, Tile
@@ -20,6 +21,8 @@ CONSTANT = 1e-14  # share of a mean square that rounding may leave of the varian
 PASS_FEATURES = 30  # so many that their Gram matrix takes not much longer than a pass: of more, tiles are smaller,
 PASS_OUTPUTS = 8  # and so they are of more outputs
 LEAST, LARGEST = 1e-140, 1e150  # spread and root mean square of what products and their sums hold all digits of
+FEW = 256  # features whose independence is looked at, in no time beside their Gram matrix:
+INDEPENDENT = 1e-4  # squared and in spreads, how far from the span of the others each one is then
 GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
 
 
@@ -183,6 +186,15 @@ class NormalEquations(NamedTuple):
     reach: Floats
     y_reach: Floats
 
+    def independent(self, n: int) -> bool:
+        """Tell for certain that features that vary are independent in n rows: few, and where sums leave no doubt."""
+        varying = np.flatnonzero(self.moments.spread != 0.0)
+        spread = self.moments.spread[varying]
+        noise = _rounding(n) * (self.reach[varying] / spread) ** 2
+        if len(varying) > FEW or not (noise < 1e-6 * INDEPENDENT).all():
+            return False
+        return independent(self.covariance[np.ix_(varying, varying)] / spread / spread[:, None], INDEPENDENT)
+
 
 def normal_equations(
     source: Source, targets: int, *, about_mean: bool, n_threads: int | None = None
@@ -208,6 +220,11 @@ def normal_equations(
     return NormalEquations(moments, covariance, cross, reach[:d], reach[d + 1 :])
 
 
+def _rounding(n: int) -> float:
+    """Give the relative error of sums of n numbers, a random walk."""
+    return float(np.finfo(np.float64).eps * (10.0 + n**0.5))
+
+
 @dataclass(frozen=True)
 class Objective:
     """``f(β, b) = (1/Σs) Σ s_i L(y_i, x_i·β + b) + ½ l2 ‖β‖²`` as a function of the point that descent moves.
@@ -231,6 +248,8 @@ class Objective:
     n_threads : int, optional
     outputs : int
         Margins of a sample, each with coefficients and an intercept of its own: one for each class or target.
+    independent : bool
+        Whether the features that vary are known to be independent of each other.
     """
 
     source: Source
@@ -241,6 +260,7 @@ class Objective:
     standardize: bool
     n_threads: int | None = None
     outputs: int = 1
+    independent: bool = False
 
     @property
     def size(self) -> int:
@@ -384,7 +404,7 @@ class Objective:
         coef, _ = self.to_coef(point)
         explained = 2.0 * np.vdot(coef, equations.cross) - np.einsum("ki,ij,kj", coef, equations.covariance, coef)
         value = float(np.sum(self.moments.y_spread**2)) - float(explained)
-        rounding = float(np.finfo(np.float64).eps) * (10.0 + self.source.shape[0] ** 0.5)  # of sums, a random walk
+        rounding = _rounding(self.source.shape[0])
         reach = equations.y_reach + np.abs(coef) @ equations.reach
         units = np.append(equations.reach / self.scale, np.ones(self.size // self.outputs - len(self.scale)))
         noise = 2.0 * rounding * reach[:, None] * units
@@ -405,7 +425,8 @@ class Objective:
 
     def over(self, source: Source) -> Objective:
         """Give the same objective, in the same coordinates and units, over a sample of its rows."""
-        return replace(self, source=source, moments=self.moments._replace(total_weight=source.total_weight()))
+        moments = self.moments._replace(total_weight=source.total_weight())
+        return replace(self, source=source, moments=moments, independent=False)
 
 
 def _along(coef: Floats, x: Floats) -> Floats:

@@ -19,7 +19,7 @@ from fastgd.checks import choose_classes, labels_of, memory_bytes, one_class_wei
 from fastgd.chunks import Chunk, Form, distinct_labels, named
 from fastgd.cluster import Partitions, is_array, is_frame, mapped, partition_rows
 from fastgd.interrupts import Lost
-from fastgd.sources import Floats, InMemory, stratified_rows
+from fastgd.sources import Floats, InMemory, T, stratified_rows
 from fastgd.sparse import Rows
 from fastgd.streams import (
     SAMPLE_SHARE,
@@ -121,14 +121,14 @@ class Partitioned(Surveyed):
 
     @property
     def known(self) -> InMemory:
-        """The example."""
-        return self.example
+        """What was drawn last, or else the example."""
+        return self.drawn or self.example
 
-    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
-        """Add up what a function gives for the partitions, as a tree: one reading."""
-        rows, weight, total = self._turn(partial(_sums, self.reader, of_part), _added)
+    def reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:
+        """Put together what a function gives for the partitions, as a tree: one reading."""
+        rows, weight, total = self._turn(partial(_one, self.reader, of_part), partial(_together, combine))
         self.check_same(rows, weight)
-        return np.asarray(total)
+        return total  # type: ignore[no-any-return]
 
     def _turn(self, of_partition: Callable[..., Any], combine: Callable[[list[Any]], Any], own: Any = None) -> Any:
         try:
@@ -169,18 +169,16 @@ class Partitioned(Surveyed):
             self._turn(partial(_checked, self.reader, partial(_check_differences, suspects)), _nothing)
 
 
-def _sums(reader: Reader, of_part: Callable[[InMemory], Floats], number: int, *blocks: Any) -> Any:
+def _one(reader: Reader, of_part: Callable[[InMemory], Any], number: int, *blocks: Any) -> Any:
     with alone():
         part = reader(number, *blocks)
         return (0, 0.0, None) if part is None else (part.shape[0], part.total_weight(), of_part(part))
 
 
-def _added(results: list[Any]) -> Any:
-    rows, weights, sums = zip(*results, strict=True)
-    there = [each for each in sums if each is not None]
-    with np.errstate(over="ignore", invalid="ignore"):  # who asked for the sums looks at them
-        total = reduce(np.add, there) if there else None
-    return sum(rows), reduce(float.__add__, weights), total
+def _together(combine: Callable[[list[Any]], Any], results: list[Any]) -> Any:
+    rows, weights, each = zip(*results, strict=True)
+    there = [one for one in each if one is not None]
+    return sum(rows), reduce(float.__add__, weights), combine(there) if there else None
 
 
 def _picked(reader: Reader, number: int, *blocks_and_rows: Any) -> InMemory:

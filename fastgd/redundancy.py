@@ -1,18 +1,21 @@
 """Columns that say nothing new: constants, and linear combinations of the columns before them.
 
 They are found on a sample of rows, and hold for all: one reading looks for rows that refute what the sample says, and
-those are added to it.
+those are added to it. If the sample says that all columns are independent, they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.sources import Floats, Matrix, dense_rows, spans
+from fastgd.algebra import independent
+from fastgd.picking import Picked, leading, pick
+from fastgd.sources import Floats, InMemory, Matrix, Source, dense_rows, spans
 
 _SAME = 1e-10  # of a column's spread, that a combination of others may differ by
 _AGAIN = 8
@@ -86,83 +89,81 @@ def products(n: int, d: int) -> float:
     return float(rows) * d * min(rows, d)
 
 
+def drawn(source: Source, rng: np.random.Generator) -> Floats:
+    """Give rows to look at first, (k, d), without a reading."""
+    sample = source.known.sample(sample_size(*source.shape), rng)
+    return dense_rows(sample.matrix, np.arange(sample.shape[0]))
+
+
 def redundant_columns(
-    matrix: Matrix,
-    weight: Floats,
+    source: Source,
+    sample: Floats,
     mean: Floats,
     spread: Floats,
     *,
     intercept: bool,
     rng: np.random.Generator,
     rounding: float = 0.0,
-) -> Columns:
+) -> tuple[Columns, Floats]:
     """Find the columns that are constant (0 without an intercept) or linear combinations of those before them.
 
     Parameters
     ----------
-    matrix : Matrix
-        n samples of d columns.
-    weight : ndarray of shape (n,) or (0,)
-        Samples of weight 0 don't count.
+    source : Source
+        n samples of d columns; those of weight 0 don't count.
+    sample : ndarray of shape (k, d)
+        Some of them.
     mean, spread : ndarray of shape (d,)
     intercept : bool
     rng : Generator
-        Draws the sample.
     rounding : float
         Of single numbers of X, relative to them.
+
+    Returns
+    -------
+    Columns
+    ndarray
+        The sample, and rows that refuted what it said.
     """
     same = max(_SAME, 4.0 * rounding)
-    d = matrix.shape[1]
-    active = np.flatnonzero(weight) if weight.size else None
-    n = matrix.shape[0] if active is None else len(active)
-    drawn = np.sort(rng.choice(n, sample_size(n, d), replace=False))
-    drawn = drawn if active is None else active[drawn]
     varying = spread > 0.0
     for _ in range(_AGAIN):
-        sample = dense_rows(matrix, drawn)
         columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread, same)
         if not len(columns.mixed):
-            return columns
-        mixture = np.zeros(d)
+            return columns, sample
+        mixture = np.zeros(len(spread))
         shares = rng.uniform(0.5, 1.5, len(columns.mixed)) / spread[columns.mixed]
         mixture[columns.mixed], mixture[columns.kept] = shares, -columns.others @ shares
         center = float(np.mean(sample @ mixture)) * intercept
         allowed = float(np.abs(mixture) @ (same * spread + max(1e-13, rounding) * np.abs(mean)))
-        refuting = _refuting(matrix, weight, mixture, center, allowed, 4 * len(columns.mixed) + 100, rng)
+        most, seed = 4 * len(columns.mixed) + 100, int(rng.integers(1 << 32))
+        refuting = pick(source, partial(_refuting, mixture, center, allowed, most, seed), most).rows
         if not len(refuting):
-            return columns
-        drawn = np.union1d(drawn, refuting)
-    return only_constants(spread)
+            return columns, sample
+        sample = np.concatenate((sample, refuting))
+    return only_constants(spread), sample
 
 
-def _refuting(
-    matrix: Matrix,
-    weight: Floats,
-    mixture: Floats,
-    center: float,
-    allowed: float,
-    most: int,
-    rng: np.random.Generator,
-) -> NDArray[np.intp]:
+def _refuting(mixture: Floats, center: float, allowed: float, most: int, seed: int, part: InMemory) -> Picked:
     """Find rows of positive weight where a mixture of columns is further from a number than allowed.
 
     The furthest, as a single row may refute; and as many at random, as the furthest may all refute the same column.
     """
+    rng = np.random.default_rng(seed)
     rows, keys = np.empty(0, np.intp), np.empty((2, 0))
-    for start, part in _parts(matrix):
-        away = np.abs(part.margins(mixture[None], np.zeros(1))[:, 0] - center)
-        if weight.size:
-            away *= weight[start : start + len(away)] > 0.0
+    for start, matrix in _runs(part.matrix):
+        away = np.abs(matrix.margins(mixture[None], np.zeros(1))[:, 0] - center)
+        if part.weight.size:
+            away *= part.weight[start : start + len(away)] > 0.0
         here = np.flatnonzero(away > allowed)
         rows = np.append(rows, start + here)
         keys = np.column_stack((keys, (away[here], rng.random(len(here)))))
-        if len(rows) > 2 * most:
-            kept = np.unique(np.argpartition(-keys, most, axis=1)[:, :most])
-            rows, keys = rows[kept], keys[:, kept]
-    return rows
+        kept = leading(keys, most)
+        rows, keys = rows[kept], keys[:, kept]
+    return Picked(keys, dense_rows(part.matrix, rows))
 
 
-def _parts(matrix: Matrix) -> Iterator[tuple[int, Matrix]]:
+def _runs(matrix: Matrix) -> Iterator[tuple[int, Matrix]]:
     """Cut a matrix into rows whose margins are few beside X, unless its rows are far apart."""
     if matrix.by_rows() is matrix:
         yield from ((start, matrix.take(np.arange(start, stop))) for start, stop in spans(matrix))
@@ -212,9 +213,4 @@ def _independent(unit: Floats) -> bool:
     d = unit.shape[1]
     if d > _SMALL:
         return bool(np.abs(np.diagonal(np.linalg.qr(unit, mode="r"))).min() > 1e3 * _SAME)
-    left = np.einsum("ij,ik->jk", unit, unit)
-    for k in range(d):
-        if not left[k, k] > _FAR:
-            return False
-        left[k + 1 :, k + 1 :] -= left[k + 1 :, k, None] * (left[k, k + 1 :] / left[k, k])
-    return True
+    return independent(np.einsum("ij,ik->jk", unit, unit), _FAR)

@@ -9,89 +9,120 @@ if not, it is such a direction.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.sources import Floats, Matrix, dense_rows
+from fastgd.picking import Picked, leading, pick
+from fastgd.sources import Floats, InMemory, Source, dense_rows
 
 LARGEST = 128  # coefficients for which a direction is searched for; beyond, the coefficients themselves are tried
 _ZERO = 1e-11  # of what was added up: that a sum is zero to rounding
 _BORDER = 1e-9  # of the largest margin: that another is zero
 
 
-class Classes(NamedTuple):
-    """Samples of classes, in coordinates ``((x − center) / scale, 1)``: a row of d, and 1, for each output.
+class Coordinates(NamedTuple):
+    """Of samples with classes: ``((x − center) / scale, 1)``, a row of d, and 1, for each output.
 
-    A column of infinite scale takes no part. ``y`` codes the classes by 0, 1, ...; of two, there is one margin.
+    A column of infinite scale takes no part. Targets code the classes by 0, 1, ...; of two, there is one margin.
     """
 
-    matrix: Matrix
-    y: NDArray[Any]
-    active: NDArray[np.bool_]
     center: Floats
     scale: Floats
     intercept: bool
     outputs: int
 
-    def margins(self, direction: Floats) -> tuple[Floats, Floats]:
+    def margins(self, part: InMemory, direction: Floats) -> tuple[Floats, Floats]:
         """Give every sample's smallest and largest margin along a direction, (n,); 0 for those without weight."""
         rows = direction.reshape(self.outputs, -1)
         coef = rows[:, : len(self.scale)] / self.scale
         offset = (rows[:, -1] if self.intercept else 0.0) - coef @ self.center
-        z = self.matrix.margins(coef, np.broadcast_to(offset, self.outputs))
+        z = part.matrix.margins(coef, np.broadcast_to(offset, self.outputs))
+        active = weighs(part)
         if self.outputs == 1:
-            margins = np.where(self.active, np.where(self.y == 1, z[:, 0], -z[:, 0]), 0.0)
+            margins = np.where(active, np.where(part.y == 1, z[:, 0], -z[:, 0]), 0.0)
             return margins, margins
-        samples = np.arange(len(z)), self.y
+        samples = np.arange(len(z)), part.y
         own = z[samples]
         z[samples] = -np.inf
-        smallest = np.where(self.active, own - z.max(axis=1), 0.0)
+        smallest = np.where(active, own - z.max(axis=1), 0.0)
         z[samples] = np.inf
-        return smallest, np.where(self.active, own - z.min(axis=1), 0.0)
+        return smallest, np.where(active, own - z.min(axis=1), 0.0)
 
-    def rows(self, samples: NDArray[np.intp]) -> Floats:
-        """Give the rows m of some samples, one or ``outputs − 1`` of each, (rows, size)."""
-        x = (dense_rows(self.matrix, samples) - self.center) / self.scale
+    def rows(self, part: InMemory, samples: NDArray[np.intp]) -> Floats:
+        """Give the rows m of some samples, (samples, 1 or outputs − 1, size)."""
+        x = (dense_rows(part.matrix, samples) - self.center) / self.scale
         x = np.column_stack((x, np.ones(len(x)))) if self.intercept else x
         if self.outputs == 1:
-            return np.asarray(np.where(self.y[samples] == 1, 1.0, -1.0)[:, None] * x)
-        own = np.eye(self.outputs)[self.y[samples]]
+            return np.asarray(np.where(part.y[samples] == 1, 1.0, -1.0)[:, None, None] * x[:, None])
+        own = np.eye(self.outputs)[part.y[samples]]
         differences = (own[:, None, :] - np.eye(self.outputs))[:, :, :, None] * x[:, None, None, :]
-        return np.asarray(differences[own == 0.0].reshape(-1, self.outputs * x.shape[1]))
+        return np.asarray(differences[own == 0.0].reshape(len(x), self.outputs - 1, self.outputs * x.shape[1]))
 
 
-def separating(classes: Classes, total: Floats, tried: Floats, passes: float) -> Floats | None:
+def weighs(part: InMemory) -> NDArray[np.bool_]:
+    """Tell which samples have a positive weight, (n,)."""
+    return part.weight > 0.0 if part.weight.size else np.ones(part.shape[0], bool)
+
+
+def extent(source: Source, coordinates: Coordinates, direction: Floats) -> tuple[float, float]:
+    """Give the smallest and the largest margin of all samples along a direction: one reading."""
+    low, high = source.reduce(partial(_extent, coordinates, direction), partial(np.max, axis=0))
+    return -float(low), float(high)
+
+
+def _extent(coordinates: Coordinates, direction: Floats, part: InMemory) -> Floats:
+    smallest, largest = coordinates.margins(part, direction)
+    return np.array([-np.min(smallest[weighs(part)], initial=np.inf), largest.max()])
+
+
+def count_told(source: Source, coordinates: Coordinates, direction: Floats, certain: float) -> tuple[int, int]:
+    """Count the samples of positive weight that have a margin of more than ``certain``, and all: one reading."""
+    told, every = source.add_up(partial(_counts, coordinates, direction, certain))
+    return int(told), int(every)
+
+
+def _counts(coordinates: Coordinates, direction: Floats, certain: float, part: InMemory) -> Floats:
+    _, largest = coordinates.margins(part, direction)
+    return np.array([np.sum(largest > certain), np.sum(weighs(part))], np.float64)
+
+
+def separating(
+    source: Source, coordinates: Coordinates, sum_of_rows: Callable[[], Floats], tried: Floats, readings: float
+) -> Floats | None:
     """Find a direction that separates the classes, None if there is none or it takes too long.
 
     Parameters
     ----------
-    classes : Classes
-    total : ndarray of shape (size,)
-        ``Σ s m / Σ s`` with any positive s: minus the gradient at 0, or a multiple of it.
+    source : Source
+    coordinates : Coordinates
+    sum_of_rows : callable
+        Gives ``Σ s m / Σ s`` (size,) with any positive s: minus the gradient at 0, or a multiple of it. Called if it is
+        needed.
     tried : ndarray of shape (size,)
         A direction to try first: where the descent has come to.
-    passes : float
-        Readings of X that the search may take.
+    readings : float
+        Of X, that the search may take, but for those that look at what it finds.
     """
-    smallest, largest = classes.margins(tried)
-    if smallest.min() >= 0.0 and largest.max() > 0.0:
+    low, high = extent(source, coordinates, tried)
+    if low >= 0.0 and high > 0.0:
         return tried
-    if total.size > LARGEST:
+    if tried.size > LARGEST:
         return None
+    total = sum_of_rows()
     columns = np.empty((total.size, 0))
     direction, scale = total, total.size**0.5
-    for _ in range(int(passes)):
+    most = 4 * total.size + 50
+    for _ in range(int(readings)):
         if np.linalg.norm(direction) <= _ZERO * scale:
             return None
-        smallest, _ = classes.margins(direction)
-        most = min(4 * total.size + 50, len(smallest))
-        worst = np.sort(np.argpartition(smallest, most - 1)[:most])
-        rows = classes.rows(worst[smallest[worst] < 0.0])
+        rows = pick(source, partial(_below, coordinates, direction, 0.0, most), most).rows.reshape(-1, total.size)
         beyond = rows[rows @ direction < -10.0 * _ZERO * np.linalg.norm(rows, axis=1) * np.linalg.norm(direction)]
         if not len(beyond):
-            return _inward(classes, direction)
+            return _inward(source, coordinates, direction)
         columns = np.column_stack((columns, beyond.T))
         weights = _nearest_to_zero(columns, total)
         if weights is None:
@@ -102,23 +133,38 @@ def separating(classes: Classes, total: Floats, tried: Floats, passes: float) ->
     return None
 
 
-def _inward(classes: Classes, direction: Floats) -> Floats:
+def _below(coordinates: Coordinates, direction: Floats, border: float, most: int, part: InMemory) -> Picked:
+    """Pick samples of positive weight whose smallest margin is at most so much, the smallest ones."""
+    smallest, _ = coordinates.margins(part, direction)
+    here = np.flatnonzero(weighs(part) & (smallest <= border))
+    here = here[leading(-smallest[None, here], most)]
+    return Picked(-smallest[None, here], coordinates.rows(part, here))
+
+
+def _inward(source: Source, coordinates: Coordinates, direction: Floats) -> Floats:
     """Turn a direction off the few rows at its border, if there is a way on which all of them become positive.
 
     The nearest point of a cone has some at its border, also where another direction has none.
     """
-    smallest, largest = classes.margins(direction)
-    border = classes.active & (smallest <= _BORDER * largest.max())
-    if not 0 < border.sum() <= direction.size:
+    _, high = extent(source, coordinates, direction)
+    border, most = _BORDER * high, direction.size + 1
+    at_border = pick(source, partial(_below, coordinates, direction, border, most), most).rows
+    if not 0 < len(at_border) < most:
         return direction
-    rows = classes.rows(np.flatnonzero(border))
-    rows = rows[rows @ direction <= _BORDER * largest.max()]
-    turn = np.linalg.lstsq(rows, np.ones(len(rows)))[0]
-    turned, _ = classes.margins(turn)
-    inside = classes.active & ~border & (turned < 0.0)
-    length = 0.5 * np.min(smallest[inside] / -turned[inside], initial=largest.max())
-    found = direction + length * turn
-    return found if classes.margins(found)[0][classes.active].min() > 0.0 else direction
+    rows = at_border.reshape(-1, direction.size)
+    rows = rows[rows @ direction <= border]
+    turn = np.asarray(np.linalg.lstsq(rows, np.ones(len(rows)))[0], np.float64)
+    room = source.reduce(partial(_room, coordinates, direction, turn, border), min)
+    found = direction + 0.5 * min(room, high) * turn
+    return found if extent(source, coordinates, found)[0] > 0.0 else direction
+
+
+def _room(coordinates: Coordinates, direction: Floats, turn: Floats, border: float, part: InMemory) -> float:
+    """Say how far a direction can be turned before a sample that is not at its border comes there."""
+    smallest, _ = coordinates.margins(part, direction)
+    turned, _ = coordinates.margins(part, turn)
+    inside = weighs(part) & (smallest > border) & (turned < 0.0)
+    return float(np.min(smallest[inside] / -turned[inside], initial=np.inf))
 
 
 def _across(columns: Floats, vector: Floats) -> Floats:

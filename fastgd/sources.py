@@ -9,9 +9,9 @@ and partial sums are added block by block, so the size of a tile changes no bit 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from mmap import mmap
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastgd.values import as_array, name_value
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks for many threads
 LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long,
@@ -162,7 +163,7 @@ class Source(Protocol):
     """Samples with targets and weights, wherever they live.
 
     Whatever is asked of them is a sum over **parts**, samples in memory: in this process, one after the other (a
-    stream), or each in its own (a cluster). A source elsewhere implements `add_up` and `sample`; the rest is small.
+    stream), or each in its own (a cluster). A source elsewhere implements `reduce` and `sample`; the rest is small.
 
     Attributes
     ----------
@@ -194,11 +195,16 @@ class Source(Protocol):
     def known(self) -> InMemory:
         """Samples that can be looked at without a reading."""
 
-    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
-        """Add up what a function gives for the parts, each in memory, in a fixed order: one reading.
+    def reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:
+        """Put together what a function gives for the parts, each in memory, in a fixed order: one reading.
 
-        The function keeps nothing from one part to the next, so parts can be far apart.
+        ``combine`` makes one of several that follow each other. The functions keep nothing from one part to the next,
+        so parts can be far apart.
         """
+
+    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
+        """Add up what a function gives for the parts: one reading."""
+        return self.reduce(of_part, _sum)
 
     def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
         """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
@@ -323,7 +329,7 @@ class InMemory(Source):
         """These samples; not an attribute, as what refers to itself stays in memory for a while."""
         return self
 
-    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
+    def reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:  # noqa: ARG002
         """Give what a function gives for these samples, which are one part."""
         return of_part(self)
 
@@ -417,6 +423,11 @@ class InMemory(Source):
         return self.rows(drawn if rows is None else rows[drawn])
 
 
+def _sum(several: list[Floats]) -> Floats:
+    with np.errstate(over="ignore", invalid="ignore"):  # who asked for the sums looks at them
+        return reduce(np.add, several)
+
+
 def _as_targets(y: NDArray[Any]) -> Floats:
     """Give targets (n,) or (n, targets) as tiles have them: float64, one row for each kind of target."""
     return np.require(y.T, np.float64, ["C", "ALIGNED"])
@@ -455,6 +466,8 @@ def spans(matrix: Matrix, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> 
 
 def dense_rows(matrix: Matrix, rows: NDArray[np.intp]) -> Floats:
     """Give some rows, (rows, d), as an array of float64 with the columns in the caller's order."""
+    if not len(rows):
+        return np.empty((0, matrix.shape[1]))
     taken = matrix.take(rows)
     part = taken.place(0, len(rows))
     if part.entries is None and taken.order is None and not part.rows.size:

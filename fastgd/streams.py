@@ -20,7 +20,7 @@ from fastgd.checks import MODERATE, choose_classes, coded, one_class_weighs
 from fastgd.chunks import Chunks, Form, ShownChunks, distinct_labels, named, read
 from fastgd.losses import Loss
 from fastgd.scratch import Kept, Scratch
-from fastgd.sources import Feature, Floats, InMemory, Source
+from fastgd.sources import Feature, Floats, InMemory, Source, T
 from fastgd.sparse import Rows
 from fastgd.tables import joined, sort_levels
 
@@ -134,13 +134,14 @@ class Stream(Surveyed):
                 weight += part.total_weight()
         self.check_same(rows, weight)
 
-    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
-        """Add up what a function gives for the chunks, in order: one reading."""
-        total: Floats | None = None
+    def reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:
+        """Put together what a function gives for the chunks, in order: one reading."""
+        total: T | None = None
         with closing(self.parts()) as parts:
             for part in parts:
-                sums = of_part(part)
-                total = sums if total is None else total + sums
+                self.look()
+                one = of_part(part)
+                total = one if total is None else combine([total, one])
         assert total is not None  # noqa: S101  a stream has rows
         return total
 

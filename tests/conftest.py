@@ -1,6 +1,7 @@
 """Hypothesis profiles, and what several rooms' tests share."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,15 @@ QUIET = {"deadline": None, "database": None, "suppress_health_check": [HealthChe
 settings.register_profile("default", derandomize=True, max_examples=50, **QUIET)
 settings.register_profile("nightly", max_examples=2_000, **QUIET)  # of each test and solver
 settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def handler():
+    """Every test begins and ends with Python's handler of Ctrl-C, which a shell in the background has switched off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -39,15 +39,6 @@ def press_after(count):
     return callback
 
 
-@pytest.fixture(autouse=True)
-def handler():
-    """Every test begins and ends with Python's handler."""
-    before = signal.signal(signal.SIGINT, DEFAULT)
-    yield
-    assert signal.getsignal(signal.SIGINT) is DEFAULT
-    signal.signal(signal.SIGINT, before)
-
-
 def problem(n=4200, d=4, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d)) * np.logspace(-1, 1, d)

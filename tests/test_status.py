@@ -5,6 +5,7 @@ import tracemalloc
 import warnings
 from fractions import Fraction
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from scipy.optimize import linprog
 import fastgd
 from fastgd import redundancy, separation
 from fastgd.rules import STABLE
-from fastgd.sources import as_matrix
+from fastgd.sources import InMemory, as_matrix
 
 Status = fastgd.Status
 SOLVERS = ["newton", "lbfgs", "nesterov", "gd", "sgd"]
@@ -323,14 +324,14 @@ def test_separation_agrees_with_linear_programming(kind, several):
         best = linprog(-M.sum(axis=0), A_ub=-M, b_ub=np.zeros(len(M)), bounds=(-1, 1))
         spread = X.std(axis=0) if intercept else np.sqrt((X**2).mean(axis=0))
         center, scale = X.mean(axis=0) * intercept, np.where(spread > 0.0, spread, np.inf)
-        classes = separation.Classes(as_matrix(X), y, np.ones(n, bool), center, scale, intercept, outputs)
-        total = classes.rows(np.arange(n)).sum(axis=0) / n
-        direction = separation.separating(classes, total, np.zeros(total.size), 1000)
+        coordinates, samples = separation.Coordinates(center, scale, intercept, outputs), InMemory(as_matrix(X), y)
+        total = coordinates.rows(samples, np.arange(n)).sum(axis=(0, 1)) / n
+        direction = separation.separating(samples, coordinates, lambda t=total: t, np.zeros(total.size), 1000)
         separable = -best.fun > 1e-7
         seen[separable] += 1
         assert (direction is not None) == separable, (X, y, intercept)
         if separable:
-            smallest, largest = classes.margins(direction)
+            smallest, largest = coordinates.margins(samples, direction)
             assert smallest.min() >= -1e-9 * largest.max() and largest.max() > 0.0
     assert min(seen.values()) >= 10
 
@@ -475,13 +476,98 @@ def test_as_many_columns_are_kept_as_the_rank_is(n, rank, intercept):
     X = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, 10))
     Z = X - X.mean(axis=0) * intercept
     spread = np.sqrt((Z**2).mean(axis=0))
-    found = redundancy.redundant_columns(
-        as_matrix(X), np.empty(0), X.mean(axis=0), spread, intercept=intercept, rng=np.random.default_rng(0)
+    source, draws = InMemory(as_matrix(X), np.zeros(n)), np.random.default_rng(0)
+    found, _ = redundancy.redundant_columns(
+        source, redundancy.drawn(source, draws), X.mean(axis=0), spread, intercept=intercept, rng=draws
     )
     assert len(found.kept) == np.linalg.matrix_rank(Z, 1e-9) and len(found.redundant) == 10 - len(found.kept)
     coef = rng.standard_normal((2, 10))
     smallest = found.smallest(coef)
     np.testing.assert_allclose(smallest, (np.linalg.pinv(Z, 1e-10) @ Z @ coef.T).T, atol=1e-8)
+
+
+# --- Wherever the samples live ---------------------------------------------------------------------------------------
+
+
+class Readings(list):
+    """Chunks, and how often they have been read to the end."""
+
+    count = 0
+
+    def __iter__(self):
+        yield from super().__iter__()
+        self.count += 1
+
+
+def elsewhere(where, X, y, rows):
+    """Give samples, cut after so many, as `fit` takes them; they are not to be kept."""
+    if where == "partitions":
+        return da.from_array(X, (rows, X.shape[1])), da.from_array(y, rows)
+    starts = range(0, len(X), rows)
+    return Readings((X[start : start + rows], y[start : start + rows]) for start in starts), None
+
+
+ELSEWHERE = ["chunks", "partitions"]
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("kind", REDUNDANT)
+def test_redundant_columns_elsewhere_are_those_in_memory(kind, solver, loss, where):
+    X, names = redundant_data(kind, 6000)
+    rng = np.random.default_rng(0)
+    y = X[:, :4] @ [1.0, 0.01, 10.0, 0.1] - 100.0 + rng.logistic(size=len(X))
+    y = y > 0.0 if loss == "logistic" else y
+    options = {"loss": loss, "solver": solver, "tol": 1e-10, "memory_limit": "1MB", "cache": "none", "max_iter": 5000}
+    samples = elsewhere(where, X, y, 1100)
+    if where == "partitions":
+        del options["cache"]
+    result = fastgd.fit(*samples, **options)
+    whole = fastgd.fit(X, y, loss=loss, solver=solver, tol=1e-10, max_iter=5000)
+    assert result.redundant == whole.redundant == names and result.converged
+    np.testing.assert_allclose(result.coef * whole.spread, whole.coef * whole.spread, atol=1e-7, rtol=0.0)
+    np.testing.assert_allclose(result.loss, whole.loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_a_sample_elsewhere_that_is_refuted_is_no_reason(where, rng):
+    """Of columns that are 1 in a single row and 0 in all others, no sample says anything."""
+    n = 20_000
+    single = np.zeros((n, 30))
+    single[rng.choice(n, 30, replace=False), np.arange(30)] = 1.0
+    X = rng.standard_normal((n, 3))
+    X = np.column_stack((X, single, X[:, 0], single.sum(axis=1)))
+    y = X[:, 0] + rng.standard_normal(n) > 0
+    result = fastgd.fit(*elsewhere(where, X, y, 3000), loss="logistic", solver="lbfgs", memory_limit="4MB", l2=1e-3)
+    assert result.redundant == ["x33", "x34"]
+
+
+@pytest.mark.parametrize(("loss", "surveys"), [("squared", 0), ("logistic", 1)])
+def test_columns_that_are_independent_cost_no_reading(loss, surveys, rng):
+    X = rng.standard_normal((20_000, 8)) + np.arange(8) * 5
+    y = X[:, 0] + rng.standard_normal(20_000)
+    chunks, _ = elsewhere("chunks", X, y > 0.0 if loss == "logistic" else y, 3000)
+    result = fastgd.fit(chunks, loss=loss, tol=1e-8, memory_limit="4MB", cache="none")
+    assert result.converged and result.redundant == []
+    assert chunks.count == surveys + len(result.history)
+
+
+@quiet
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize("several", [False, True], ids=["two", "three"])
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("kind", ["separated", "quasi", "overlapping"])
+def test_separable_classes_elsewhere_are_those_in_memory(kind, solver, several, where):
+    X, y = classes_of(kind, several)
+    samples = elsewhere(where, X, y, 30)
+    result = fastgd.fit(*samples, loss="logistic", solver=solver, max_iter=300, memory_limit="1MB")
+    whole = fastgd.fit(X, y, loss="logistic", solver=solver, max_iter=300)
+    wanted = Status.CONVERGED if kind == "overlapping" else Status.SEPARATED
+    assert result.status is whole.status is wanted, (result.message, whole.message)
+    if kind != "overlapping":
+        said, wanted = (each.message.split(" Largest slope")[0] for each in (result, whole))
+        assert said == wanted and re.search(r"certain, by .*x1", said)
 
 
 # --- Who tells it ----------------------------------------------------------------------------------------------------

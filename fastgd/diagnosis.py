@@ -181,8 +181,9 @@ def constants(objective: Objective) -> Columns:
 def smallest_alike(result: R, objective: Objective, columns: Columns, tol: float) -> R:
     """Without a penalty, take the smallest of all coefficients that fit alike as columns are redundant.
 
-    That is looked at by a reading: columns that are combinations of others but for rounding, and whose sizes differ by
-    many powers of ten, may leave none that fit as well.
+    That is looked at by readings of both, as a loss by normal equations has their rounding: columns that are
+    combinations of others but for rounding, and whose sizes differ by many powers of ten, may leave none that fit as
+    well.
     """
     if not columns.exact or objective.l2 > 0.0:
         return result
@@ -195,9 +196,9 @@ def smallest_alike(result: R, objective: Objective, columns: Columns, tol: float
     if objective.intercept:
         intercept = intercept + (coef - smallest) @ objective.moments.mean
     point = objective.to_point(smallest, intercept)
-    there = objective(point)
-    value, slope = objective.rounding(coef, intercept, result.loss)
-    as_low = np.isfinite(there.value) and there.value <= result.loss + value
+    here, there = objective(result.coef), objective(point)
+    value, slope = objective.rounding(coef, intercept, here.value)
+    as_low = np.isfinite(there.value) and there.value <= here.value + value
     as_flat = not result.converged or objective.largest_slope(there.gradient) <= tol + slope
     return replace(result, coef=point, loss=there.value) if as_low and as_flat else result
 

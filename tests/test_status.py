@@ -404,6 +404,18 @@ def test_redundancy_is_found_beside_levels_that_a_sample_has_not(rng):
     assert fastgd.fit({**table, "twice": 2.0 * table["x"]}, y, l2=1e-6).redundant == ["twice"]
 
 
+@pytest.mark.parametrize("n", [400, 20_000])
+def test_the_smallest_are_taken_whatever_normal_equations_round(n, rng):
+    X = rng.standard_normal((n, 4))
+    rare = (np.arange(n) < 2) * 1.0
+    X = np.column_stack((X, 2.0 * X[:, 0], rare, 3.0 * rare))
+    for data in (X, sparse.csr_array(X)):
+        y = X[:, :4].sum(axis=1) + rng.standard_normal(n)
+        result = fastgd.fit(data, y, tol=1e-10)
+        expected = np.linalg.lstsq(X - X.mean(axis=0), y - y.mean(), rcond=1e-10)[0]
+        np.testing.assert_allclose(result.coef, expected, atol=1e-9)
+
+
 def test_numbers_without_squares_in_rows_of_hardly_any_weight_are_looked_at(rng):
     X, weight = rng.standard_normal((30, 3)), np.ones(30)
     X[:, 2] = 2.0 * X[:, 0]

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastgd.descent import Floats
 
-_SMALL = 256  # rows of a matrix that is inverted here
+SMALL = 256  # rows of a matrix for which loops here are fast enough
 
 
 def dot(a: Floats, b: Floats) -> float:
@@ -63,7 +63,7 @@ def inverse(matrix: Floats) -> Floats:
     there are cautious, and rounding is not blown up.
     """
     floor = 10.0 * len(matrix) * np.finfo(np.float64).eps
-    inverted = _invert_small(matrix) if len(matrix) <= _SMALL else _invert_large(matrix)
+    inverted = _invert_small(matrix) if len(matrix) <= SMALL else _invert_large(matrix)
     # The product of the traces bounds the condition number.
     if inverted is not None and np.trace(inverted) * np.trace(matrix) * floor < 1.0:
         return inverted

@@ -132,12 +132,12 @@ def explain_separation(
         return np.asarray(downhill[:, np.append(order, ones).astype(np.intp)].ravel())
 
     readings = max(_SEARCH, float(result.history.passes[-1]))
-    direction = separating(source, coordinates, sum_of_rows, per_spread(result.coef), readings)
-    if direction is None:
+    found = separating(source, coordinates, sum_of_rows, per_spread(result.coef), readings)
+    if found is None:
         return result
-    low, high = extent(source, coordinates, direction)
-    told, rows_in_all = count_told(source, coordinates, direction, _CERTAIN * high)
-    if low > _CERTAIN * high:
+    certain = _CERTAIN * found.largest
+    told, rows_in_all = count_told(source, coordinates, found.direction, certain)
+    if found.smallest > certain:
         count = f"All {told} rows"
     else:
         count = (
@@ -145,7 +145,7 @@ def explain_separation(
             if told < rows_in_all
             else f"All {told} rows, each from some class,"
         )
-    effects = np.abs(direction.reshape(outputs, -1)[:, : len(spread)]).max(axis=0)
+    effects = np.abs(found.direction.reshape(outputs, -1)[:, : len(spread)]).max(axis=0)
     leading = np.argsort(-effects, kind="stable")[:_NAMES]
     names = coef_names(source.features, len(spread))
     named = [names[j] for j in leading if effects[j] > 0.05 * effects.max()] or ["the intercept"]

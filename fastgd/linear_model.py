@@ -162,7 +162,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         if not (result.converged or result.status is Status.INTERRUPTED):
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
-        if is_collection(X):  # whose rows are too far apart to look for the smallest of coefficients that fit alike
+        if is_collection(X):  # whose rows are too far apart for LSQR
             return result
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2

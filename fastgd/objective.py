@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd import passes
-from fastgd.algebra import independent
+from fastgd.algebra import SMALL, independent
 from fastgd.descent import Evaluation
 from fastgd.losses import Loss, Squared
 from fastgd.sources import Floats, InMemory, Source, Tile
@@ -21,8 +21,7 @@ CONSTANT = 1e-14  # share of a mean square that rounding may leave of the varian
 PASS_FEATURES = 30  # so many that their Gram matrix takes not much longer than a pass: of more, tiles are smaller,
 PASS_OUTPUTS = 8  # and so they are of more outputs
 LEAST, LARGEST = 1e-140, 1e150  # spread and root mean square of what products and their sums hold all digits of
-FEW = 256  # features whose independence is looked at, in no time beside their Gram matrix:
-INDEPENDENT = 1e-4  # squared and in spreads, how far from the span of the others each one is then
+INDEPENDENT = 1e-4  # squared and in spreads, how far features are from the span of others if that is to be certain
 GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
 
 
@@ -191,7 +190,7 @@ class NormalEquations(NamedTuple):
         varying = np.flatnonzero(self.moments.spread != 0.0)
         spread = self.moments.spread[varying]
         noise = _rounding(n) * (self.reach[varying] / spread) ** 2
-        if len(varying) > FEW or not (noise < 1e-6 * INDEPENDENT).all():
+        if len(varying) > SMALL or not (noise < 1e-6 * INDEPENDENT).all():
             return False
         return independent(self.covariance[np.ix_(varying, varying)] / spread / spread[:, None], INDEPENDENT)
 

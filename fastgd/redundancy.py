@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.algebra import independent
+from fastgd.algebra import SMALL, independent
 from fastgd.picking import Picked, leading, pick
 from fastgd.sources import Floats, InMemory, Matrix, Source, dense_rows, spans
 
@@ -21,7 +21,6 @@ _SAME = 1e-10  # of a column's spread, that a combination of others may differ b
 _AGAIN = 8
 _REFINED = 20
 _ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
-_SMALL = 256
 _FAR = 1e-8  # squared: what squares of products leave for certain
 
 
@@ -211,6 +210,6 @@ def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
 def _independent(unit: Floats) -> bool:
     """Tell for certain that columns of length 1 are independent; of few without BLAS, see `fastgd.algebra.dot`."""
     d = unit.shape[1]
-    if d > _SMALL:
+    if d > SMALL:
         return bool(np.abs(np.diagonal(np.linalg.qr(unit, mode="r"))).min() > 1e3 * _SAME)
     return independent(np.einsum("ij,ik->jk", unit, unit), _FAR)

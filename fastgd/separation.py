@@ -63,6 +63,14 @@ class Coordinates(NamedTuple):
         return np.asarray(differences[own == 0.0].reshape(len(x), self.outputs - 1, self.outputs * x.shape[1]))
 
 
+class Separation(NamedTuple):
+    """A direction that separates classes, and the smallest and the largest margin along it."""
+
+    direction: Floats
+    smallest: float
+    largest: float
+
+
 def weighs(part: InMemory) -> NDArray[np.bool_]:
     """Tell which samples have a positive weight, (n,)."""
     return part.weight > 0.0 if part.weight.size else np.ones(part.shape[0], bool)
@@ -92,7 +100,7 @@ def _counts(coordinates: Coordinates, direction: Floats, certain: float, part: I
 
 def separating(
     source: Source, coordinates: Coordinates, sum_of_rows: Callable[[], Floats], tried: Floats, readings: float
-) -> Floats | None:
+) -> Separation | None:
     """Find a direction that separates the classes, None if there is none or it takes too long.
 
     Parameters
@@ -109,7 +117,7 @@ def separating(
     """
     low, high = extent(source, coordinates, tried)
     if low >= 0.0 and high > 0.0:
-        return tried
+        return Separation(tried, low, high)
     if tried.size > LARGEST:
         return None
     total = sum_of_rows()
@@ -141,22 +149,24 @@ def _below(coordinates: Coordinates, direction: Floats, border: float, most: int
     return Picked(-smallest[None, here], coordinates.rows(part, here))
 
 
-def _inward(source: Source, coordinates: Coordinates, direction: Floats) -> Floats:
+def _inward(source: Source, coordinates: Coordinates, direction: Floats) -> Separation:
     """Turn a direction off the few rows at its border, if there is a way on which all of them become positive.
 
     The nearest point of a cone has some at its border, also where another direction has none.
     """
-    _, high = extent(source, coordinates, direction)
+    low, high = extent(source, coordinates, direction)
+    found = Separation(direction, low, high)
     border, most = _BORDER * high, direction.size + 1
     at_border = pick(source, partial(_below, coordinates, direction, border, most), most).rows
     if not 0 < len(at_border) < most:
-        return direction
+        return found
     rows = at_border.reshape(-1, direction.size)
     rows = rows[rows @ direction <= border]
     turn = np.asarray(np.linalg.lstsq(rows, np.ones(len(rows)))[0], np.float64)
     room = source.reduce(partial(_room, coordinates, direction, turn, border), min)
-    found = direction + 0.5 * min(room, high) * turn
-    return found if extent(source, coordinates, found)[0] > 0.0 else direction
+    turned = direction + 0.5 * min(room, high) * turn
+    low, high = extent(source, coordinates, turned)
+    return Separation(turned, low, high) if low > 0.0 else found
 
 
 def _room(coordinates: Coordinates, direction: Floats, turn: Floats, border: float, part: InMemory) -> float:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -42,6 +43,29 @@ def make_data():
         return X, y, weight
 
     return make
+
+
+class Readings(list):
+    """Chunks, and how often they have been read to the end."""
+
+    count = 0
+
+    def __iter__(self):
+        yield from super().__iter__()
+        self.count += 1
+
+
+@pytest.fixture(scope="session")
+def elsewhere():
+    """Give samples as `fit` takes them, in chunks or in Dask's partitions of so many rows."""
+
+    def cut(where, X, y, rows):
+        if where == "partitions":
+            return da.from_array(X, (rows, X.shape[1])), da.from_array(y, rows)
+        starts = range(0, len(X), rows)
+        return Readings((X[start : start + rows], y[start : start + rows]) for start in starts), None
+
+    return cut
 
 
 @pytest.fixture(scope="session")

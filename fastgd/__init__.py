@@ -8,29 +8,29 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastgd._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from fastgd import plots as plots
     from fastgd import surfaces as surfaces
-    from fastgd.checkpoints import CheckpointWarning as CheckpointWarning
     from fastgd.curvature import stationary as stationary
-    from fastgd.descent import ConvergenceWarning as ConvergenceWarning
     from fastgd.descent import History as History
     from fastgd.descent import Result as Result
     from fastgd.descent import Status as Status
     from fastgd.estimators import LinearRegression as LinearRegression
     from fastgd.estimators import LogisticRegression as LogisticRegression
     from fastgd.estimators import Ridge as Ridge
+    from fastgd.exceptions import CheckpointWarning as CheckpointWarning
+    from fastgd.exceptions import ClusterError as ClusterError
+    from fastgd.exceptions import ConvergenceWarning as ConvergenceWarning
     from fastgd.fitting import fit as fit
     from fastgd.fitting import warmup as warmup
     from fastgd.learning import learning_rates as learning_rates
     from fastgd.losses import Huber as Huber
     from fastgd.losses import Loss as Loss
     from fastgd.minimizing import minimize as minimize
-    from fastgd.models import ClusterError as ClusterError
     from fastgd.models import FitResult as FitResult
     from fastgd.models import load as load
-
-__version__ = "0.1.0"
 
 _ROOMS = {
     "fit": "fitting",
@@ -40,12 +40,12 @@ _ROOMS = {
     "warmup": "fitting",
     "load": "models",
     "FitResult": "models",
-    "ClusterError": "models",
+    "ClusterError": "exceptions",
     "Result": "descent",
     "History": "descent",
     "Status": "descent",
-    "ConvergenceWarning": "descent",
-    "CheckpointWarning": "checkpoints",
+    "ConvergenceWarning": "exceptions",
+    "CheckpointWarning": "exceptions",
     "Loss": "losses",
     "Huber": "losses",
     "LinearRegression": "estimators",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgd.descent import Floats
+from fastgd._typing import Floats
 
 SMALL = 256  # rows of a matrix for which loops here are fast enough
 

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import passes
+from fastgd._typing import Floats
 from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
-from fastgd.sources import Floats, InMemory, Source, Tile
+from fastgd.sources import InMemory, Source, Tile
 from fastgd.streams import Stream, together
 
 STRETCHES = 32  # tiles of a batch

@@ -25,7 +25,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.descent import Descent, Floats, Row, Rule
+from fastgd._typing import Floats
+from fastgd.descent import Descent, Row, Rule
+from fastgd.exceptions import CheckpointWarning
 from fastgd.objective import Moments
 from fastgd.sources import InMemory, Source
 from fastgd.writing import check_writable, replacing, unfinished
@@ -100,10 +102,6 @@ class Kept(NamedTuple):
     """What coordinates depend on."""
     data: str
     """What the first reading said of all samples, hashed."""
-
-
-class CheckpointWarning(RuntimeWarning):
-    """A checkpoint could not be written, as on a full disk: the fit goes on, and so does trying."""
 
 
 class Checkpoint:

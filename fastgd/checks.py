@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastgd.descent import Floats, Result, Row
+from fastgd._typing import Floats
+from fastgd.descent import Result, Row
 from fastgd.losses import LOSSES, Logistic, Loss, Softmax
 from fastgd.models import FitResult
 from fastgd.sources import Feature, Matrix, Source

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd import __version__, rolling
+from fastgd import rolling
+from fastgd._version import __version__
 from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.solvers import SOLVERS, check_solver
@@ -70,7 +71,7 @@ def _complain(what: object) -> None:
 @contextmanager
 def _in_one_line() -> Iterator[None]:
     """Have the warning that a checkpoint cannot be written look like what else the command says."""
-    from fastgd.checkpoints import CheckpointWarning
+    from fastgd.exceptions import CheckpointWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", CheckpointWarning)

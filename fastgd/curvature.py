@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._typing import Floats
 from fastgd.checks import check_number
-from fastgd.descent import Evaluation, Floats, largest
+from fastgd.descent import Evaluation, largest
 
 _EPS = float(np.finfo(np.float64).eps)
 _BESIDE = np.array([1e-3, 1e-2])  # the distances at which values tell what curvatures do not

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._typing import Floats
 from fastgd.interrupts import Interrupted
-
-Floats = NDArray[np.float64]
 
 
 class Evaluation(NamedTuple):
@@ -151,10 +150,6 @@ class Status(enum.Enum):
     def chosen(self) -> bool:
         """Whether this is how the caller wanted it to end; otherwise `fit` and `minimize` warn."""
         return self in (Status.CONVERGED, Status.STOPPED, Status.INTERRUPTED, Status.READ_ONCE)
-
-
-class ConvergenceWarning(UserWarning):
-    """A fit ended before its largest slope was at most tol; the text is the result's message."""
 
 
 class Row(NamedTuple):

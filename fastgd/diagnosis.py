@@ -12,7 +12,9 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.descent import ConvergenceWarning, Floats, Result, Status
+from fastgd._typing import Floats
+from fastgd.descent import Result, Status
+from fastgd.exceptions import ConvergenceWarning
 from fastgd.interrupts import Interruption
 from fastgd.losses import Logistic, Softmax
 from fastgd.objective import Objective

@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._typing import Floats
 from fastgd.checks import all_classes, check_flag, check_number, coded
 from fastgd.descent import Status
 from fastgd.models import FitResult
-from fastgd.sources import Floats
 from fastgd.tables import is_collection
 from fastgd.values import check_vector, refuse_masked
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastgd import __version__
+from fastgd._version import __version__
 from fastgd.beginnings import ONE_READING, Model, choose_solver
 from fastgd.checkpoints import hashed
 from fastgd.checks import (
@@ -40,9 +40,10 @@ from fastgd.diagnosis import (
     smallest_alike,
     warns_once,
 )
+from fastgd.exceptions import ClusterError
 from fastgd.interrupts import Interrupted, Lost, interruptible
 from fastgd.losses import Loss, Squared
-from fastgd.models import ClusterError, FitResult
+from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
 from fastgd.opening import open_samples
 from fastgd.progress import watching

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._typing import Floats
 from fastgd.batches import PER_EPOCH, Batches, check_rows
 from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model
 from fastgd.checks import (
@@ -29,7 +30,7 @@ from fastgd.checks import (
     targets,
     weights,
 )
-from fastgd.descent import Descent, Floats, Status, descend
+from fastgd.descent import Descent, Status, descend
 from fastgd.fitting import as_fitted, check_moments
 from fastgd.losses import Logistic, Loss, Softmax, Squared
 from fastgd.models import FitResult

@@ -20,9 +20,10 @@ try:
 except ImportError:
     raise ImportError("pictures need matplotlib: pip install 'fastgd[plot]'") from None
 
+from fastgd._typing import Floats
 from fastgd.checks import check_number
 from fastgd.curvature import stationary
-from fastgd.descent import Floats, Status
+from fastgd.descent import Status
 from fastgd.diagnosis import quietly
 from fastgd.minimizing import ManyStarts, MinimizeResult, minimize
 from fastgd.surfaces import Surface

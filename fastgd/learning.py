@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._typing import Floats
 from fastgd.checks import check_number, generator
 from fastgd.curvature import classified, evaluator
-from fastgd.descent import Floats, History, Result, Status
+from fastgd.descent import History, Result, Status
 from fastgd.diagnosis import quietly
 from fastgd.fitting import fit
 from fastgd.minimizing import CLASSIFIED, minimize

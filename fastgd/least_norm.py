@@ -11,8 +11,8 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator, lsqr
 from sklearn.exceptions import ConvergenceWarning
 
+from fastgd._typing import Floats
 from fastgd.models import FitResult
-from fastgd.sources import Floats
 from fastgd.tables import as_features
 
 _ITERATIONS = 1000

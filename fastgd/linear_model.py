@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastgd._typing import Floats
 from fastgd.checks import check_flag
 from fastgd.descent import Status
 from fastgd.diagnosis import quietly
@@ -25,7 +26,7 @@ from fastgd.fitting import fit
 from fastgd.incremental import Stream, learn
 from fastgd.least_norm import least_norm
 from fastgd.models import FitResult
-from fastgd.sources import Feature, Floats
+from fastgd.sources import Feature
 from fastgd.tables import as_features, check_unseen, is_collection, is_frame
 from fastgd.threads import max_threads
 from fastgd.values import check_vector, refuse_masked

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._typing import Floats
 from fastgd.checks import as_point, check_descent, check_flag, check_number, check_whole, generator
 from fastgd.curvature import Evaluator, Stationary, classified, disagreement, evaluator
-from fastgd.descent import Descent, Evaluation, Floats, Result, Row, Rule, Status, descend
+from fastgd.descent import Descent, Evaluation, Result, Row, Rule, Status, descend
 from fastgd.diagnosis import explain_divergence, explain_interruption, say_limit, warns_once
 from fastgd.interrupts import Interrupted, interruptible
 from fastgd.noise import SCHEDULES, Annealed, Perturbed

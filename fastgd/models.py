@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.descent import Floats, History, Result, Row, Status
+from fastgd._typing import Floats
+from fastgd.descent import History, Result, Row, Status
 from fastgd.sources import Feature, coef_names
 from fastgd.tables import as_features, check_unseen, is_collection
 from fastgd.writing import replacing
@@ -175,8 +176,6 @@ class FitResult(Result):
             If it cannot be written; what stood at ``path`` is unchanged.
         """
         document = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
             "version": self.version,
             "coef_names": self.coef_names,
             "coef": self.coef.tolist(),
@@ -191,39 +190,35 @@ class FitResult(Result):
             "status": self.status.name,
             "message": self.message,
             "settings": self.settings,
-            "history": {
-                field.name: [_to_json(value) for value in getattr(self.history, field.name).tolist()]
-                for field in fields(History)
-            },
+            "history": {field.name: getattr(self.history, field.name).tolist() for field in fields(History)},
         }
-        document["checksum"] = checksum(document)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
-
-
-class ClusterError(RuntimeError):
-    """A cluster was lost, or its work cancelled, during a fit.
-
-    Attributes
-    ----------
-    result : FitResult, or None
-        The best point by then with its history, as after Ctrl-C: ``start=error.result`` goes on from it. None if
-        nothing was known yet.
-    """
-
-    def __init__(self, message: str, result: FitResult | None = None) -> None:
-        super().__init__(message)
-        self.result = result
-
-    @classmethod
-    def of(cls, cause: BaseException, result: FitResult | None = None) -> ClusterError:
-        """Say what happened, and what is left."""
-        left = "nothing was known yet" if result is None else f"the best point so far is in .result: {result.message}"
-        return cls(f"the cluster was lost, or its work cancelled ({type(cause).__name__}: {cause}); {left}", result)
+        write_document(path, document)
 
 
 def load(path: str | os.PathLike[str]) -> FitResult:
     """Read a model that `FitResult.save` wrote. Only data is read: nothing in the file is ever executed.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such a model, or not as it was saved, naming what is wrong with it.
+    OSError
+        If it cannot be read.
+    """
+    return FitResult(**read_fields(path))
+
+
+def write_document(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
+    """Write a model's document as JSON, with its format and checksum; the file appears whole or not at all."""
+    history = {name: [_to_json(value) for value in column] for name, column in document["history"].items()}
+    document = {"format": FORMAT, "format_version": FORMAT_VERSION, **document, "history": history}
+    document["checksum"] = checksum(document)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def read_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the document that `write_document` wrote, checked, as the fields of a `FitResult`.
 
     Raises
     ------
@@ -244,7 +239,7 @@ def load(path: str | os.PathLike[str]) -> FitResult:
             f"{path} has format_version {document.get('format_version')}; this fastgd reads {FORMAT_VERSION}"
         )
     try:
-        return _from_document(document)
+        return _checked_fields(document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is a damaged fastgd model: {type(error).__name__}: {error}") from None
 
@@ -255,7 +250,7 @@ def checksum(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _from_document(document: dict[str, Any]) -> FitResult:
+def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
     coef, intercept, spread = (_numbers(name, document[name]) for name in ("coef", "intercept", "spread"))
     features = document["features"]
     if features is not None:
@@ -287,21 +282,21 @@ def _from_document(document: dict[str, Any]) -> FitResult:
         raise ValueError("rows must be a number above 0, message and version text")
     if document["checksum"] != checksum(document):
         raise ValueError("the content does not match its checksum, so it is not what was saved")
-    return FitResult(
-        coef=coef,
-        loss=float(_numbers("loss", document["loss"])),
-        status=Status[document["status"]],
-        message=document["message"],
-        history=History.from_rows(rows),
-        intercept=intercept if intercept.ndim else float(intercept),
-        spread=spread,
-        classes=classes,
-        features=features,
-        redundant=redundant,
-        rows=count,
-        settings=settings,
-        version=document["version"],
-    )
+    return {
+        "coef": coef,
+        "loss": float(_numbers("loss", document["loss"])),
+        "status": Status[document["status"]],
+        "message": document["message"],
+        "history": History.from_rows(rows),
+        "intercept": intercept if intercept.ndim else float(intercept),
+        "spread": spread,
+        "classes": classes,
+        "features": features,
+        "redundant": redundant,
+        "rows": count,
+        "settings": settings,
+        "version": document["version"],
+    }
 
 
 def _finite(text: str) -> float:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastgd._typing import Floats
 from fastgd.algebra import dot
-from fastgd.descent import Evaluation, Floats, Rule, Step, largest
+from fastgd.descent import Evaluation, Rule, Step, largest
 from fastgd.rules import LBFGS
 
 SCHEDULES = ("reheated", "geometric", "linear")

@@ -13,11 +13,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from fastgd import kernels, losses
+from fastgd import kernels
+from fastgd._typing import Floats
 from fastgd.kernels import GRAM_ROWS, SPARSE_ROWS, Center, Points, Samples
 from fastgd.lanes import WIDTH
-from fastgd.losses import Loss
-from fastgd.sources import Floats, SparseColumns, SparseRows, Tile
+from fastgd.sources import SparseColumns, SparseRows, Tile
 from fastgd.threads import allowed_threads, parallel_loops, run_parts, share
 
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
@@ -26,6 +26,7 @@ CHANGE_PARTS = 8  # of the sums over a batch, enough for threads to share
 SERIAL_GRAM = 1 << 24  # products below which starting threads costs more than they save
 
 
+_BUILT_IN = "fastgd.losses"  # the module whose losses the checksum in `kernels` covers
 _SMALL = 1 << 17  # elements of X below which waking the threads costs more than they save
 
 
@@ -50,9 +51,12 @@ def _launch(parallel: Any, serial: Any, elements: int, n_threads: int | None, ar
             (parallel if possible else serial)(*arguments)
 
 
-def _for(loss: Loss, kernel: Any) -> Any:
-    """Give a kernel that may be compiled for a loss: one without a cache if the loss is not of `losses`."""
-    return kernel if type(loss).__module__ == losses.__name__ else _uncached(kernel)
+def _for(loss: Any, kernel: Any) -> Any:
+    """Return the kernel to call for a loss: a user's own loss gets one that is not cached on disk.
+
+    A cache cannot know when the code of such a loss is edited.
+    """
+    return kernel if type(loss).__module__ == _BUILT_IN else _uncached(kernel)
 
 
 @functools.cache
@@ -68,7 +72,7 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def loss_sums(
-    tile: Tile, coef: Floats, intercept: ArrayLike, loss: Loss, block_rows: int, n_threads: int | None = None
+    tile: Tile, coef: Floats, intercept: ArrayLike, loss: Any, block_rows: int, n_threads: int | None = None
 ) -> Floats:
     """Add up loss and gradient over a tile in one reading of it.
 
@@ -99,7 +103,7 @@ def first_sums(
     y_pivot: ArrayLike,
     coef: Floats,
     intercept: ArrayLike,
-    loss: Loss,
+    loss: Any,
     block_rows: int,
     n_threads: int | None = None,
 ) -> Floats:
@@ -120,7 +124,7 @@ def run_sums(
     tile: Tile,
     coef: Floats,
     intercept: ArrayLike,
-    loss: Loss,
+    loss: Any,
     starts: NDArray[np.intp],
     run_rows: int,
     n_threads: int | None = None,
@@ -136,7 +140,7 @@ def change_sums(
     intercept: ArrayLike,
     anchor: Floats,
     anchor_intercept: ArrayLike,
-    loss: Loss,
+    loss: Any,
     starts: NDArray[np.intp],
     run_rows: int,
     n_threads: int | None = None,
@@ -167,7 +171,7 @@ def change_sums(
 def _pass(
     tile: Tile,
     points: list[tuple[Floats, ArrayLike]],
-    loss: Loss,
+    loss: Any,
     center: tuple[Floats, ArrayLike] | None,
     starts: NDArray[np.intp],
     run_rows: int,
@@ -292,7 +296,7 @@ def add_gram(
     tile: Tile,
     coef: Floats,
     intercept: ArrayLike,
-    loss: Loss,
+    loss: Any,
     pair: tuple[int, int],
     step: float,
     center: Floats,

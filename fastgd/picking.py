@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.sources import Floats, InMemory, Source
+from fastgd._typing import Floats
+from fastgd.sources import InMemory, Source
 
 
 class Picked(NamedTuple):

@@ -18,8 +18,9 @@ try:
 except ImportError:
     raise ImportError("pictures need matplotlib: pip install 'fastgd[plot]'") from None
 
+from fastgd._typing import Floats
 from fastgd.checks import labels_of
-from fastgd.descent import Floats, History
+from fastgd.descent import History
 from fastgd.landscapes import animate, contours, ground, minima, path, saddle, way
 from fastgd.learning import LearningRates
 from fastgd.minimizing import MinimizeResult

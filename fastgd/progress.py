@@ -6,20 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastgd.descent import Row
-
 
 @contextmanager
 def watching(
-    progress: bool, callback: Callable[[Row], object] | None, tol: float | None
-) -> Iterator[Callable[[Row], object] | None]:
+    progress: bool, callback: Callable[[Any], object] | None, tol: float | None
+) -> Iterator[Callable[[Any], object] | None]:
     """Put the progress line in front of the callback."""
     if not progress:
         yield callback
         return
     with bar(unit=" iterations") as line:
 
-        def watch(row: Row) -> object:
+        def watch(row: Any) -> object:
             goal = "" if tol is None else f" (tol {tol:.0e})"
             line.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e}{goal}", refresh=False)
             line.update()

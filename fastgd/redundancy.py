@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._typing import Floats
 from fastgd.algebra import SMALL, independent
 from fastgd.picking import Picked, leading, pick
-from fastgd.sources import Floats, InMemory, Matrix, Source, dense_rows, spans
+from fastgd.sources import InMemory, Matrix, Source, dense_rows, spans
 
 _SAME = 1e-10  # of a column's spread, that a combination of others may differ by
 _AGAIN = 8

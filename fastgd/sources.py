@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._typing import Floats
 from fastgd.values import as_array, name_value
 
-Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks for many threads

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.sources import COPY_BYTES, VIEW_BYTES, Floats, Matrix, Part, SparseColumns, SparseRows, tile_dtype
+from fastgd._typing import Floats
+from fastgd.sources import COPY_BYTES, VIEW_BYTES, Matrix, Part, SparseColumns, SparseRows, tile_dtype
 from fastgd.values import name_value
 
 GATHERED = 1 << 20  # entries looked at together where temporary arrays are made of them

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._typing import Floats
 from fastgd.checks import MODERATE, choose_classes, coded, one_class_weighs
 from fastgd.chunks import Chunks, Form, ShownChunks, distinct_labels, named, read
 from fastgd.losses import Loss
 from fastgd.scratch import Kept, Scratch
-from fastgd.sources import Feature, Floats, InMemory, Source, T
+from fastgd.sources import Feature, InMemory, Source, T
 from fastgd.sparse import Rows
 from fastgd.tables import joined, sort_levels
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastgd.descent import Evaluation, Floats
+from fastgd._typing import Floats
+from fastgd.descent import Evaluation
 
 _NONE = np.empty((0, 2))
 

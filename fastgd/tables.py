@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._typing import Floats
 from fastgd.sources import (
     COPY_BYTES,
     VIEW_BYTES,
     Array,
     Feature,
-    Floats,
     Matrix,
     Part,
     SparseRows,

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from internals import as_options, main
 
 import fastgd
-from fastgd.cli import main
-from fastgd.writing import as_options
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 RNG = np.random.default_rng(0)

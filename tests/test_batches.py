@@ -5,14 +5,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from internals import SGD, Anchor, Batches, InMemory, Objective, Status, as_matrix, descend, moments, shuffled
 
 import fastgd
 from fastgd import losses
-from fastgd.batches import Batches, shuffled
-from fastgd.descent import Anchor, Status, descend
-from fastgd.objective import Objective, moments
-from fastgd.sources import InMemory, as_matrix
-from fastgd.stochastic import SGD
 
 
 def standard_normal(loss, n=40_000, d=20):

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import statsmodels.datasets
+from internals import Array, InMemory, Model, as_matrix, choose_solver, passes
 
 import fastgd
-from fastgd import losses, passes
-from fastgd.beginnings import Model, choose_solver
-from fastgd.sources import Array, InMemory, as_matrix
+from fastgd import losses
 
 # NIST's certified values for Longley's data, whose columns are nearly collinear: intercept, then coefficients.
 LONGLEY = [

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numba
 import pytest
+from internals import compiling, entries, kernels, lanes
 
-from fastgd import compiling, entries, kernels, lanes, losses
+from fastgd import losses
 
 FIT = """
 import numpy as np, fastgd
-from fastgd import kernels, passes
+from internals import kernels, passes
 
 rng = np.random.default_rng(0)
 for n in (100, passes._SMALL // 4):
@@ -47,7 +48,7 @@ def test_what_warmup_compiled_a_second_process_only_loads(run_python, tmp_path):
 
 LAYOUTS = """
 import numpy as np, fastgd
-from fastgd import kernels
+from internals import kernels
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((100, 5))
@@ -74,7 +75,7 @@ def test_layout_and_writability_compile_nothing_new(run_python):
 NOWHERE = """
 import numpy as np
 import fastgd
-from fastgd import cli, kernels
+from internals import cli, kernels
 
 X = np.random.default_rng(0).standard_normal((100, 5))
 assert fastgd.fit(X, X.sum(axis=1)).converged
@@ -105,7 +106,7 @@ def test_without_a_place_for_the_cache_fits_compile_in_memory(tmp_path):
 
 
 SMALL = """
-from fastgd.compiling import compiled
+from internals import compiled
 
 @compiled(cache=True)
 def double(x):

@@ -12,12 +12,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from internals import RULES, checkpoints, patch, quietly
 from scipy import sparse
 
 import fastgd
-from fastgd import checkpoints, losses
-from fastgd.diagnosis import quietly
-from fastgd.solvers import RULES
+from fastgd import losses
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 DTYPES = [np.float64, np.float32, np.int16]
@@ -138,8 +137,8 @@ KILLS = """
 import hashlib, os, random, signal, sys, time
 import numpy as np
 import fastgd
-from fastgd import checkpoints
-from fastgd.solvers import RULES
+from internals import checkpoints
+from internals import RULES
 
 checkpoints.INTERVAL = checkpoints.SHARE = 0.0
 dice = random.Random(int(sys.argv[2]))
@@ -342,7 +341,7 @@ def test_a_limit_of_file_sizes_leaves_everything_as_it_was(run_python, tmp_path)
     code = """
 import os, resource, sys, warnings
 import numpy as np, fastgd
-from fastgd.diagnosis import quietly
+from internals import quietly
 warnings.simplefilter("always")
 X, y = np.random.default_rng(0).standard_normal((300, 50)), np.arange(300.0)
 fit = lambda k: quietly(fastgd.fit)(X, y, solver="lbfgs", checkpoint=sys.argv[1] + "/fit.ckpt", tol=0.0, max_iter=k)
@@ -372,7 +371,7 @@ def test_writing_takes_a_bounded_share_of_the_time(tmp_path, monkeypatch):
         def perf_counter():
             return now[0]
 
-    monkeypatch.setattr(checkpoints, "time", Slow)
+    patch(monkeypatch, "checkpoint_clock", Slow)
     true_write = checkpoints.Checkpoint.write
     fsync = os.fsync
 

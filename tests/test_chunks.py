@@ -9,12 +9,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from internals import Array, InMemory, Sampler, ahead, patch
 from scipy import sparse
 
 import fastgd
-from fastgd.chunks import ahead
-from fastgd.sources import Array, InMemory
-from fastgd.streams import Sampler
 
 TIGHT = 1e-12
 
@@ -277,7 +275,7 @@ def test_no_scratch_file_is_left(tmp_path, monkeypatch):
 import os, signal, sys
 import numpy as np
 import fastgd
-from fastgd.scratch import folder
+from internals import folder
 
 class Chunks:
     readings = 0
@@ -301,10 +299,9 @@ fastgd.fit(chunks, loss="logistic", l2=0.1, memory_limit="1MB", cache="disk", ca
 
 
 def test_a_full_disk_is_told(monkeypatch, tmp_path):
-    from fastgd import scratch
 
     X, y, _ = problem("logistic")
-    monkeypatch.setattr(scratch, "SPARE", 1 << 60)
+    patch(monkeypatch, "spare_disk", 1 << 60)
     with pytest.raises(OSError, match=r"cache='disk': in .*: less than .* GB would be left free"):
         fastgd.fit(Again(X, y), loss="logistic", cache="disk", memory_limit="1MB")
     np.savetxt(tmp_path / "a.csv", np.c_[X, y], delimiter=",", header="a,b,c,d,e,y", comments="")

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from internals import demo, main, patch
 from pyarrow import csv, parquet
 
 import fastgd
-from fastgd import demo, load
-from fastgd.cli import main
+from fastgd import load
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_folders_are_predicted_chunk_by_chunk_in_the_order_of_their_files(flight
         folder.mkdir(parents=True)
         parquet.write_table(whole.slice(start, stop - start), folder / "part.parquet")
     expected = load(model).predict_proba(whole)[:, 1]
-    monkeypatch.setattr("fastgd.files.CHUNK_ROWS", 7_000)
+    patch(monkeypatch, "chunk_rows", 7_000)
     for given in ([str(parts)], [str(parts / "year=0"), str(parts / "*=[12]" / "*.parquet")]):
         for output in (tmp_path / "predictions.csv", tmp_path / "predictions.parquet"):
             assert main(["predict", str(model), *given, "--output", str(output)]) == 0

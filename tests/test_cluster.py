@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from dask.delayed import delayed
 from distributed import Client, LocalCluster
+from internals import FAN_IN, Partitions
 from scipy import sparse
 
 import fastgd
-from fastgd.cluster import FAN_IN, Partitions
 
 ROWS = 700  # of a partition
 

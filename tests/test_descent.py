@@ -4,10 +4,9 @@ import time
 
 import numpy as np
 import pytest
+from internals import LBFGS, Descent, Evaluation, GradientDescent, Nesterov, Step, descend, largest
 
 import fastgd
-from fastgd.descent import Descent, Evaluation, Step, descend, largest
-from fastgd.rules import LBFGS, GradientDescent, Nesterov
 
 H = np.diag([1.0, 0.1, 0.01])
 MINIMUM = np.array([1.0, -2.0, 3.0])

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from internals import patch
 from scipy import sparse
 from sklearn import datasets, linear_model
 from sklearn.base import clone
@@ -224,7 +225,7 @@ def test_the_smallest_coefficients_of_many_sparse_columns():
 
 
 def test_coefficients_stay_where_the_smallest_are_not_found(monkeypatch):
-    monkeypatch.setattr("fastgd.least_norm._DENSE", 0)
+    patch(monkeypatch, "dense_least_norm", 0)
     rng = np.random.default_rng(0)
     X = sparse.csr_array(rng.standard_normal((200, 150)) * np.logspace(-4, 4, 150))
     y = rng.standard_normal(200)

@@ -10,11 +10,11 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from internals import max_threads
 from sklearn import datasets, linear_model
 
 import fastgd
 from fastgd import losses
-from fastgd.threads import max_threads
 
 LOSSES = ["squared", "logistic"]
 

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from internals import checksum, main
 from pyarrow import csv, parquet
 
 import fastgd
-from fastgd.cli import main
-from fastgd.models import checksum
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3))

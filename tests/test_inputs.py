@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from internals import max_threads
 from scipy import sparse
 
 import fastgd
 from fastgd.losses import LOSSES
-from fastgd.threads import max_threads
 
 X = np.random.default_rng(0).standard_normal((30, 3))
 Y = X @ [1.0, 2.0, 3.0] + 0.5

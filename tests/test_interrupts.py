@@ -10,14 +10,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from internals import RULES, History, InMemory, Interruption, patch, quietly, threads
 
 import fastgd
-from fastgd import threads
-from fastgd.descent import History
-from fastgd.diagnosis import quietly
-from fastgd.interrupts import Interruption
-from fastgd.solvers import RULES
-from fastgd.sources import InMemory
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 DEFAULT = signal.default_int_handler
@@ -134,7 +129,7 @@ def test_a_search_after_the_descent_is_left_out_at_once(search, monkeypatch):
         time.sleep(120)
         raise AssertionError
 
-    monkeypatch.setattr(f"fastgd.fitting.{search}", endless)
+    patch(monkeypatch, search, endless)
     began = time.monotonic()
     part = fastgd.fit(X, y, loss="logistic")
     assert time.monotonic() - began < 60
@@ -285,7 +280,7 @@ def test_an_estimator_has_the_best_point_or_is_as_it_was(kind, monkeypatch):
     before = vars(model).copy()
     with pytest.raises(ValueError, match="NaN"):
         model.fit(np.full((4200, 2), np.nan), y)
-    monkeypatch.setattr("fastgd.linear_model.fit", lambda *_, **__: press() or time.sleep(120))
+    patch(monkeypatch, "estimator_fit", lambda *_, **__: press() or time.sleep(120))
     with pytest.raises(KeyboardInterrupt):
         model.fit(X[:, :2], y)
     assert vars(model) == before and model.n_features_in_ == 4
@@ -307,8 +302,8 @@ def test_an_estimator_has_the_best_point_or_is_as_it_was(kind, monkeypatch):
 
 FIT = """
 import sys
-from fastgd import checkpoints
-from fastgd.cli import main
+from internals import checkpoints
+from internals import main
 checkpoints.INTERVAL = checkpoints.SHARE = 0.0
 sys.exit(main(sys.argv[1:]))
 """

@@ -4,11 +4,10 @@ import mpmath
 import numpy as np
 import pytest
 from forms import FORMS
+from internals import Array, Tile, max_threads, passes, patch
 from numba import njit
 
-from fastgd import losses, passes
-from fastgd.sources import Array, Tile
-from fastgd.threads import max_threads
+from fastgd import losses
 
 EPS = np.finfo(np.float64).eps
 
@@ -150,7 +149,7 @@ SHAPES = [(1, 1), (7, 3), (1000, 10), (5003, 33), (40_000, 1), (3001, 100)]
 def test_serial_twins_give_the_same_bits(name, dtype, n, d, weighted, make_data, rng, monkeypatch):
     tile = Tile(*make_data(name, n, d, dtype, weighted))
     loss, coef = losses.LOSSES[name](), rng.standard_normal(d)
-    monkeypatch.setattr(passes, "_SMALL", 0)  # so that the parallel pass is taken
+    patch(monkeypatch, "small_pass", 0)  # so that the parallel pass is taken
     for block_rows in (64, 4096):
         first = {passes.loss_sums(tile, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
         second = {passes.first_sums(tile, coef, 0.3, coef, 0.3, loss, block_rows, k).tobytes() for k in (None, 1)}
@@ -247,7 +246,7 @@ def arrays_in(arguments):
 def test_where_arrays_lie_in_memory_changes_no_bit(name, n, d, weighted, bits, make_data, monkeypatch):
     """Vectorised loops fall back to scalar ones where arrays that they read and write are close neighbours."""
     calls = []
-    monkeypatch.setattr(passes, "_launch", lambda _, serial, *rest: calls.append((serial, rest[-1])))
+    patch(monkeypatch, "launch", lambda _, serial, *rest: calls.append((serial, rest[-1])))
     bits(name, 1, *make_data(name, n, d, np.float64, weighted))
     ((serial, arguments),) = calls
     written = arguments[-2:]  # scratch space, too: sums hide most differences. They begin at 0

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from internals import checkpoints, fitting, main, patch
 
 import fastgd
-from fastgd import checkpoints, fitting
-from fastgd.cli import main
 
 
 @pytest.fixture
@@ -99,8 +98,8 @@ def fit(path, callback=None):
 @pytest.mark.parametrize("often", [True, False], ids=["in between, too", "at the end alone"])
 def test_a_fit_whose_checkpoints_folder_goes_is_whole_and_says_so_once(often, tmp_path, monkeypatch):
     if often:
-        monkeypatch.setattr(checkpoints, "INTERVAL", 0.0)
-        monkeypatch.setattr(checkpoints, "SHARE", 0.0)
+        patch(monkeypatch, "checkpoint_interval", 0.0)
+        patch(monkeypatch, "checkpoint_share", 0.0)
     path = tmp_path / "gone" / "a.ckpt"
     path.parent.mkdir()
     result, said = fit(path, lambda row: row.iteration == 2 and shutil.rmtree(path.parent))
@@ -112,8 +111,8 @@ def test_a_fit_whose_checkpoints_folder_goes_is_whole_and_says_so_once(often, tm
 
 
 def test_a_disk_that_has_room_again_is_written_to_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "INTERVAL", 0.0)
-    monkeypatch.setattr(checkpoints, "SHARE", 0.0)
+    patch(monkeypatch, "checkpoint_interval", 0.0)
+    patch(monkeypatch, "checkpoint_share", 0.0)
     path, room = tmp_path / "a.ckpt", os.replace
 
     def full(*_):
@@ -142,7 +141,7 @@ def gone(monkeypatch, *folders):
             shutil.rmtree(folder)
         return result
 
-    monkeypatch.setattr(fitting, "fit", fit)
+    patch(monkeypatch, "fit", fit)
 
 
 def test_a_fit_that_cannot_be_saved_is_printed(folder, monkeypatch, capsys):

@@ -6,12 +6,11 @@ from contextlib import suppress
 import numba
 import numpy as np
 import pytest
+from internals import Annealed, Evaluation
 from scipy import optimize
 
 import fastgd
 from fastgd import surfaces
-from fastgd.descent import Evaluation
-from fastgd.noise import Annealed
 
 quiet = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 

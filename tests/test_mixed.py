@@ -5,14 +5,23 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
+from internals import (
+    STRETCHES,
+    Array,
+    InMemory,
+    Objective,
+    Subset,
+    as_features,
+    coef_names,
+    max_threads,
+    moments,
+    normal_equations,
+    passes,
+    patch,
+)
 
 import fastgd
-from fastgd import losses, passes
-from fastgd.batches import STRETCHES
-from fastgd.objective import Objective, moments, normal_equations
-from fastgd.sources import Array, InMemory, Subset, coef_names
-from fastgd.tables import as_features
-from fastgd.threads import max_threads
+from fastgd import losses
 
 N = 5000
 TARGETS = {
@@ -102,9 +111,9 @@ def test_passes_equal_those_of_the_dense_array(loss, drop_first, weighted, as_de
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("loss", TARGETS)
 def test_threads_and_tiles_change_no_bit(loss, weighted, monkeypatch, rng):
-    monkeypatch.setattr("fastgd.sources.BLOCK_BYTES", 1 << 14)
-    monkeypatch.setattr(passes, "_SMALL", 0)
-    monkeypatch.setattr(passes, "SERIAL_GRAM", 0)
+    patch(monkeypatch, "block_bytes", 1 << 14)
+    patch(monkeypatch, "small_pass", 0)
+    patch(monkeypatch, "serial_gram", 0)
     table, _, y = make()
     weight = weights() if weighted else None
     found = set()

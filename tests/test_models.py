@@ -8,9 +8,9 @@ import stat
 import numpy as np
 import pandas as pd
 import pytest
+from internals import checksum
 
 import fastgd
-from fastgd.models import checksum
 
 X = np.random.default_rng(0).standard_normal((60, 3))
 Y = X @ [1.0, 2.0, 3.0] + 0.5 + np.random.default_rng(1).standard_normal(60)

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 from forms import FORMS
+from internals import InMemory, Objective, as_matrix, first_reading, moments, patch, stratified_rows
 
 from fastgd import losses
-from fastgd.objective import Objective, first_reading, moments
-from fastgd.sources import InMemory, as_matrix, stratified_rows
 
 LOSSES = list(losses.LOSSES)
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
@@ -211,8 +210,8 @@ def test_tiles_of_much_work_are_smaller_and_change_no_bit(outputs, monkeypatch, 
     loss = losses.Softmax() if outputs > 1 else losses.Huber()
     found, looks = [], []
     for much in (1e9, 0.01):
-        monkeypatch.setattr("fastgd.objective.PASS_FEATURES", much)
-        monkeypatch.setattr("fastgd.objective.PASS_OUTPUTS", much)
+        patch(monkeypatch, "gram_features", much)
+        patch(monkeypatch, "pass_outputs", much)
         counted = []
         source = InMemory(as_matrix(X), y, look=lambda counted=counted: counted.append(1))
         objective = Objective(source, loss, 0.1, moments(source, loss, about_mean=True), True, True, outputs=outputs)

@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from internals import InMemory, Objective, Tile, as_matrix, moments, passes
 from sklearn.linear_model import LogisticRegression
 
 import fastgd
-from fastgd import losses, passes
-from fastgd.objective import Objective, moments
-from fastgd.sources import InMemory, Tile, as_matrix
+from fastgd import losses
 
 SOLVERS = ["auto", "newton", "lbfgs", "nesterov", "gd", "sgd"]
 EPS = np.finfo(float).eps

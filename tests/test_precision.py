@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from internals import SOLVERS
 
 import fastgd
-from fastgd.solvers import SOLVERS
 
 N = 500_000
 

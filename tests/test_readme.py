@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from fastgd.cli import _parser
+from internals import _parser
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

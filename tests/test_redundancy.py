@@ -5,11 +5,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from internals import InMemory, as_matrix, redundancy
 from scipy import sparse
 
 import fastgd
-from fastgd import redundancy
-from fastgd.sources import InMemory, as_matrix
 
 SOLVERS = ["newton", "lbfgs", "nesterov", "gd", "sgd"]
 ELSEWHERE = ["chunks", "partitions"]

@@ -8,10 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pyarrow as pa
 import pytest
+from internals import main
 from PIL import Image
 from pyarrow import csv
-
-from fastgd.cli import main
 
 VOID = {"meta", "img"}
 

@@ -2,14 +2,22 @@
 
 import numpy as np
 import pytest
+from internals import (
+    LBFGS,
+    SGD,
+    AveragedSGD,
+    Evaluation,
+    GradientDescent,
+    Nesterov,
+    Walk,
+    check_solver,
+    descend,
+    estimate_lipschitz,
+    fixed_rate_rule,
+    inverse,
+    minimize,
+)
 from scipy import linalg, optimize
-
-from fastgd.algebra import inverse
-from fastgd.descent import Evaluation, descend
-from fastgd.minimizing import minimize
-from fastgd.rules import LBFGS, GradientDescent, Nesterov, estimate_lipschitz
-from fastgd.solvers import check_solver, fixed_rate_rule
-from fastgd.stochastic import SGD, AveragedSGD, Walk
 
 SOLVERS = ["auto", "lbfgs", "nesterov", "gd"]  # of any function; newton's tests are in test_subsampling.py
 

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from internals import SOLVERS, max_threads
 from scipy import sparse
 
 import fastgd
-from fastgd.solvers import SOLVERS
-from fastgd.threads import max_threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 

@@ -4,10 +4,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from internals import InMemory, Tile, as_matrix, check_finite, check_vector, passes, spans, tile_dtype
 
-from fastgd import losses, passes
-from fastgd.sources import InMemory, Tile, as_matrix, check_finite, spans, tile_dtype
-from fastgd.values import check_vector
+from fastgd import losses
 
 N, D = 5003, 100  # four blocks of float64
 

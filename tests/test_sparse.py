@@ -7,12 +7,10 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from internals import Array, Columns, InMemory, Objective, Rows, Subset, as_sparse, moments
 
 import fastgd
 from fastgd import losses
-from fastgd.objective import Objective, moments
-from fastgd.sources import Array, InMemory, Subset
-from fastgd.sparse import Columns, Rows, as_sparse
 
 FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr"]
 DTYPES = ["f8", "f4", "i8", "i1", "u2", "?"]

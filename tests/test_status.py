@@ -6,13 +6,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from internals import STABLE, InMemory, as_matrix, separation
 from scipy import sparse
 from scipy.optimize import linprog
 
 import fastgd
-from fastgd import separation
-from fastgd.rules import STABLE
-from fastgd.sources import InMemory, as_matrix
 
 Status = fastgd.Status
 SOLVERS = ["newton", "lbfgs", "nesterov", "gd", "sgd"]

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from internals import InMemory, Objective, as_matrix, moments, stratified_rows
 
 import fastgd
 from fastgd import losses
-from fastgd.objective import Objective, moments
-from fastgd.sources import InMemory, as_matrix, stratified_rows
 
 
 def problem(n, d, loss, seed=0):

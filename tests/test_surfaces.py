@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from internals import GradientDescent, descend
 
 import fastgd
 from fastgd import surfaces
-from fastgd.descent import descend
-from fastgd.rules import GradientDescent
 from fastgd.surfaces import SURFACES
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")

@@ -13,14 +13,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from internals import Feature, InMemory, Pieces, as_features, coef_names, demo, main, patch, stretches
 from pyarrow import csv
 
 import fastgd
-from fastgd import demo
-from fastgd.cli import main
-from fastgd.sources import Feature, InMemory, coef_names
-from fastgd.tables import Pieces, as_features
-from fastgd.values import stretches
 
 N = 1003
 CUTS = [0, 1, 1, 300, 777, N]  # of chunks: one of a single row, one empty
@@ -239,7 +235,7 @@ def test_many_levels_take_more_bytes():
 
 
 def test_columns_are_encoded_by_stretches(as_dense, monkeypatch):
-    monkeypatch.setattr("fastgd.values.STRETCH_ROWS", 100)
+    patch(monkeypatch, "stretch_rows", 100)
     assert [len(part) for part in stretches(np.zeros(250))] == [100, 100, 50]
     for make in (TABLES["pandas"], TABLES["polars in chunks"], TABLES["pyarrow in chunks"], TABLES["dict"]):
         np.testing.assert_array_equal(as_dense(as_features(make(COLUMNS), "auto")), EXPLICIT)

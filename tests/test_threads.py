@@ -9,10 +9,10 @@ from math import inf
 from platform import machine
 
 import pytest
+from internals import patch, threads
 from threadpoolctl import threadpool_info
 
 import fastgd
-from fastgd import threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 
@@ -20,8 +20,8 @@ COMMON = """
 import hashlib, os, sys, threading
 import numpy as np
 import fastgd
-from fastgd import passes
-from fastgd.threads import allowed_threads, max_threads
+from internals import passes
+from internals import allowed_threads, max_threads
 
 def data(seed):
     rng = np.random.default_rng(seed)
@@ -174,7 +174,7 @@ print(few == bits(X, y, n_threads=3), numba.get_num_threads())
 
 
 def test_passes_at_once_share_what_is_allowed(monkeypatch):
-    monkeypatch.setattr(threads, "allowed_threads", lambda: 4)
+    patch(monkeypatch, "allowed_threads", lambda: 4)
     with threads.share(None) as alone:
         with threads.share(None) as second, threads.share(None) as third:
             assert (alone, second, third) == (4, 1, 1)
@@ -213,14 +213,14 @@ def test_the_environment_is_heeded(environment, expected, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(threads, "_OMP_NUM_THREADS", environment.get("OMP_NUM_THREADS", ""))
-    monkeypatch.setattr(threads, "max_threads", lambda: 3)
+    patch(monkeypatch, "omp_num_threads", environment.get("OMP_NUM_THREADS", ""))
+    patch(monkeypatch, "max_threads", lambda: 3)
     monkeypatch.setattr(threads.numba, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(threads, "cgroup_cores", lambda: inf)
+    patch(monkeypatch, "cgroup_cores", lambda: inf)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert threads.allowed_threads() == expected
     for quota, cores in ((0.5, 1), (1.5, 2), (2.0, 2)):
-        monkeypatch.setattr(threads, "cgroup_cores", lambda quota=quota: quota)
+        patch(monkeypatch, "cgroup_cores", lambda quota=quota: quota)
         assert threads.allowed_threads() == min(expected, cores if "NUMBA_NUM_THREADS" not in environment else 3)
 
 

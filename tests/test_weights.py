@@ -6,10 +6,10 @@ batches are drawn from other rows. So fits go down to slopes of 1e-13, where the
 
 import numpy as np
 import pytest
+from internals import SOLVERS
 from scipy import sparse
 
 import fastgd
-from fastgd.solvers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 

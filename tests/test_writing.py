@@ -4,8 +4,7 @@ import errno
 import os
 
 import pytest
-
-from fastgd.writing import replacing
+from internals import replacing
 
 # A limit on the size of files stands for a full disk: bytes are refused in the middle of a file.
 FULL = """
@@ -13,7 +12,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 import fastgd
-from fastgd import files
+from internals import files
 
 path = Path(sys.argv[1])
 X = np.random.default_rng(0).standard_normal((50, 5))

@@ -1,0 +1,90 @@
+"""Every internal of fastgd that a test needs, and the constants that tests patch: a move touches this file alone."""
+
+# ruff: noqa: F401
+
+from importlib import import_module
+
+from fastgd import (
+    checkpoints,
+    cli,
+    compiling,
+    demo,
+    entries,
+    files,
+    fitting,
+    kernels,
+    lanes,
+    passes,
+    redundancy,
+    scratch,
+    separation,
+    threads,
+)
+from fastgd.algebra import inverse
+from fastgd.batches import STRETCHES, Batches, shuffled
+from fastgd.beginnings import Model, choose_solver
+from fastgd.chunks import ahead
+from fastgd.cli import _parser, main
+from fastgd.cluster import FAN_IN, Partitions
+from fastgd.compiling import compiled
+from fastgd.descent import Anchor, Descent, Evaluation, History, Status, Step, descend, largest
+from fastgd.diagnosis import quietly
+from fastgd.files import Files
+from fastgd.interrupts import Interruption
+from fastgd.minimizing import minimize
+from fastgd.models import checksum
+from fastgd.noise import Annealed
+from fastgd.objective import Objective, first_reading, moments, normal_equations
+from fastgd.rules import LBFGS, STABLE, GradientDescent, Nesterov, estimate_lipschitz
+from fastgd.scratch import folder
+from fastgd.solvers import RULES, SOLVERS, check_solver, fixed_rate_rule
+from fastgd.sources import (
+    Array,
+    Feature,
+    InMemory,
+    Subset,
+    Tile,
+    as_matrix,
+    check_finite,
+    coef_names,
+    spans,
+    stratified_rows,
+    tile_dtype,
+)
+from fastgd.sparse import Columns, Rows, as_sparse
+from fastgd.stochastic import SGD, AveragedSGD, Walk
+from fastgd.streams import Sampler
+from fastgd.tables import Pieces, as_features
+from fastgd.threads import allowed_threads, max_threads
+from fastgd.values import check_vector, stretches
+from fastgd.writing import as_options, replacing
+
+PATCHED = {
+    "allowed_threads": "fastgd.threads:allowed_threads",
+    "block_bytes": "fastgd.sources:BLOCK_BYTES",
+    "cgroup_cores": "fastgd.threads:cgroup_cores",
+    "checkpoint_clock": "fastgd.checkpoints:time",
+    "checkpoint_interval": "fastgd.checkpoints:INTERVAL",
+    "checkpoint_share": "fastgd.checkpoints:SHARE",
+    "chunk_rows": "fastgd.files:CHUNK_ROWS",
+    "dense_least_norm": "fastgd.least_norm:_DENSE",
+    "estimator_fit": "fastgd.linear_model:fit",
+    "explain_separation": "fastgd.fitting:explain_separation",
+    "find_redundant": "fastgd.fitting:find_redundant",
+    "fit": "fastgd.fitting:fit",
+    "gram_features": "fastgd.objective:PASS_FEATURES",
+    "launch": "fastgd.passes:_launch",
+    "max_threads": "fastgd.threads:max_threads",
+    "omp_num_threads": "fastgd.threads:_OMP_NUM_THREADS",
+    "pass_outputs": "fastgd.objective:PASS_OUTPUTS",
+    "serial_gram": "fastgd.passes:SERIAL_GRAM",
+    "small_pass": "fastgd.passes:_SMALL",
+    "spare_disk": "fastgd.scratch:SPARE",
+    "stretch_rows": "fastgd.values:STRETCH_ROWS",
+}
+
+
+def patch(monkeypatch, name, value):
+    """Set a constant, function or module that `PATCHED` names, until the test ends."""
+    module, _, attribute = PATCHED[name].partition(":")
+    monkeypatch.setattr(import_module(module), attribute, value)

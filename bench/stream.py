@@ -27,7 +27,7 @@ import pyarrow.dataset as ds
 from pyarrow import csv, parquet
 
 from bench.report import cores, table
-from fastgd.checks import MEMORY_LIMIT
+from fastgd._utils.validation import MEMORY_LIMIT
 from fastgd.chunks import Form
 from fastgd.files import Files
 from fastgd.losses import Logistic

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastgd.models import FitResult as FitResult
     from fastgd.models import load as load
 
-_ROOMS = {
+_MODULE_OF = {
     "fit": "fitting",
     "minimize": "minimizing",
     "stationary": "curvature",
@@ -52,16 +52,16 @@ _ROOMS = {
     "Ridge": "estimators",
     "LogisticRegression": "estimators",
 }
-_PUBLIC_ROOMS = ("surfaces", "plots")
-__all__ = [*_ROOMS, *_PUBLIC_ROOMS, "__version__"]
+_MODULES = ("surfaces", "plots")
+__all__ = [*_MODULE_OF, *_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PUBLIC_ROOMS:
+    if name in _MODULES:
         return import_module(f"fastgd.{name}")
-    if name not in _ROOMS:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'fastgd' has no attribute {name!r}")
-    value = getattr(import_module(f"fastgd.{_ROOMS[name]}"), name)
+    value = getattr(import_module(f"fastgd.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 

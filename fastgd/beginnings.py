@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd._typing import Floats
-from fastgd.algebra import inverse, times
+from fastgd._utils.interrupts import having
+from fastgd._utils.linalg import inverse, times
 from fastgd.batches import Batches, StreamBatches, check_rows
 from fastgd.descent import Descent, Evaluation, Rule
-from fastgd.interrupts import having
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
 from fastgd.rules import LBFGS, estimate_lipschitz

@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._typing import Floats
+from fastgd._utils.atomic_io import check_writable, replacing, unfinished
 from fastgd.descent import Descent, Row, Rule
 from fastgd.exceptions import CheckpointWarning
 from fastgd.objective import Moments
 from fastgd.sources import InMemory, Source
-from fastgd.writing import check_writable, replacing, unfinished
 
 MAGIC = b"fastgd-checkpoint"
 VERSION = 1  # of the format, and of the meaning of a state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,26 +9,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd._typing import Floats
+from fastgd._utils.validation import (
+    as_array,
+    as_point,
+    check_number,
+    check_present,
+    check_vector,
+    check_whole,
+    refuse_mixed,
+    stretches,
+)
 from fastgd.descent import Result, Row
-from fastgd.losses import LOSSES, Logistic, Loss, Softmax
+from fastgd.losses import Logistic, Loss, Softmax
 from fastgd.models import FitResult
 from fastgd.sources import Feature, Matrix, Source
-from fastgd.values import as_array, check_present, check_vector, refuse_mixed, stretches
 
 MODERATE = 1e9  # the largest weight for which sums with squares do not overflow, and the inverse of the smallest
-
-
-def choose_loss(loss: str | Loss) -> Loss:
-    """Give the loss of this name, or check the parameters of a loss."""
-    if isinstance(loss, str):
-        if loss not in LOSSES:
-            raise ValueError(f"loss={loss!r}; choose one of {', '.join(LOSSES)}, or give a Loss object")
-        return LOSSES[loss]()
-    if not isinstance(loss, Loss):
-        raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.Loss is needed")
-    for name, value in loss._asdict().items():
-        check_number(f"loss: {name}", value, np.finfo(np.float64).tiny)
-    return loss
 
 
 def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
@@ -181,49 +176,6 @@ def one_class_weighs(label: Any) -> str:
     return f"{zero}: y has only one class then; at least two are needed"
 
 
-def check_number(name: str, value: Any, least: float) -> None:
-    """Check that an option is a finite number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name}={value!r}; a number is needed")
-    if not least <= float(value) < np.inf:
-        raise ValueError(f"{name}={value!r}; a finite number of at least {least:g} is needed")
-
-
-MEMORY_LIMIT = 512_000_000  # bytes that streamed data may take, unless told,
-LEAST_MEMORY = 1_000_000  # and the least that can be asked for
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def memory_bytes(limit: int | str | None) -> int:
-    """Give a memory limit in bytes: a number, or text like ``"512MB"``; None is the default."""
-    if limit is None:
-        return MEMORY_LIMIT
-    if isinstance(limit, str):
-        parts = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", limit)
-        try:
-            found = float(parts[1]) * _UNITS[parts[2].upper()] if parts else None
-        except (ValueError, KeyError):
-            found = None
-        if found is None:
-            raise ValueError(f"memory_limit={limit!r}; a number of bytes, or text like '512MB', is needed")
-        limit = int(found)
-    check_whole("memory_limit", limit, LEAST_MEMORY)
-    return int(limit)
-
-
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Check that an option is a whole number of at least ``least``."""
-    check_number(name, value, least)
-    if value != int(value):
-        raise ValueError(f"{name}={value!r}; a whole number is needed")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Check that an option is True or False."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}={value!r}; True or False is needed")
-
-
 def check_for_partitions(solver: str, n_threads: int | None) -> None:
     """Refuse what means nothing for samples in partitions, before they are read."""
     if solver == "sgd":
@@ -262,25 +214,6 @@ def check_descent(
         check_number("time_limit", time_limit, 0.0)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback={callback!r}; a function of a Row, or None, is needed")
-
-
-def generator(rng: Any) -> np.random.Generator:
-    """Give a generator: None is seed 0."""
-    try:
-        return np.random.default_rng(0 if rng is None else rng)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"rng={rng!r}: {error}") from None
-
-
-def as_point(start: Any) -> Floats:
-    """Give finite numbers as an array."""
-    try:
-        point = np.array(start, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"start={start!r}; numbers are needed") from None
-    if not np.isfinite(point).all():
-        raise ValueError("start contains NaN or infinity")
-    return point
 
 
 def start_coefs(

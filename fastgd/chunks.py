@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._utils.progress import bar
 from fastgd.checks import MODERATE, coded, labels_of, numbers, some_weights
 from fastgd.losses import Loss
-from fastgd.progress import bar
 from fastgd.sources import Feature, InMemory
 from fastgd.tables import as_features, packed
 from fastgd.threads import share

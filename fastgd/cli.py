@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import rolling
+from fastgd._utils.atomic_io import check_writable, replacing
 from fastgd._version import __version__
 from fastgd.descent import Status
 from fastgd.models import FitResult, load
 from fastgd.solvers import SOLVERS, check_solver
-from fastgd.writing import as_options, check_distinct, check_writable, replacing, say
+from fastgd.writing import as_options, check_distinct, say
 
 if TYPE_CHECKING:
     from fastgd.files import Files
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             parser.error(str(error))
     command: Callable[[argparse.Namespace], int] = options.command
-    if command is _fit and options.target is None:
+    if command is run_fit and options.target is None:
         from fastgd.opening import is_libsvm
 
         if not is_libsvm(options.data):
@@ -56,20 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        _complain(error)
+        print_error(error)
         return 1
     except KeyboardInterrupt:
         print("fastgd: interrupted", file=sys.stderr)
         return 130
 
 
-def _complain(what: object) -> None:
+def print_error(what: object) -> None:
     """Say what is wrong in one line, also what other libraries say in several."""
     print("fastgd:", *str(what).split(), file=sys.stderr)
 
 
 @contextmanager
-def _in_one_line() -> Iterator[None]:
+def warnings_in_one_line() -> Iterator[None]:
     """Have the warning that a checkpoint cannot be written look like what else the command says."""
     from fastgd.exceptions import CheckpointWarning
 
@@ -78,7 +79,7 @@ def _in_one_line() -> Iterator[None]:
         shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            _complain(message) if category is CheckpointWarning else shown(message, category, *where, **more)
+            print_error(message) if category is CheckpointWarning else shown(message, category, *where, **more)
 
         warnings.showwarning = show
         yield
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="fit | predict | roll | rates | demo | doctor")
 
     fit = commands.add_parser("fit", help="fit a model to Parquet, CSV or Arrow files, of any size")
-    fit.set_defaults(command=_fit)
+    fit.set_defaults(command=run_fit)
     fit.add_argument(
         "data",
         nargs="+",
@@ -126,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--report", help="write a page about the fit here, .html (extra: plot)")
 
     predict = commands.add_parser("predict", help="predict with a fitted model")
-    predict.set_defaults(command=_predict)
+    predict.set_defaults(command=run_predict)
     predict.add_argument("model", help="a model that fit --output wrote")
     predict.add_argument("data", nargs="+", help="files, folders or patterns, as of fit, with the model's columns")
     predict.add_argument("--unseen", choices=("error", "zero"), default="error", help="levels that fit did not have")
@@ -135,13 +136,13 @@ def _parser() -> argparse.ArgumentParser:
     rolling.add_commands(commands)
 
     demo = commands.add_parser("demo", help="fit 327,346 real flights: which came 15 minutes late?")
-    demo.set_defaults(command=_demo)
+    demo.set_defaults(command=run_demo)
     demo.add_argument("--plot", default="fastgd-demo.png", help="the loss curve; default: fastgd-demo.png")
     demo.add_argument("--export", help="also write the flights with their target, .csv or .parquet")
     demo.add_argument("--export-recorded", help="also write them as recorded, with delays, .csv or .parquet")
 
     doctor = commands.add_parser("doctor", help="versions, threads, cache, and the speed of a pass on this machine")
-    doctor.set_defaults(command=_doctor)
+    doctor.set_defaults(command=run_doctor)
     return parser
 
 
@@ -173,7 +174,7 @@ def _at_least(least: float) -> Callable[[str], float]:
     return number
 
 
-def _fit(options: argparse.Namespace) -> int:
+def run_fit(options: argparse.Namespace) -> int:
     from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
     from fastgd.opening import is_libsvm, is_npy
@@ -193,7 +194,7 @@ def _fit(options: argparse.Namespace) -> int:
     paths = [*options.data, options.target] if data is None else [file.path for file in data.files]
     for path in filter(None, paths):
         check_distinct({"data": path, **written})
-    with _in_one_line():
+    with warnings_in_one_line():
         result = quietly(fit)(
             *(_arrays(options) if data is None else [data]),
             loss={"linear": "squared", "logistic": "logistic"}[options.model],
@@ -242,9 +243,9 @@ def _fit(options: argparse.Namespace) -> int:
         try:
             work()
         except OSError as error:
-            _complain(error)
+            print_error(error)
             failed = True
-    code = _conclude(result)
+    code = conclude(result)
     return 1 if failed else code
 
 
@@ -286,7 +287,7 @@ def _arrays(options: argparse.Namespace) -> list[Any]:
     return [options.data[0], options.target]
 
 
-def _predict(options: argparse.Namespace) -> int:
+def run_predict(options: argparse.Namespace) -> int:
     from fastgd import files
     from fastgd.chunks import named
 
@@ -342,7 +343,7 @@ def _columns_of(model: FitResult, margins: NDArray[Any]) -> dict[str, Any]:
     return predicted | {f"probability[{label}]": probabilities[:, k] for k, label in enumerate(model.classes)}
 
 
-def _demo(options: argparse.Namespace) -> int:
+def run_demo(options: argparse.Namespace) -> int:
     from fastgd import demo, files, plots
     from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
@@ -378,7 +379,7 @@ def _demo(options: argparse.Namespace) -> int:
     )
     plots.save(plots.history(result.history, "Late flights: the descent"), options.plot)
     say(f"wrote {options.plot}")
-    return _conclude(result)
+    return conclude(result)
 
 
 def summary(result: FitResult) -> str:
@@ -411,17 +412,17 @@ def summary(result: FitResult) -> str:
     return "\n".join(text)
 
 
-def _conclude(result: FitResult) -> int:
+def conclude(result: FitResult) -> int:
     if not result.converged:
         message = result.message.replace(result.status.value, as_options(result.status.value))
         limit = r"(?<= s\. )(max_iter|time_limit)="  # the rest may name columns
-        _complain(re.sub(limit, lambda found: as_options(found[0]), message))
+        print_error(re.sub(limit, lambda found: as_options(found[0]), message))
     if result.status is Status.INTERRUPTED:
         return 130
     return 0 if result.converged else 1
 
 
-def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
+def run_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
     from fastgd import losses, passes
     from fastgd.objective import Objective, moments
     from fastgd.sources import Array, InMemory

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastgd.interrupts import Lost
+from fastgd._utils.interrupts import Lost
 
 try:
     import cloudpickle

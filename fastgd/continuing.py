@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgd._typing import Floats
+from fastgd._utils.interrupts import Interrupted, Interruption
 from fastgd.beginnings import Beginning, Model, begin, glance
 from fastgd.checkpoints import Checkpoint, Kept, Origin, digest
 from fastgd.descent import Descent, Result, Row, Status, conclude, descend, glimpse
 from fastgd.diagnosis import separated_below
-from fastgd.interrupts import Interrupted, Interruption
 from fastgd.objective import Objective
 from fastgd.solvers import RULES
 from fastgd.sources import Source

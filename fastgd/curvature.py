@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd._typing import Floats
-from fastgd.checks import check_number
+from fastgd._utils.validation import check_number
 from fastgd.descent import Evaluation, largest
 
-_EPS = float(np.finfo(np.float64).eps)
+EPS = float(np.finfo(np.float64).eps)
 _BESIDE = np.array([1e-3, 1e-2])  # the distances at which values tell what curvatures do not
 _ROUGH = 0.1  # of the largest curvature, above which its uncertainty leaves even the sign open
 
@@ -59,7 +59,7 @@ class Evaluator:
 
     def _slopes(self, point: Floats) -> Floats:
         gradient = np.empty(point.size)
-        for j, (below, above) in enumerate(_around(point, _EPS ** (1 / 3))):
+        for j, (below, above) in enumerate(gradients_around(point, EPS ** (1 / 3))):
             gradient[j] = (_as_value(self.objective(above)) - _as_value(self.objective(below))) / (above[j] - below[j])
         return gradient
 
@@ -78,8 +78,8 @@ def disagreement(evaluate: Evaluator, point: Floats) -> str | None:
     """
     value, gradient, *_ = evaluate(point)
     slope = float(np.linalg.norm(gradient))
-    distance = _EPS ** (1 / 3) * max(1.0, largest(point))
-    if not (np.isfinite(slope) and slope * distance > 1e3 * _EPS * abs(value)):
+    distance = EPS ** (1 / 3) * max(1.0, largest(point))
+    if not (np.isfinite(slope) and slope * distance > 1e3 * EPS * abs(value)):
         return None
     ahead, behind = (evaluate(point + side * distance / slope * gradient).value for side in (-1.0, 1.0))
     if not (np.isfinite(ahead) and np.isfinite(behind)):
@@ -90,7 +90,7 @@ def disagreement(evaluate: Evaluator, point: Floats) -> str | None:
     return f"The gradient does not agree with the values: along it, its slope is {slope:.4g}, and theirs {found:.4g}."
 
 
-def _around(point: Floats, relative: float) -> list[tuple[Floats, Floats]]:
+def gradients_around(point: Floats, relative: float) -> list[tuple[Floats, Floats]]:
     """Give the points below and above along every axis."""
     steps = np.diag(relative * np.maximum(1.0, np.abs(point)))
     return [(point - step, point + step) for step in steps]
@@ -207,11 +207,11 @@ def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: flo
 
 def classified(evaluate: Evaluator, point: Floats, here: Evaluation) -> Stationary:
     """Say what kind of stationary point one is that is known to be stationary."""
-    step = _EPS ** (1 / 4) if evaluate.differences else _EPS ** (1 / 3)
-    near, rounding = _hessian(evaluate, point, step)
-    far, _ = _hessian(evaluate, point, 2.0 * step)
+    step = EPS ** (1 / 4) if evaluate.differences else EPS ** (1 / 3)
+    near, rounding = difference_hessian(evaluate, point, step)
+    far, _ = difference_hessian(evaluate, point, 2.0 * step)
     if evaluate.differences:  # each slope is off by the value's rounding over its own short step
-        rounding += _EPS ** (2 / 3) * abs(here.value) / step
+        rounding += EPS ** (2 / 3) * abs(here.value) / step
     uncertainty = 10.0 * (float(np.abs(near - far).max()) + rounding)
     if not np.isfinite(uncertainty):
         unknown = np.full(point.size, np.nan)
@@ -257,7 +257,7 @@ def _fall(evaluate: Evaluator, point: Floats, here: Evaluation, flat: Floats) ->
     for way, direction in zip(changes, directions, strict=True):
         for k, distance in enumerate(_BESIDE * max(1.0, largest(point))):
             change = evaluate(point + distance * direction).value - here.value
-            explained = 2.0 * distance * abs(float(direction @ here.gradient)) + 1e3 * _EPS * abs(here.value)
+            explained = 2.0 * distance * abs(float(direction @ here.gradient)) + 1e3 * EPS * abs(here.value)
             way[k] = change if abs(change) > explained else 0.0
     near, far = changes.T
     falls, rises = (far < near) & (near < 0.0), (far > near) & (near > 0.0)
@@ -280,12 +280,12 @@ def _named(kind: str, found: Stationary, escape: Floats | None) -> Stationary:
     )
 
 
-def _hessian(evaluate: Evaluator, point: Floats, relative: float) -> tuple[Floats, float]:
+def difference_hessian(evaluate: Evaluator, point: Floats, relative: float) -> tuple[Floats, float]:
     """Take the Hessian by central differences of gradients, and how far rounding may put it off."""
     hessian, rounding = np.empty((point.size, point.size)), 0.0
-    for j, (below, above) in enumerate(_around(point, relative)):
+    for j, (below, above) in enumerate(gradients_around(point, relative)):
         low, high = evaluate(below).gradient, evaluate(above).gradient
         distance = above[j] - below[j]
         hessian[j] = (high - low) / distance
-        rounding = max(rounding, _EPS * (largest(low) + largest(high)) / distance)
+        rounding = max(rounding, EPS * (largest(low) + largest(high)) / distance)
     return 0.5 * (hessian + hessian.T), rounding

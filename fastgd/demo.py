@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.models import FitResult
+
 try:
     import pandas as pd
     from sklearn.metrics import log_loss, roc_auc_score
 except ImportError:
     raise ImportError("the demo needs pandas and scikit-learn: pip install 'fastgd[demo]'") from None
-
-from fastgd.models import FitResult
 
 TARGET = "late"
 LATE_MINUTES = 15

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._typing import Floats
-from fastgd.interrupts import Interrupted
+from fastgd._utils.interrupts import Interrupted
 
 
 class Evaluation(NamedTuple):
@@ -345,7 +345,7 @@ def descend(
     here = here._replace(rows=rows, stopped=here.stopped and callback is not None)
     paused: Descent | None = None  # where to go on from, if the end was brought forward
     while True:
-        status = _verdict(here, whole, tol, max_iter, time_limit, separated_below) if rows else None
+        status = verdict(here, whole, tol, max_iter, time_limit, separated_below) if rows else None
         if status in (Status.STOPPED, Status.TIME_LIMIT) and rows[-1].partial:
             paused = here._replace(rows=list(rows))
             here = here._replace(coming=here.coming.closing or here.coming)
@@ -405,7 +405,7 @@ def _recorded(
     )
     rows.append(row)
     if step is not None:
-        times = _overshot(row, step, lowest.value) if lowest and not step.exploring else 0
+        times = count_overshoots(row, step, lowest.value) if lowest and not step.exploring else 0
         met = step.curvature if np.isfinite(step.curvature) else 0.0
         here = here._replace(
             overshoots=here.overshoots + times if times else 0, curvature=max(here.curvature, float(met))
@@ -414,7 +414,7 @@ def _recorded(
         point = Anchor(arrival.coef, evaluation.value, evaluation.gradient)
         idle = here.idle + (step is None or not step.exploring)
         if finite and (lowest is None or point.value < lowest.value):
-            idle = 0 if lowest is None or lowest.value - point.value > _rounding(row) else idle
+            idle = 0 if lowest is None or lowest.value - point.value > rounding_error(row) else idle
             here = here._replace(lowest=point)
         if here.flattest is None or row.gradient_norm < here.smallest:
             idle = 0
@@ -487,7 +487,7 @@ _ENDLESS = 1e20  # times the size of the loss at the start, below which no minim
 _WILDLY = 100.0  # or one so many times over
 
 
-def _verdict(
+def verdict(
     here: Descent, whole: list[Row], tol: float, max_iter: int, time_limit: float | None, separated_below: float
 ) -> Status | None:
     """Say whether to stop after the last row, and why; estimates show neither convergence nor lack of progress."""
@@ -518,12 +518,12 @@ def _verdict(
     return None
 
 
-def _rounding(row: Row) -> float:
+def rounding_error(row: Row) -> float:
     return 8.0 * float(np.finfo(np.float64).eps) * abs(row.loss)
 
 
 def _rose(row: Row) -> bool:
-    return row.accepted and row.actual_decrease < -_rounding(row)
+    return row.accepted and row.actual_decrease < -rounding_error(row)
 
 
 def _rises(whole: list[Row]) -> bool:
@@ -534,19 +534,19 @@ def _rises(whole: list[Row]) -> bool:
 def _leaves(here: Descent, whole: list[Row]) -> bool:
     """Whether a fixed rate leads away from the start, or to and fro: of bounded slopes, no curvature proves that."""
     first, row = whole[0], whole[-1]
-    above = len(whole) > _RISES and all(each.loss > first.loss + _rounding(each) for each in whole[-_RISES:])
-    far = row.gradient_norm > 1e-6 * first.gradient_norm and row.predicted_decrease > 100.0 * _rounding(row)
+    above = len(whole) > _RISES and all(each.loss > first.loss + rounding_error(each) for each in whole[-_RISES:])
+    far = row.gradient_norm > 1e-6 * first.gradient_norm and row.predicted_decrease > 100.0 * rounding_error(row)
     return above or (far and here.idle >= _NOISE)
 
 
-def _overshot(row: Row, step: Step, lowest: float) -> int:
+def count_overshoots(row: Row, step: Step, lowest: float) -> int:
     """Count 1 if the loss rose as the learning rate is too large for the curvature met, more if it is so by far."""
-    rose = row.accepted and row.loss - lowest > _rounding(row) if row.partial else _rose(row)
+    rose = row.accepted and row.loss - lowest > rounding_error(row) if row.partial else _rose(row)
     times = step.curvature / step.stable
     return int(rose and times > 1.0) * (1 if times <= _WILDLY else _OVERSHOOTS * (1 + row.partial))
 
 
 def _exhausted(row: Row, idle: int, evaluations: int) -> bool:
     """Whether, for long, neither the loss was lower than all before by more than rounding, nor the gradient smaller."""
-    patience = _NOISE if abs(row.predicted_decrease) <= _rounding(row) else _PATIENCE
+    patience = _NOISE if abs(row.predicted_decrease) <= rounding_error(row) else _PATIENCE
     return idle >= max(patience, evaluations // 2)

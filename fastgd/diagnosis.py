@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._typing import Floats
+from fastgd._utils.interrupts import Interruption
 from fastgd.descent import Result, Status
 from fastgd.exceptions import ConvergenceWarning
-from fastgd.interrupts import Interruption
 from fastgd.losses import Logistic, Softmax
 from fastgd.objective import Objective
 from fastgd.redundancy import Columns, drawn, only_constants, products, redundant_columns

@@ -12,24 +12,19 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import check_array, compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
 
 from fastgd._typing import Floats
-from fastgd.checks import all_classes, check_flag, check_number, coded
+from fastgd._utils.validation import check_flag, check_number, check_vector, refuse_masked
+from fastgd.checks import all_classes, coded
 from fastgd.descent import Status
+from fastgd.linear_model import LinearModel, as_weight, refuse
 from fastgd.models import FitResult
 from fastgd.tables import is_collection
-from fastgd.values import check_vector, refuse_masked
-
-try:
-    from sklearn.base import ClassifierMixin, RegressorMixin
-    from sklearn.utils import check_array, compute_class_weight
-    from sklearn.utils.metaestimators import available_if
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import column_or_1d
-
-    from fastgd.linear_model import LinearModel, as_weight, refuse
-except ImportError:
-    raise ImportError("fastgd's estimators need scikit-learn: pip install 'fastgd[sklearn]'") from None
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

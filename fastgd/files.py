@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._utils.atomic_io import check_writable, replacing
+from fastgd.chunks import Chunk, Chunks
+
 try:
     import pyarrow as pa
     import pyarrow.dataset as ds
     from pyarrow import csv, ipc, parquet
 except ImportError:
     raise ImportError("reading and writing files needs pyarrow: pip install 'fastgd[cli]'") from None
-
-from fastgd.chunks import Chunk, Chunks
-from fastgd.writing import check_writable, replacing
 
 _MANY, _NEARLY_ALL = 20, 0.9  # levels that are numbers, so that the others look like mistakes
 CHUNK_BYTES = 1 << 25  # of a chunk as the pass reads it, unless the memory limit asks for less

@@ -11,21 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastgd._utils.interrupts import Interrupted, Lost, interruptible
+from fastgd._utils.progress import watching
+from fastgd._utils.validation import check_flag, check_number, check_whole, generator
 from fastgd._version import __version__
 from fastgd.beginnings import ONE_READING, Model, choose_solver
 from fastgd.checkpoints import hashed
-from fastgd.checks import (
-    check_descent,
-    check_determined,
-    check_flag,
-    check_for_partitions,
-    check_not_empty,
-    check_number,
-    check_whole,
-    choose_loss,
-    generator,
-    start_coefs,
-)
+from fastgd.checks import check_descent, check_determined, check_for_partitions, check_not_empty, start_coefs
 from fastgd.continuing import run
 from fastgd.descent import Result, Row, Status
 from fastgd.diagnosis import (
@@ -41,12 +33,10 @@ from fastgd.diagnosis import (
     warns_once,
 )
 from fastgd.exceptions import ClusterError
-from fastgd.interrupts import Interrupted, Lost, interruptible
-from fastgd.losses import Loss, Squared
+from fastgd.losses import Loss, Squared, choose_loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
 from fastgd.opening import open_samples
-from fastgd.progress import watching
 from fastgd.redundancy import Columns
 from fastgd.scratch import Scratch
 from fastgd.solvers import check_solver

@@ -8,26 +8,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.animation import FuncAnimation, HTMLWriter, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import AbstractPathEffect, Stroke
 from numpy.typing import ArrayLike
 
-try:
-    from matplotlib import colormaps
-    from matplotlib.animation import FuncAnimation, HTMLWriter, PillowWriter
-    from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patheffects import AbstractPathEffect, Stroke
-except ImportError:
-    raise ImportError("pictures need matplotlib: pip install 'fastgd[plot]'") from None
-
 from fastgd._typing import Floats
-from fastgd.checks import check_number
+from fastgd._utils.atomic_io import check_writable, replacing
+from fastgd._utils.validation import check_number
 from fastgd.curvature import stationary
 from fastgd.descent import Status
 from fastgd.diagnosis import quietly
 from fastgd.minimizing import ManyStarts, MinimizeResult, minimize
 from fastgd.surfaces import Surface
-from fastgd.writing import check_writable, replacing
 
 LEVELS = 18
 _OBLONG = 2.5  # how many times as long as the other a window's side may be for both axes to have the same scale
@@ -130,9 +126,9 @@ def _path(result: MinimizeResult, surface: Surface, land: Ground, view: str, tit
     else:
         ax = ax or Figure(figsize=(6.5, 5.5), layout="constrained").subplots()
         contours(surface, ax, land)
-        _draw_way(points, ax)
-        _mark_ends(points, ax)
-        _mark_minima(surface, ax)
+        draw_way(points, ax)
+        mark_ends(points, ax)
+        mark_minima(surface, ax)
         ax.legend(loc="best", fontsize=8, framealpha=0.9)
     ax.set_title(title, fontsize=11)
     return ax
@@ -152,7 +148,7 @@ def _sentence(result: MinimizeResult, points: Floats) -> str:
     return f"the ball {what} ({len(points) - 1} steps)"
 
 
-def _draw_way(points: Floats, ax: Axes, **style: Any) -> Any:
+def draw_way(points: Floats, ax: Axes, **style: Any) -> Any:
     few = len(points) <= 200
     (line,) = ax.plot(
         points[:, 0],
@@ -163,12 +159,12 @@ def _draw_way(points: Floats, ax: Axes, **style: Any) -> Any:
     return line
 
 
-def _mark_ends(points: Floats, ax: Axes) -> None:
+def mark_ends(points: Floats, ax: Axes) -> None:
     ax.plot(*points[0], "o", color="white", markeredgecolor="black", markersize=11, zorder=5, label="start")
     ax.plot(*points[-1], "o", color="black", markeredgecolor="white", markersize=11, zorder=5, label="end")
 
 
-def _mark_minima(surface: Surface, ax: Axes) -> None:
+def mark_minima(surface: Surface, ax: Axes) -> None:
     if len(surface.minima):
         ax.plot(*surface.minima.T, "x", color="black", markersize=9, markeredgewidth=2, zorder=4, label="minimum")
 
@@ -305,7 +301,7 @@ def saddle(
     for k, (result, points) in enumerate(zip(results, paths, strict=True)):
         start = ", ".join(f"{x:g}" for x in points[0])
         what = "rests on the saddle" if result.status is Status.SADDLE else "rolls off"
-        _draw_way(points, ax, linestyle=("-", "--", ":")[k % 3], label=f"from ({start}): {what}")
+        draw_way(points, ax, linestyle=("-", "--", ":")[k % 3], label=f"from ({start}): {what}")
         ax.plot(*points[0], "o", color="white", markeredgecolor="black", markersize=10, zorder=5)
         ends_inside = ((points[-1] >= surface.window[:, 0]) & (points[-1] <= surface.window[:, 1])).all()
         if ends_inside:
@@ -345,8 +341,8 @@ def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     contours(surface, left)
-    _mark_minima(surface, left)
-    line = _draw_way(points[:1], left)
+    mark_minima(surface, left)
+    line = draw_way(points[:1], left)
     left.plot(*points[0], "o", color="white", markeredgecolor="black", markersize=10, zorder=4)
     (ball,) = left.plot(*points[:1].T, "o", color="black", markeredgecolor="white", markersize=14, zorder=5)
     right.plot(losses, color="0.75", linewidth=1.5)

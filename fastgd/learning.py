@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd._typing import Floats
-from fastgd.checks import check_number, generator
+from fastgd._utils.validation import check_number, generator
 from fastgd.curvature import classified, evaluator
 from fastgd.descent import History, Result, Status
 from fastgd.diagnosis import quietly

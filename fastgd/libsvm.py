@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from fastgd.chunks import Chunk, Chunks
+
 try:
     from sklearn.datasets import load_svmlight_file
 except ImportError:
     raise ImportError("reading libsvm's format needs scikit-learn: pip install 'fastgd[sklearn]'") from None
-
-from fastgd.chunks import Chunk, Chunks
 
 CHUNK_BYTES = 1 << 24  # of text
 LAST_INDEX = re.compile(rb"(\d+):\S+[ \t\r]*(?:#[^\n]*)?$", re.MULTILINE)

@@ -19,7 +19,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastgd._typing import Floats
-from fastgd.checks import check_flag
+from fastgd._utils.validation import check_flag, check_vector, refuse_masked
 from fastgd.descent import Status
 from fastgd.diagnosis import quietly
 from fastgd.fitting import fit
@@ -29,7 +29,6 @@ from fastgd.models import FitResult
 from fastgd.sources import Feature
 from fastgd.tables import as_features, check_unseen, is_collection, is_frame
 from fastgd.threads import max_threads
-from fastgd.values import check_vector, refuse_masked
 
 MAX_ITER = 1000
 _LEARNED = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")

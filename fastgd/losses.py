@@ -11,12 +11,26 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numba.extending import overload
 
+from fastgd._utils.validation import check_number
 from fastgd.compiling import EXACT, compiled
 from fastgd.lanes import ahead
 
 
+def choose_loss(loss: str | Loss) -> Loss:
+    """Give the loss of this name, or check the parameters of a loss."""
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise ValueError(f"loss={loss!r}; choose one of {', '.join(LOSSES)}, or give a Loss object")
+        return LOSSES[loss]()
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.Loss is needed")
+    for name, value in loss._asdict().items():
+        check_number(f"loss: {name}", value, np.finfo(np.float64).tiny)
+    return loss
+
+
 @compiled(fastmath=EXACT)
-def _exp(x):
+def exp_nonpositive(x):
     """exp(x) for x <= 0 without a branch or a call, so that a loop over it vectorises; relative error < 1e-15.
 
     x = k ln 2 + r with |r| <= ln(2)/2 (Cody and Waite, 1980, ln 2 in two parts), then a Chebyshev interpolant of
@@ -41,7 +55,7 @@ def _exp(x):
 
 
 @compiled(fastmath=EXACT)
-def _twice_artanh(s):
+def twice_artanh(s):
     """2 artanh(s) for 0 <= s <= 1/3 without a branch or a call; relative error < 1e-15.
 
     A Chebyshev interpolant of degree 9 in s² for artanh(s) / s, error 5e-17.
@@ -116,9 +130,9 @@ class Logistic(_NoParameters, Loss):
         """Value and slope at one sample."""
         sign = 1.0 - 2.0 * y
         m = sign * z
-        e = _exp(-abs(m))
+        e = exp_nonpositive(-abs(m))
         inverse = 1.0 / ((1.0 + e) * (2.0 + e))
-        value = max(m, 0.0) + _twice_artanh(e * (1.0 + e) * inverse)
+        value = max(m, 0.0) + twice_artanh(e * (1.0 + e) * inverse)
         return value, sign * (1.0 if m >= 0.0 else e) * ((2.0 + e) * inverse)
 
 
@@ -157,11 +171,11 @@ class Softmax(_NoParameters, Loss):
 LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic, "huber": Huber}  # logistic: two classes
 
 
-def _at_sample(loss, y, z):  # noqa: ARG001
+def at_sample(loss, y, z):  # noqa: ARG001
     raise AssertionError("compiled code only")  # pragma: no cover
 
 
-@overload(_at_sample)
+@overload(at_sample)
 def _select_loss(loss, y, z):  # noqa: ARG001
     return loss.instance_class.at
 
@@ -198,7 +212,7 @@ def _each(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
     for c in range(outputs):
         targets, slope = ahead(y, c * stride), ahead(value, (1 + c) * most)
         for k in range(rows):
-            term, slope[k] = _at_sample(loss, targets[k], slope[k])
+            term, slope[k] = at_sample(loss, targets[k], slope[k])
             value[k] += term
 
 
@@ -208,8 +222,8 @@ def _differences(loss, y, stride, outputs, pair, rows, most, step, value, room):
         if step == 0.0:
             value[k] = 1.0
             continue
-        _, above = _at_sample(loss, targets[k], margin[k] + step)
-        _, below = _at_sample(loss, targets[k], margin[k] - step)
+        _, above = at_sample(loss, targets[k], margin[k] + step)
+        _, below = at_sample(loss, targets[k], margin[k] - step)
         value[k] = max((above - below) / (2.0 * step), 0.0)
 
 
@@ -229,7 +243,7 @@ def _softmax(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
         for k in range(rows):
             m = slope[k] - largest[k]
             value[k] -= m if y[k] == c else 0.0
-            slope[k] = _exp(m)
+            slope[k] = exp_nonpositive(m)
             total[k] += slope[k]
     for k in range(rows):
         value[k] += np.log(total[k])

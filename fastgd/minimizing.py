@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd._typing import Floats
-from fastgd.checks import as_point, check_descent, check_flag, check_number, check_whole, generator
+from fastgd._utils.interrupts import Interrupted, interruptible
+from fastgd._utils.progress import watching
+from fastgd._utils.validation import as_point, check_flag, check_number, check_whole, generator
+from fastgd.checks import check_descent
 from fastgd.curvature import Evaluator, Stationary, classified, disagreement, evaluator
 from fastgd.descent import Descent, Evaluation, Result, Row, Rule, Status, descend
 from fastgd.diagnosis import explain_divergence, explain_interruption, say_limit, warns_once
-from fastgd.interrupts import Interrupted, interruptible
 from fastgd.noise import SCHEDULES, Annealed, Perturbed
-from fastgd.progress import watching
 from fastgd.rules import LBFGS, estimate_lipschitz
 from fastgd.solvers import MINIMIZERS, check_solver, fixed_rate_rule
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgd._typing import Floats
-from fastgd.algebra import dot
+from fastgd._utils.linalg import dot
 from fastgd.descent import Evaluation, Rule, Step, largest
 from fastgd.rules import LBFGS
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastgd import passes
 from fastgd._typing import Floats
-from fastgd.algebra import SMALL, independent
+from fastgd._utils.linalg import SMALL, independent
 from fastgd.descent import Evaluation
 from fastgd.losses import Loss, Squared
 from fastgd.sources import InMemory, Source, Tile
@@ -190,7 +190,7 @@ class NormalEquations(NamedTuple):
         """Tell for certain that features that vary are independent in n rows: few, and where sums leave no doubt."""
         varying = np.flatnonzero(self.moments.spread != 0.0)
         spread = self.moments.spread[varying]
-        noise = _rounding(n) * (self.reach[varying] / spread) ** 2
+        noise = sum_rounding(n) * (self.reach[varying] / spread) ** 2
         if len(varying) > SMALL or not (noise < 1e-6 * INDEPENDENT).all():
             return False
         return independent(self.covariance[np.ix_(varying, varying)] / spread / spread[:, None], INDEPENDENT)
@@ -220,7 +220,7 @@ def normal_equations(
     return NormalEquations(moments, covariance, cross, reach[:d], reach[d + 1 :])
 
 
-def _rounding(n: int) -> float:
+def sum_rounding(n: int) -> float:
     """Give the relative error of sums of n numbers, a random walk."""
     return float(np.finfo(np.float64).eps * (10.0 + n**0.5))
 
@@ -404,7 +404,7 @@ class Objective:
         coef, _ = self.to_coef(point)
         explained = 2.0 * np.vdot(coef, equations.cross) - np.einsum("ki,ij,kj", coef, equations.covariance, coef)
         value = float(np.sum(self.moments.y_spread**2)) - float(explained)
-        rounding = _rounding(self.source.shape[0])
+        rounding = sum_rounding(self.source.shape[0])
         reach = equations.y_reach + np.abs(coef) @ equations.reach
         units = np.append(equations.reach / self.scale, np.ones(self.size // self.outputs - len(self.scale)))
         noise = 2.0 * rounding * reach[:, None] * units

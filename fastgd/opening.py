@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.checks import check_not_empty, check_weighted_classes, memory_bytes, targets, weights
+from fastgd._utils.validation import memory_bytes
+from fastgd.checks import check_not_empty, check_weighted_classes, targets, weights
 from fastgd.chunks import Chunks, Form, Tuples
 from fastgd.losses import Loss
 from fastgd.scratch import Scratch

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._typing import Floats
-from fastgd.checks import choose_classes, labels_of, memory_bytes, one_class_weighs, some_weights
+from fastgd._utils.interrupts import Lost
+from fastgd._utils.validation import memory_bytes
+from fastgd.checks import choose_classes, labels_of, one_class_weighs, some_weights
 from fastgd.chunks import Chunk, Form, distinct_labels, named
 from fastgd.cluster import Partitions, is_array, is_frame, mapped, partition_rows
-from fastgd.interrupts import Lost
 from fastgd.sources import InMemory, T, stratified_rows
 from fastgd.sparse import Rows
 from fastgd.streams import (

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-try:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-except ImportError:
-    raise ImportError("pictures need matplotlib: pip install 'fastgd[plot]'") from None
-
 from fastgd._typing import Floats
+from fastgd._utils.atomic_io import check_writable, replacing
+from fastgd._utils.validation import check_vector
 from fastgd.checks import labels_of
 from fastgd.descent import History
 from fastgd.landscapes import animate, contours, ground, minima, path, saddle, way
@@ -26,8 +24,6 @@ from fastgd.learning import LearningRates
 from fastgd.minimizing import MinimizeResult
 from fastgd.models import FitResult
 from fastgd.surfaces import Surface
-from fastgd.values import check_vector
-from fastgd.writing import check_writable, replacing
 
 __all__ = [
     "animate",

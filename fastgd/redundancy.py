@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._typing import Floats
-from fastgd.algebra import SMALL, independent
+from fastgd._utils.linalg import SMALL, independent
 from fastgd.picking import Picked, leading, pick
 from fastgd.sources import InMemory, Matrix, Source, dense_rows, spans
 

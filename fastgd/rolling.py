@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fastgd._utils.atomic_io import check_writable
 from fastgd.rules import estimate_lipschitz
 from fastgd.solvers import MINIMIZERS, RATED
 from fastgd.surfaces import SURFACES, Surface
-from fastgd.writing import as_options, check_distinct, check_writable, say
+from fastgd.writing import as_options, check_distinct, say
 
 GENTLE = 0.2  # of 1/L
 _LOSSES = {"linear": "squared", "logistic": "logistic"}
@@ -114,7 +115,7 @@ def _ground(options: argparse.Namespace) -> Surface:
 
 def _roll(options: argparse.Namespace) -> int:
     from fastgd import plots
-    from fastgd.checks import as_point, generator
+    from fastgd._utils.validation import as_point, generator
     from fastgd.diagnosis import quietly
     from fastgd.landscapes import MOVING
     from fastgd.minimizing import minimize

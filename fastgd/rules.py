@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd._typing import Floats
-from fastgd.algebra import dot, times
+from fastgd._utils.linalg import dot, times
 from fastgd.descent import Evaluation, Step
 
 STABLE = {"gd": 2.0, "nesterov": 4.0 / 3.0, "sgd": 3.9 / 2.9}

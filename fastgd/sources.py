@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._typing import Floats
-from fastgd.values import as_array, name_value
+from fastgd._utils.validation import as_array, name_value
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd._typing import Floats
-from fastgd.algebra import dot
+from fastgd._utils.linalg import dot
 from fastgd.descent import Anchor, Evaluation, Step
 from fastgd.rules import ROUNDING, STABLE
 

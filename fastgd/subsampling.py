@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd._typing import Floats
-from fastgd.algebra import inverse
+from fastgd._utils.interrupts import Interrupted, having
+from fastgd._utils.linalg import inverse
 from fastgd.descent import Status, descend
-from fastgd.interrupts import Interrupted, having
 from fastgd.objective import Objective
 from fastgd.rules import LBFGS
 from fastgd.sources import Source

@@ -17,6 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._typing import Floats
+from fastgd._utils.validation import (
+    STRETCH_ROWS,
+    Values,
+    as_array,
+    find_missing,
+    is_missing_value,
+    refuse_missing,
+    refuse_mixed,
+    stretches,
+)
 from fastgd.sources import (
     COPY_BYTES,
     VIEW_BYTES,
@@ -30,16 +40,6 @@ from fastgd.sources import (
     tile_dtype,
 )
 from fastgd.sparse import Rows, as_sparse, stacked
-from fastgd.values import (
-    STRETCH_ROWS,
-    Values,
-    as_array,
-    find_missing,
-    is_missing_value,
-    refuse_missing,
-    refuse_mixed,
-    stretches,
-)
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -95,7 +95,7 @@ def as_features(
     named = () if auto else categorical
     if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
         raise TypeError(f"categorical={categorical!r}; 'auto' or a list of column names is needed")
-    table = _columns(X)
+    table = table_columns(X)
     if table is None:
         if named:
             raise ValueError("categorical: X has no named columns; give a table (DataFrame, pyarrow Table, dict)")
@@ -299,7 +299,7 @@ class Pieces:
         return taken
 
 
-class _Plain:
+class ArrayColumn:
     """A column that NumPy can look at: numbers, NumPy's text, or Python objects."""
 
     ordered = False
@@ -346,7 +346,7 @@ class _Plain:
             yield np.fromiter(map(codes.__getitem__, part.tolist()), np.int32, len(part))
 
 
-class _Series:
+class SeriesColumn:
     """A column of a frame, of which NumPy may see only a part at a time."""
 
     def __init__(self, series: nw.Series[Any]) -> None:
@@ -409,7 +409,7 @@ class _Series:
             yield part.replace_strict(codes).to_numpy()
 
 
-class _Coded(_Series):
+class DictionaryColumn(SeriesColumn):
     """A column that Arrow has by its distinct values already."""
 
     def describe(self) -> str:
@@ -444,10 +444,12 @@ def is_collection(X: Any) -> bool:
     return any(base.__module__.partition(".")[0] == "dask" for base in type(X).__mro__)
 
 
-def _columns(X: Any) -> dict[str, _Plain | _Series] | None:
+def table_columns(X: Any) -> dict[str, ArrayColumn | SeriesColumn] | None:
     """Give the columns of a table by their names, None for anything else."""
     if isinstance(X, dict) and not hasattr(X, "tocsr"):  # as a sparse matrix by keys has
-        return dict(zip(_unique(X), (_Plain(_vector(name, values)) for name, values in X.items()), strict=True))
+        return dict(
+            zip(unique_names(X), (ArrayColumn(_vector(name, values)) for name, values in X.items()), strict=True)
+        )
     if not is_frame(X):
         return None
     try:
@@ -457,7 +459,9 @@ def _columns(X: Any) -> dict[str, _Plain | _Series] | None:
     try:
         frame = nw.from_native(X, pass_through=True)
     except nw.exceptions.DuplicateError:
-        _unique(X.column_names if hasattr(X, "column_names") else X.columns)  # says so in one line that begins with X
+        unique_names(
+            X.column_names if hasattr(X, "column_names") else X.columns
+        )  # says so in one line that begins with X
         raise
     if isinstance(frame, nw.LazyFrame):
         raise ValueError("X is a lazy table; read it into memory first, by X.collect() or the like")
@@ -465,10 +469,10 @@ def _columns(X: Any) -> dict[str, _Plain | _Series] | None:
         if not hasattr(X, "__arrow_c_stream__"):
             return None
         frame = nw.from_arrow(X, backend="pyarrow")
-    return dict(zip(_unique(frame.columns), map(_column, frame.iter_columns()), strict=True))
+    return dict(zip(unique_names(frame.columns), map(_column, frame.iter_columns()), strict=True))
 
 
-def _unique(names: Iterable[Any]) -> list[str]:
+def unique_names(names: Iterable[Any]) -> list[str]:
     """Give column names as text."""
     texts = [str(name) for name in names]
     if len(set(texts)) < len(texts):
@@ -484,12 +488,12 @@ def _vector(name: Any, values: Any) -> NDArray[Any]:
     return array
 
 
-def _column(series: nw.Series[Any]) -> _Plain | _Series:
+def _column(series: nw.Series[Any]) -> ArrayColumn | SeriesColumn:
     """Look at a frame's column: as an array if it is one, as most of pandas' are."""
     native = series.to_native()
     if isinstance(getattr(native, "dtype", None), np.dtype):
-        return _Plain(series.to_numpy())
-    return _Coded(series) if hasattr(getattr(native, "type", None), "index_type") else _Series(series)
+        return ArrayColumn(series.to_numpy())
+    return DictionaryColumn(series) if hasattr(getattr(native, "type", None), "index_type") else SeriesColumn(series)
 
 
 def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> None:
@@ -498,7 +502,7 @@ def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> No
         raise ValueError(f"{what} {', '.join(missing)}: no such column; there are {', '.join(names)}")
 
 
-def _check_kinds(features: Sequence[Feature], columns: Sequence[_Plain | _Series]) -> None:
+def _check_kinds(features: Sequence[Feature], columns: Sequence[ArrayColumn | SeriesColumn]) -> None:
     """Refuse columns that can't be what the features say, all of them in one message."""
     wrong = [
         (feature.name, column)
@@ -515,10 +519,10 @@ def _check_kinds(features: Sequence[Feature], columns: Sequence[_Plain | _Series
     )
 
 
-def _encode(feature: Feature, column: _Plain | _Series, unseen: str) -> Column:
+def _encode(feature: Feature, column: ArrayColumn | SeriesColumn, unseen: str) -> Column:
     """Replace values by the numbers of their levels: the feature's, or if it has none yet, all that occur."""
-    if isinstance(column, _Series) and column.kind == NUMBERS:
-        column = _Plain(column.values)
+    if isinstance(column, SeriesColumn) and column.kind == NUMBERS:
+        column = ArrayColumn(column.values)
     texts = {value: _level(value) for value in column.distinct}
     refuse_mixed(f"X: column {feature.name}", texts)
     found = dict.fromkeys(texts.values())  # in the order of the values, of which several may have one text

@@ -20,7 +20,10 @@ from fastgd import (
     separation,
     threads,
 )
-from fastgd.algebra import inverse
+from fastgd._utils.atomic_io import replacing
+from fastgd._utils.interrupts import Interruption
+from fastgd._utils.linalg import inverse
+from fastgd._utils.validation import check_vector, stretches
 from fastgd.batches import STRETCHES, Batches, shuffled
 from fastgd.beginnings import Model, choose_solver
 from fastgd.chunks import ahead
@@ -30,7 +33,6 @@ from fastgd.compiling import compiled
 from fastgd.descent import Anchor, Descent, Evaluation, History, Status, Step, descend, largest
 from fastgd.diagnosis import quietly
 from fastgd.files import Files
-from fastgd.interrupts import Interruption
 from fastgd.minimizing import minimize
 from fastgd.models import checksum
 from fastgd.noise import Annealed
@@ -56,8 +58,7 @@ from fastgd.stochastic import SGD, AveragedSGD, Walk
 from fastgd.streams import Sampler
 from fastgd.tables import Pieces, as_features
 from fastgd.threads import allowed_threads, max_threads
-from fastgd.values import check_vector, stretches
-from fastgd.writing import as_options, replacing
+from fastgd.writing import as_options
 
 PATCHED = {
     "allowed_threads": "fastgd.threads:allowed_threads",
@@ -80,7 +81,7 @@ PATCHED = {
     "serial_gram": "fastgd.passes:SERIAL_GRAM",
     "small_pass": "fastgd.passes:_SMALL",
     "spare_disk": "fastgd.scratch:SPARE",
-    "stretch_rows": "fastgd.values:STRETCH_ROWS",
+    "stretch_rows": "fastgd._utils.validation:STRETCH_ROWS",
 }
 
 

@@ -2,11 +2,77 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fastgd._typing import Floats
+
+
+def check_number(name: str, value: Any, least: float) -> None:
+    """Check that an option is a finite number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name}={value!r}; a number is needed")
+    if not least <= float(value) < np.inf:
+        raise ValueError(f"{name}={value!r}; a finite number of at least {least:g} is needed")
+
+
+MEMORY_LIMIT = 512_000_000  # bytes that streamed data may take, unless told,
+LEAST_MEMORY = 1_000_000  # and the least that can be asked for
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def memory_bytes(limit: int | str | None) -> int:
+    """Give a memory limit in bytes: a number, or text like ``"512MB"``; None is the default."""
+    if limit is None:
+        return MEMORY_LIMIT
+    if isinstance(limit, str):
+        parts = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", limit)
+        try:
+            found = float(parts[1]) * _UNITS[parts[2].upper()] if parts else None
+        except (ValueError, KeyError):
+            found = None
+        if found is None:
+            raise ValueError(f"memory_limit={limit!r}; a number of bytes, or text like '512MB', is needed")
+        limit = int(found)
+    check_whole("memory_limit", limit, LEAST_MEMORY)
+    return int(limit)
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Check that an option is a whole number of at least ``least``."""
+    check_number(name, value, least)
+    if value != int(value):
+        raise ValueError(f"{name}={value!r}; a whole number is needed")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Check that an option is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r}; True or False is needed")
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """Give a generator: None is seed 0."""
+    try:
+        return np.random.default_rng(0 if rng is None else rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng={rng!r}: {error}") from None
+
+
+def as_point(start: Any) -> Floats:
+    """Give finite numbers as an array."""
+    try:
+        point = np.array(start, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"start={start!r}; numbers are needed") from None
+    if not np.isfinite(point).all():
+        raise ValueError("start contains NaN or infinity")
+    return point
+
 
 STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
 

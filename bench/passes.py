@@ -32,7 +32,7 @@ PAUSE = 0.02  # seconds between turns: the thread pools of OpenMP and OpenBLAS s
 def run() -> str:
     columns = ["loss", "X", "fastgd ms", "GB/s", "of read speed", "NumPy ms", "×", "scikit-learn ms", "×"]
     return table(columns, _rows(), text_columns=2) + (
-        f"\n\nMedians of {ROUNDS} turns on {X_BYTES / 1e9:g} GB of X. Read speed: the faster of fastgd.passes.read "
+        f"\n\nMedians of {ROUNDS} turns on {X_BYTES / 1e9:g} GB of X. Read speed: the faster of a plain read of X "
         "and NumPy's sum in as many Python threads as cores, over the same bytes, in the same turns. "
         "×: the contender's time over fastgd's."
     )
@@ -87,7 +87,7 @@ def measure(problem: Problem) -> dict[str, float]:
 
 def readers(X: NDArray[Any], pool: ThreadPoolExecutor) -> dict[str, Callable[[], object]]:
     """Two ways to read X: fastgd's, and one that has nothing to do with fastgd."""
-    from fastgd import passes
+    from fastgd._kernels import sums as passes
 
     flat = X.reshape(-1) if X.flags.c_contiguous else X.T.reshape(-1)
     passes.read(flat[: len(flat) // 2])  # compiles

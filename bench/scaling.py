@@ -20,11 +20,11 @@ import numpy as np
 from dask.distributed import Client, LocalCluster, wait
 
 from bench.report import table
+from fastgd._kernels.threads import alone
 from fastgd.cluster import FAN_IN, Partitions
 from fastgd.losses import Logistic
 from fastgd.objective import Objective, moments
 from fastgd.sources import Array, InMemory
-from fastgd.threads import alone
 
 ROUNDS = 5
 NUMBERS = 102  # that a partition gives: loss, slope, gradient

@@ -18,11 +18,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd import passes
+from fastgd._kernels import sums as passes
+from fastgd._kernels.layout import Tile
 from fastgd._typing import Floats
 from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
-from fastgd.sources import InMemory, Source, Tile
+from fastgd.sources import InMemory, Source
 from fastgd.streams import Stream, together
 
 STRETCHES = 32  # tiles of a batch

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._kernels.threads import share
 from fastgd._utils.progress import bar
 from fastgd.checks import MODERATE, coded, labels_of, numbers, some_weights
 from fastgd.losses import Loss
 from fastgd.sources import Feature, InMemory
 from fastgd.tables import as_features, packed
-from fastgd.threads import share
 
 _GLANCED = 100  # targets by which the first chunk is known again
 AHEAD = 1  # chunks that wait to be converted, and for the pass

@@ -423,10 +423,11 @@ def conclude(result: FitResult) -> int:
 
 
 def run_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
-    from fastgd import losses, passes
+    from fastgd import losses
+    from fastgd._kernels import sums as passes
+    from fastgd._kernels.threads import allowed_threads
     from fastgd.objective import Objective, moments
     from fastgd.sources import Array, InMemory
-    from fastgd.threads import allowed_threads
 
     rng = np.random.default_rng(0)
     X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds
@@ -451,7 +452,7 @@ def run_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
 
 
 def _cache() -> str:
-    from fastgd.passes import cache_folder
+    from fastgd._kernels.sums import cache_folder
 
     folder = cache_folder()
     if folder is None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastgd._kernels.threads import max_threads
 from fastgd._utils.interrupts import Interrupted, Lost, interruptible
 from fastgd._utils.progress import watching
 from fastgd._utils.validation import check_flag, check_number, check_whole, generator
@@ -42,7 +43,6 @@ from fastgd.scratch import Scratch
 from fastgd.solvers import check_solver
 from fastgd.sources import InMemory, Matrix, Source, coef_names
 from fastgd.tables import is_collection
-from fastgd.threads import max_threads
 
 
 @warns_once

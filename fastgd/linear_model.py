@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastgd._kernels.threads import max_threads
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_flag, check_vector, refuse_masked
 from fastgd.descent import Status
@@ -28,7 +29,6 @@ from fastgd.least_norm import least_norm
 from fastgd.models import FitResult
 from fastgd.sources import Feature
 from fastgd.tables import as_features, check_unseen, is_collection, is_frame
-from fastgd.threads import max_threads
 
 MAX_ITER = 1000
 _LEARNED = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numba.extending import overload
 
+from fastgd._kernels.losses import exp_nonpositive, twice_artanh
 from fastgd._utils.validation import check_number
-from fastgd.compiling import EXACT, compiled
-from fastgd.lanes import ahead
 
 
 def choose_loss(loss: str | Loss) -> Loss:
@@ -27,51 +25,6 @@ def choose_loss(loss: str | Loss) -> Loss:
     for name, value in loss._asdict().items():
         check_number(f"loss: {name}", value, np.finfo(np.float64).tiny)
     return loss
-
-
-@compiled(fastmath=EXACT)
-def exp_nonpositive(x):
-    """exp(x) for x <= 0 without a branch or a call, so that a loop over it vectorises; relative error < 1e-15.
-
-    x = k ln 2 + r with |r| <= ln(2)/2 (Cody and Waite, 1980, ln 2 in two parts), then a Chebyshev interpolant of
-    degree 11 for exp(r), error 3e-18, and 2^k written into the exponent's bits. Below -708 it stays at exp(-708).
-    """
-    x = max(x, -708.0)
-    k = np.int64(x * 1.4426950408889634 - 0.5)
-    r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10
-    p = 2.5110037605963777e-08
-    p = p * r + 2.763263963904103e-07
-    p = p * r + 2.755724091857897e-06
-    p = p * r + 2.4801485482328494e-05
-    p = p * r + 0.00019841269890047113
-    p = p * r + 0.0013888888952314775
-    p = p * r + 0.008333333333319601
-    p = p * r + 0.0416666666664881
-    p = p * r + 0.1666666666666668
-    p = p * r + 0.5000000000000019
-    p = p * r + 1.0
-    p = p * r + 1.0
-    return p * np.int64((k + 1023) << 52).view(np.float64)
-
-
-@compiled(fastmath=EXACT)
-def twice_artanh(s):
-    """2 artanh(s) for 0 <= s <= 1/3 without a branch or a call; relative error < 1e-15.
-
-    A Chebyshev interpolant of degree 9 in s² for artanh(s) / s, error 5e-17.
-    """
-    t = s * s
-    p = 0.08890381913056651
-    p = p * t + 0.04940394524382393
-    p = p * t + 0.06795652742789947
-    p = p * t + 0.07681838124445817
-    p = p * t + 0.09091429900236955
-    p = p * t + 0.11111095430673142
-    p = p * t + 0.1428571455582858
-    p = p * t + 0.199999999976438
-    p = p * t + 0.33333333333341286
-    p = p * t + 1.0
-    return 2.0 * s * p
 
 
 class Loss:
@@ -169,94 +122,3 @@ class Softmax(_NoParameters, Loss):
 
 
 LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic, "huber": Huber}  # logistic: two classes
-
-
-def at_sample(loss, y, z):  # noqa: ARG001
-    raise AssertionError("compiled code only")  # pragma: no cover
-
-
-@overload(at_sample)
-def _select_loss(loss, y, z):  # noqa: ARG001
-    return loss.instance_class.at
-
-
-# --- Some rows: values, followed by the margins or slopes of each output, in runs of ``most`` numbers -----------------
-
-
-def at_rows(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
-    """Turn margins, which are where slopes go, into values and slopes; an output's targets are ``stride`` further."""
-    raise AssertionError("compiled code only")  # pragma: no cover
-
-
-def curvatures(loss, y, stride, outputs, pair, rows, most, step, value, room):  # noqa: ARG001
-    """Turn the margins into curvatures for a pair of outputs, where the values go, without their sign.
-
-    They are differences of slopes over ±step; without a step, 1.
-    """
-    raise AssertionError("compiled code only")  # pragma: no cover
-
-
-@overload(at_rows)
-def _select_at_rows(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
-    return _softmax if loss.instance_class.joint else _each
-
-
-@overload(curvatures)
-def _select_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, room):  # noqa: ARG001
-    return _softmax_curvatures if loss.instance_class.joint else _differences
-
-
-def _each(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
-    for k in range(rows):
-        value[k] = 0.0
-    for c in range(outputs):
-        targets, slope = ahead(y, c * stride), ahead(value, (1 + c) * most)
-        for k in range(rows):
-            term, slope[k] = at_sample(loss, targets[k], slope[k])
-            value[k] += term
-
-
-def _differences(loss, y, stride, outputs, pair, rows, most, step, value, room):  # noqa: ARG001
-    targets, margin = ahead(y, pair[0] * stride), ahead(value, (1 + pair[0]) * most)
-    for k in range(rows):
-        if step == 0.0:
-            value[k] = 1.0
-            continue
-        _, above = at_sample(loss, targets[k], margin[k] + step)
-        _, below = at_sample(loss, targets[k], margin[k] - step)
-        value[k] = max((above - below) / (2.0 * step), 0.0)
-
-
-def _softmax(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
-    """Take the largest margin off first, so that nothing overflows."""
-    largest, total, margins = room, ahead(room, most), ahead(value, most)
-    for k in range(rows):
-        largest[k] = margins[k]
-        total[k] = 0.0
-        value[k] = 0.0
-    for c in range(1, outputs):
-        margin = ahead(margins, c * most)
-        for k in range(rows):
-            largest[k] = margin[k] if margin[k] > largest[k] else largest[k]
-    for c in range(outputs):
-        slope = ahead(margins, c * most)
-        for k in range(rows):
-            m = slope[k] - largest[k]
-            value[k] -= m if y[k] == c else 0.0
-            slope[k] = exp_nonpositive(m)
-            total[k] += slope[k]
-    for k in range(rows):
-        value[k] += np.log(total[k])
-    for c in range(outputs):
-        slope = ahead(margins, c * most)
-        for k in range(rows):
-            slope[k] = slope[k] / total[k] - (1.0 if y[k] == c else 0.0)
-
-
-def _softmax_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, room):  # noqa: ARG001
-    at_rows(loss, y, stride, outputs, rows, most, value, room)
-    first, second = ahead(value, (1 + pair[0]) * most), ahead(value, (1 + pair[1]) * most)
-    for k in range(rows):
-        p = first[k] + (1.0 if y[k] == pair[0] else 0.0)
-        q = 1.0 - p if pair[0] == pair[1] else second[k] + (1.0 if y[k] == pair[1] else 0.0)
-        value[k] = max(p * q, 0.0)

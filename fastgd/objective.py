@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd import passes
+from fastgd._kernels import sums as passes
+from fastgd._kernels.layout import Tile
 from fastgd._typing import Floats
 from fastgd._utils.linalg import SMALL, independent
 from fastgd.descent import Evaluation
 from fastgd.losses import Loss, Squared
-from fastgd.sources import InMemory, Source, Tile
+from fastgd.sources import InMemory, Source
 
 CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
 PASS_FEATURES = 30  # so many that their Gram matrix takes not much longer than a pass: of more, tiles are smaller,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._kernels.threads import alone
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Lost
 from fastgd._utils.validation import memory_bytes
@@ -35,7 +36,6 @@ from fastgd.streams import (
     settled,
     together,
 )
-from fastgd.threads import alone
 
 
 class Reader(NamedTuple):

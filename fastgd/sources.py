@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._kernels.layout import Part, Tile
 from fastgd._typing import Floats
 from fastgd._utils.validation import as_array, name_value
 
@@ -30,55 +31,6 @@ TURN_BYTES = 1 << 26  # if rows are turned around in the cache: every block of a
 VIEW_ROWS = 1 << 20  # at most: labels and integers of y are converted tile by tile, and stay in cache for the pass
 LEAST_TILE = 16  # blocks at least, for threads to share, where a visit is so much work that tiles are made smaller
 COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
-
-
-EVERY = np.empty(0, np.intp)
-
-
-class SparseRows(NamedTuple):
-    """Entries of sparse columns, row by row, in any order: those of row i are at ``begins[i]`` to ``begins[i + 1]``.
-
-    ``distinct``: no two of a row are in the same column. Otherwise such entries count together.
-    """
-
-    begins: NDArray[np.integer[Any]]
-    columns: NDArray[np.integer[Any]]
-    values: NDArray[Any]
-    distinct: bool
-
-
-class SparseColumns(NamedTuple):
-    """Entries of sparse columns, column by column, rows ascending from ``first_row``.
-
-    Those of column j in the rows of block b are at ``begins[b, j]`` to ``begins[b + 1, j]``.
-    """
-
-    begins: NDArray[np.integer[Any]]
-    rows: NDArray[np.integer[Any]]
-    values: NDArray[Any]
-    block_rows: int
-    first_row: int
-
-
-class Part(NamedTuple):
-    """Features of n samples: the rows of X, or if ``rows`` is not empty, those rows of it, (n,); and sparse columns.
-
-    X is float64 or float32. ``rows`` are rows of the sparse columns, too, which follow those of X.
-    """
-
-    X: NDArray[Any]
-    rows: NDArray[np.intp] = EVERY
-    entries: SparseRows | SparseColumns | None = None
-
-
-class Tile(NamedTuple):
-    """n samples: a `Part`; y (n,) or (targets, n) float64, weight (n,) float64 or empty for all ones."""
-
-    X: NDArray[Any]
-    y: Floats
-    weight: Floats
-    rows: NDArray[np.intp] = EVERY
-    entries: SparseRows | SparseColumns | None = None
 
 
 class Feature(NamedTuple):

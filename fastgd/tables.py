@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._kernels.layout import Part, SparseRows
 from fastgd._typing import Floats
 from fastgd._utils.validation import (
     STRETCH_ROWS,
@@ -27,18 +28,7 @@ from fastgd._utils.validation import (
     refuse_mixed,
     stretches,
 )
-from fastgd.sources import (
-    COPY_BYTES,
-    VIEW_BYTES,
-    Array,
-    Feature,
-    Matrix,
-    Part,
-    SparseRows,
-    as_matrix,
-    check_finite_tile,
-    tile_dtype,
-)
+from fastgd.sources import COPY_BYTES, VIEW_BYTES, Array, Feature, Matrix, as_matrix, check_finite_tile, tile_dtype
 from fastgd.sparse import Rows, as_sparse, stacked
 
 if TYPE_CHECKING:

@@ -4,22 +4,17 @@
 
 from importlib import import_module
 
-from fastgd import (
-    checkpoints,
-    cli,
-    compiling,
-    demo,
-    entries,
-    files,
-    fitting,
-    kernels,
-    lanes,
-    passes,
-    redundancy,
-    scratch,
-    separation,
-    threads,
-)
+from fastgd import checkpoints, cli, demo, files, fitting, redundancy, scratch, separation
+from fastgd._kernels import core as kernels
+from fastgd._kernels import jit as compiling
+from fastgd._kernels import losses as kernel_losses
+from fastgd._kernels import simd as lanes
+from fastgd._kernels import sparse as entries
+from fastgd._kernels import sums as passes
+from fastgd._kernels import threads
+from fastgd._kernels.jit import compiled
+from fastgd._kernels.layout import Tile
+from fastgd._kernels.threads import allowed_threads, max_threads
 from fastgd._utils.atomic_io import replacing
 from fastgd._utils.interrupts import Interruption
 from fastgd._utils.linalg import inverse
@@ -29,7 +24,6 @@ from fastgd.beginnings import Model, choose_solver
 from fastgd.chunks import ahead
 from fastgd.cli import _parser, main
 from fastgd.cluster import FAN_IN, Partitions
-from fastgd.compiling import compiled
 from fastgd.descent import Anchor, Descent, Evaluation, History, Status, Step, descend, largest
 from fastgd.diagnosis import quietly
 from fastgd.files import Files
@@ -45,7 +39,6 @@ from fastgd.sources import (
     Feature,
     InMemory,
     Subset,
-    Tile,
     as_matrix,
     check_finite,
     coef_names,
@@ -57,13 +50,12 @@ from fastgd.sparse import Columns, Rows, as_sparse
 from fastgd.stochastic import SGD, AveragedSGD, Walk
 from fastgd.streams import Sampler
 from fastgd.tables import Pieces, as_features
-from fastgd.threads import allowed_threads, max_threads
 from fastgd.writing import as_options
 
 PATCHED = {
-    "allowed_threads": "fastgd.threads:allowed_threads",
+    "allowed_threads": "fastgd._kernels.threads:allowed_threads",
     "block_bytes": "fastgd.sources:BLOCK_BYTES",
-    "cgroup_cores": "fastgd.threads:cgroup_cores",
+    "cgroup_cores": "fastgd._kernels.threads:cgroup_cores",
     "checkpoint_clock": "fastgd.checkpoints:time",
     "checkpoint_interval": "fastgd.checkpoints:INTERVAL",
     "checkpoint_share": "fastgd.checkpoints:SHARE",
@@ -74,12 +66,12 @@ PATCHED = {
     "find_redundant": "fastgd.fitting:find_redundant",
     "fit": "fastgd.fitting:fit",
     "gram_features": "fastgd.objective:PASS_FEATURES",
-    "launch": "fastgd.passes:_launch",
-    "max_threads": "fastgd.threads:max_threads",
-    "omp_num_threads": "fastgd.threads:_OMP_NUM_THREADS",
+    "launch": "fastgd._kernels.sums:_launch",
+    "max_threads": "fastgd._kernels.threads:max_threads",
+    "omp_num_threads": "fastgd._kernels.threads:_OMP_NUM_THREADS",
     "pass_outputs": "fastgd.objective:PASS_OUTPUTS",
-    "serial_gram": "fastgd.passes:SERIAL_GRAM",
-    "small_pass": "fastgd.passes:_SMALL",
+    "serial_gram": "fastgd._kernels.sums:SERIAL_GRAM",
+    "small_pass": "fastgd._kernels.sums:_SMALL",
     "spare_disk": "fastgd.scratch:SPARE",
     "stretch_rows": "fastgd._utils.validation:STRETCH_ROWS",
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numba
 import pytest
-from internals import compiling, entries, kernels, lanes
+from internals import compiling, entries, kernel_losses, kernels, lanes
 
 from fastgd import losses
 
@@ -222,6 +222,7 @@ def test_the_folder_asked_for_is_the_only_one(small, tmp_path, monkeypatch):
 
 def test_an_edit_of_what_kernels_are_made_of_makes_cached_ones_stale():
     """numba looks at the file of a kernel alone, so that file has to change, too."""
-    sources = (Path(room.__file__).read_bytes() for room in (compiling, lanes, losses, entries))
+    sources = (Path(room.__file__).read_bytes() for room in (compiling, lanes, kernel_losses, entries, losses))
     checksum = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
-    assert f"(compiling, lanes, losses, entries: {checksum})" in Path(kernels.__file__).read_text("utf-8"), checksum
+    said = f"(jit, simd, losses, sparse, fastgd.losses: {checksum})"
+    assert said in Path(kernels.__file__).read_text("utf-8"), checksum

@@ -27,7 +27,7 @@ class Quartic(Parameters, Loss):
 FIT = """
 import numpy as np, fastgd, own
 result = fastgd.fit(np.zeros((3, 1)), [0.0, 0.0, 3.0], loss=own.Quartic(), max_iter=0)
-print(result.history.loss[0], sum(fastgd.kernels.pass_serial.stats.cache_misses.values()))
+print(result.history.loss[0], sum(fastgd._kernels.core.pass_serial.stats.cache_misses.values()))
 """
 PLAIN = "import fastgd; print(fastgd.fit([[1.0], [2.0], [4.0]], [1.0, 2.0, 3.0]).converged)"
 

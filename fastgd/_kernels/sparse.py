@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgd.compiling import inlined
-from fastgd.lanes import WIDTH, ahead, data, fma, load, splat, store
+from fastgd._kernels.jit import inlined
+from fastgd._kernels.simd import WIDTH, ahead, data, fma, load, splat, store
 
 # --- By rows ----------------------------------------------------------------------------------------------------------
 

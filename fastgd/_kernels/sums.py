@@ -13,12 +13,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from fastgd import kernels
+from fastgd._kernels import core as kernels
+from fastgd._kernels.core import GRAM_ROWS, SPARSE_ROWS, Center, Points, Samples
+from fastgd._kernels.layout import SparseColumns, SparseRows, Tile
+from fastgd._kernels.simd import WIDTH
+from fastgd._kernels.threads import allowed_threads, parallel_loops, run_parts, share
 from fastgd._typing import Floats
-from fastgd.kernels import GRAM_ROWS, SPARSE_ROWS, Center, Points, Samples
-from fastgd.lanes import WIDTH
-from fastgd.sources import SparseColumns, SparseRows, Tile
-from fastgd.threads import allowed_threads, parallel_loops, run_parts, share
 
 FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
 SECOND_CACHE = 1 << 16  # and where its rows have to be copied in order

@@ -1,8 +1,8 @@
 """The compiled core: the loops over samples that add up losses and their derivatives; `passes` runs them.
 
 numba stamps a cached kernel with the file it stands in: an edit of what it calls elsewhere would go unnoticed. So
-kernels for a user's own loss are not cached, and an edit of the rooms that kernels are made of has to show here
-(compiling, lanes, losses, entries: 3622f69682c92e7d).
+kernels for a user's own loss are not cached, and an edit of what kernels are made of has to show here
+(jit, simd, losses, sparse, fastgd.losses: 7fdc410b78e1611e).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
@@ -21,9 +21,11 @@ import numpy as np
 from numba import prange
 from numba.extending import overload
 
-from fastgd import entries as sparse
-from fastgd.compiling import EXACT, compiled, inlined
-from fastgd.lanes import (
+from fastgd._kernels import sparse
+from fastgd._kernels.jit import EXACT, compiled, inlined
+from fastgd._kernels.layout import SparseColumns
+from fastgd._kernels.losses import at_rows, curvatures
+from fastgd._kernels.simd import (
     WIDTH,
     add,
     ahead,
@@ -40,8 +42,6 @@ from fastgd.lanes import (
     sums,
     turn,
 )
-from fastgd.losses import at_rows, curvatures
-from fastgd.sources import SparseColumns
 
 GRAM_ROWS = 64  # that a Hessian is added up over in registers
 SPARSE_ROWS = 64  # of a sub-block with sparse columns

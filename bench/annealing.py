@@ -14,7 +14,7 @@ from scipy.optimize import basinhopping, dual_annealing
 import fastgd
 from bench.report import table
 from fastgd import surfaces
-from fastgd.diagnosis import quietly
+from fastgd._optim.messages import quietly
 
 RUNS = 20
 BUDGETS = (1000,)

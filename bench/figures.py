@@ -5,7 +5,7 @@ from __future__ import annotations
 import fastgd
 from bench.report import RESULTS
 from fastgd import demo, plots, surfaces
-from fastgd.diagnosis import quietly
+from fastgd._optim.messages import quietly
 
 FIGURES = RESULTS / "figures"
 

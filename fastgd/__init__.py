@@ -13,10 +13,11 @@ from fastgd._version import __version__ as __version__
 if TYPE_CHECKING:
     from fastgd import plots as plots
     from fastgd import surfaces as surfaces
-    from fastgd.curvature import stationary as stationary
-    from fastgd.descent import History as History
-    from fastgd.descent import Result as Result
-    from fastgd.descent import Status as Status
+    from fastgd._optim.minimize import minimize as minimize
+    from fastgd._optim.result import History as History
+    from fastgd._optim.result import Result as Result
+    from fastgd._optim.result import Status as Status
+    from fastgd._optim.stationary import stationary as stationary
     from fastgd.estimators import LinearRegression as LinearRegression
     from fastgd.estimators import LogisticRegression as LogisticRegression
     from fastgd.estimators import Ridge as Ridge
@@ -28,22 +29,21 @@ if TYPE_CHECKING:
     from fastgd.learning import learning_rates as learning_rates
     from fastgd.losses import Huber as Huber
     from fastgd.losses import Loss as Loss
-    from fastgd.minimizing import minimize as minimize
     from fastgd.models import FitResult as FitResult
     from fastgd.models import load as load
 
 _MODULE_OF = {
     "fit": "fitting",
-    "minimize": "minimizing",
-    "stationary": "curvature",
+    "minimize": "_optim.minimize",
+    "stationary": "_optim.stationary",
     "learning_rates": "learning",
     "warmup": "fitting",
     "load": "models",
     "FitResult": "models",
     "ClusterError": "exceptions",
-    "Result": "descent",
-    "History": "descent",
-    "Status": "descent",
+    "Result": "_optim.result",
+    "History": "_optim.result",
+    "Status": "_optim.result",
     "ConvergenceWarning": "exceptions",
     "CheckpointWarning": "exceptions",
     "Loss": "losses",

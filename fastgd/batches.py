@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from fastgd._kernels import sums as passes
 from fastgd._kernels.layout import Tile
+from fastgd._optim.base import Anchor, Evaluation
 from fastgd._typing import Floats
-from fastgd.descent import Anchor, Evaluation
 from fastgd.objective import Objective
 from fastgd.sources import InMemory, Source
 from fastgd.streams import Stream, together

@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd._optim.base import Descent, Evaluation, Rule
+from fastgd._optim.gradient_descent import estimate_lipschitz
+from fastgd._optim.lbfgs import LBFGS
+from fastgd._optim.registry import fixed_rate_rule
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import having
 from fastgd._utils.linalg import inverse, times
 from fastgd.batches import Batches, StreamBatches, check_rows
-from fastgd.descent import Descent, Evaluation, Rule
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
-from fastgd.rules import LBFGS, estimate_lipschitz
-from fastgd.solvers import fixed_rate_rule
 from fastgd.sources import InMemory, Source
 from fastgd.streams import Stream
 from fastgd.subsampling import LEAST_ROWS, newton, sample_sizes, warm_start

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._optim.result import Result
 from fastgd._typing import Floats
-from fastgd._utils.validation import (
-    as_array,
-    as_point,
-    check_number,
-    check_present,
-    check_vector,
-    check_whole,
-    refuse_mixed,
-    stretches,
-)
-from fastgd.descent import Result, Row
+from fastgd._utils.validation import as_array, as_point, check_present, check_vector, refuse_mixed, stretches
 from fastgd.losses import Logistic, Loss, Softmax
 from fastgd.models import FitResult
 from fastgd.sources import Feature, Matrix, Source
@@ -202,18 +192,6 @@ def check_determined(features: tuple[Feature, ...] | None, l2: float, intercept:
             f"drop_first=False gives every level of {', '.join(full)} a coefficient, which without a penalty are not "
             "determined; give l2 > 0, or drop_first=True"
         )
-
-
-def check_descent(
-    tol: float, max_iter: int, time_limit: float | None, callback: Callable[[Row], object] | None
-) -> None:
-    """Check what says when a descent stops."""
-    check_number("tol", tol, 0.0)
-    check_whole("max_iter", max_iter, 0)
-    if time_limit is not None:
-        check_number("time_limit", time_limit, 0.0)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback={callback!r}; a function of a Row, or None, is needed")
 
 
 def start_coefs(

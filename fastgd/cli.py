@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import rolling
+from fastgd._optim.registry import SOLVERS, check_solver
+from fastgd._optim.result import Status
 from fastgd._utils.atomic_io import check_writable, replacing
 from fastgd._version import __version__
-from fastgd.descent import Status
 from fastgd.models import FitResult, load
-from fastgd.solvers import SOLVERS, check_solver
 from fastgd.writing import as_options, check_distinct, say
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _at_least(least: float) -> Callable[[str], float]:
 
 
 def run_fit(options: argparse.Namespace) -> int:
-    from fastgd.diagnosis import quietly
+    from fastgd._optim.messages import quietly
     from fastgd.fitting import fit
     from fastgd.opening import is_libsvm, is_npy
 
@@ -345,7 +345,7 @@ def _columns_of(model: FitResult, margins: NDArray[Any]) -> dict[str, Any]:
 
 def run_demo(options: argparse.Namespace) -> int:
     from fastgd import demo, files, plots
-    from fastgd.diagnosis import quietly
+    from fastgd._optim.messages import quietly
     from fastgd.fitting import fit
 
     check_distinct({"--plot": options.plot, "--export": options.export, "--export-recorded": options.export_recorded})

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastgd._optim.base import Descent
+from fastgd._optim.loop import conclude, descend, glimpse
+from fastgd._optim.registry import RULES
+from fastgd._optim.result import Result, Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Interrupted, Interruption
 from fastgd.beginnings import Beginning, Model, begin, glance
 from fastgd.checkpoints import Checkpoint, Kept, Origin, digest
-from fastgd.descent import Descent, Result, Row, Status, conclude, descend, glimpse
 from fastgd.diagnosis import separated_below
 from fastgd.objective import Objective
-from fastgd.solvers import RULES
 from fastgd.sources import Source
 
 

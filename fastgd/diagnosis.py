@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial, wraps
-from typing import ParamSpec, TypeVar
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._optim.messages import R
+from fastgd._optim.registry import RATED
+from fastgd._optim.result import Result, Status
 from fastgd._typing import Floats
-from fastgd._utils.interrupts import Interruption
-from fastgd.descent import Result, Status
-from fastgd.exceptions import ConvergenceWarning
 from fastgd.losses import Logistic, Softmax
 from fastgd.objective import Objective
 from fastgd.redundancy import Columns, drawn, only_constants, products, redundant_columns
-from fastgd.rules import STABLE
 from fastgd.separation import Coordinates, count_told, extent, separating
-from fastgd.solvers import RATED
 from fastgd.sources import Source, coef_names
 
 _NAMES = 3  # features that a sentence names
@@ -30,35 +25,6 @@ _LITTLE = 0.5  # of a margin, that a step towards a minimum moves
 _CERTAIN = 1e-9  # of the largest margin: that another is positive
 _FEW = 10  # iterations that take a Newton method to a minimum, but not to the end of where there is none
 _AFFORDABLE = 1e7  # products for the search of redundant columns, or as many as numbers that the descent has read
-
-P = ParamSpec("P")
-R = TypeVar("R", bound=Result)
-
-
-def warns_once(function: Callable[P, R]) -> Callable[P, R]:
-    """Have a function warn with its result's message if that did not end as wanted; `quietly` gives it without."""
-
-    @wraps(function)
-    def warning(*args: P.args, **kwargs: P.kwargs) -> R:
-        result = function(*args, **kwargs)
-        if not result.status.chosen:
-            warnings.warn(result.message, ConvergenceWarning, stacklevel=2)
-        return result
-
-    return warning
-
-
-def quietly(function: Callable[P, R]) -> Callable[P, R]:
-    """Give the function that does not warn: for those who tell the status in their own way."""
-    unwrapped: Callable[P, R] = inspect.unwrap(function)
-    return unwrapped
-
-
-def explain_interruption(result: R, interruption: Interruption) -> R:
-    """Say that Ctrl-C was pressed when there was nothing left to break off: loops around a fit are to end, too."""
-    if not interruption.pressed or result.status is Status.INTERRUPTED:
-        return result
-    return result.because(Status.INTERRUPTED, f"It came as the descent ended: {result.status.value}")
 
 
 def separated_below(objective: Objective, lightest: float) -> float:
@@ -75,26 +41,6 @@ def separated_below(objective: Objective, lightest: float) -> float:
 def can_separate(objective: Objective) -> bool:
     """Tell whether there may be no minimum: of classes, without a penalty."""
     return isinstance(objective.loss, (Logistic, Softmax)) and objective.l2 == 0.0
-
-
-def explain_divergence(
-    result: R, solver: str, learning_rate: float | str, met: float, estimate: Callable[[], float] | None
-) -> R:
-    """Name the rate, the Lipschitz constant, and the largest stable rate, if a descent diverged."""
-    if result.status is not Status.DIVERGED:
-        return result
-    if isinstance(learning_rate, str) or solver not in STABLE:
-        return result.because(
-            result.status, f"The loss left what is finite, at a rate of {result.history.step[-1]:.4g}."
-        )
-    with np.errstate(over="ignore", invalid="ignore"):
-        lipschitz = max(met, estimate() if estimate is not None else 0.0)
-    return result.because(
-        result.status,
-        f"The rate was {float(learning_rate):.4g}; the gradient's Lipschitz constant is about {lipschitz:.4g}, so "
-        f"that {solver} is stable up to a rate of {STABLE[solver]:.3g} / {lipschitz:.4g} = "
-        f"{STABLE[solver] / lipschitz:.4g}.",
-    )
 
 
 def explain_separation(
@@ -203,15 +149,6 @@ def smallest_alike(result: R, objective: Objective, columns: Columns, tol: float
     as_low = np.isfinite(there.value) and there.value <= here.value + value
     as_flat = not result.converged or objective.largest_slope(there.gradient) <= tol + slope
     return replace(result, coef=point, loss=there.value) if as_low and as_flat else result
-
-
-def say_limit(result: R, max_iter: int, time_limit: float | None) -> R:
-    """Name the limit that ended a descent."""
-    if result.status is Status.MAX_ITER:
-        return replace(result, message=f"{result.message} max_iter={max_iter}.")
-    if result.status is Status.TIME_LIMIT:
-        return replace(result, message=f"{result.message} time_limit={time_limit:g} s.")
-    return result
 
 
 def say_redundant(result: R, names: Sequence[str], *, exact: bool) -> R:

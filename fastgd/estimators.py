@@ -18,10 +18,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from fastgd._optim.result import Status
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_flag, check_number, check_vector, refuse_masked
 from fastgd.checks import all_classes, coded
-from fastgd.descent import Status
 from fastgd.linear_model import LinearModel, as_weight, refuse
 from fastgd.models import FitResult
 from fastgd.tables import is_collection

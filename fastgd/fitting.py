@@ -12,27 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastgd._kernels.threads import max_threads
+from fastgd._optim.messages import explain_divergence, explain_interruption, quietly, say_limit, warns_once
+from fastgd._optim.registry import check_solver
+from fastgd._optim.result import Result, Row, Status
+from fastgd._optim.stopping import check_descent
 from fastgd._utils.interrupts import Interrupted, Lost, interruptible
 from fastgd._utils.progress import watching
 from fastgd._utils.validation import check_flag, check_number, check_whole, generator
 from fastgd._version import __version__
 from fastgd.beginnings import ONE_READING, Model, choose_solver
 from fastgd.checkpoints import hashed
-from fastgd.checks import check_descent, check_determined, check_for_partitions, check_not_empty, start_coefs
+from fastgd.checks import check_determined, check_for_partitions, check_not_empty, start_coefs
 from fastgd.continuing import run
-from fastgd.descent import Result, Row, Status
-from fastgd.diagnosis import (
-    constants,
-    explain_divergence,
-    explain_interruption,
-    explain_separation,
-    find_redundant,
-    quietly,
-    say_limit,
-    say_redundant,
-    smallest_alike,
-    warns_once,
-)
+from fastgd.diagnosis import constants, explain_separation, find_redundant, say_redundant, smallest_alike
 from fastgd.exceptions import ClusterError
 from fastgd.losses import Loss, Squared, choose_loss
 from fastgd.models import FitResult
@@ -40,7 +32,6 @@ from fastgd.objective import Moments, Objective
 from fastgd.opening import open_samples
 from fastgd.redundancy import Columns
 from fastgd.scratch import Scratch
-from fastgd.solvers import check_solver
 from fastgd.sources import InMemory, Matrix, Source, coef_names
 from fastgd.tables import is_collection
 

@@ -17,21 +17,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._optim.base import Descent
+from fastgd._optim.gradient_descent import STABLE, estimate_lipschitz
+from fastgd._optim.loop import descend
+from fastgd._optim.registry import check_solver
+from fastgd._optim.result import Status
+from fastgd._optim.sgd import AveragedSGD, Walk, free_rows
 from fastgd._typing import Floats
 from fastgd._utils.progress import watching
 from fastgd._utils.validation import check_flag, generator
 from fastgd.batches import PER_EPOCH, Batches, check_rows
 from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model
 from fastgd.checks import check_determined, check_not_empty, coded, start_coefs, targets, weights
-from fastgd.descent import Descent, Status, descend
 from fastgd.fitting import as_fitted, check_moments
 from fastgd.losses import Logistic, Loss, Softmax, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments, pooled
-from fastgd.rules import STABLE, estimate_lipschitz
-from fastgd.solvers import check_solver
 from fastgd.sources import Feature, InMemory
-from fastgd.stochastic import AveragedSGD, Walk, free_rows
 from fastgd.tables import as_features
 
 SAMPLE_ROWS = 1000  # that the largest curvature is found on, or of a large chunk,

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, Stroke
 from numpy.typing import ArrayLike
 
+from fastgd._optim.messages import quietly
+from fastgd._optim.minimize import ManyStarts, MinimizeResult, minimize
+from fastgd._optim.result import Status
+from fastgd._optim.stationary import stationary
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import check_writable, replacing
 from fastgd._utils.validation import check_number
-from fastgd.curvature import stationary
-from fastgd.descent import Status
-from fastgd.diagnosis import quietly
-from fastgd.minimizing import ManyStarts, MinimizeResult, minimize
 from fastgd.surfaces import Surface
 
 LEVELS = 18

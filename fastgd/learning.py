@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._optim.finite_differences import evaluator
+from fastgd._optim.gradient_descent import estimate_lipschitz
+from fastgd._optim.messages import quietly
+from fastgd._optim.minimize import CLASSIFIED, minimize
+from fastgd._optim.result import History, Result, Status
+from fastgd._optim.stationary import classified
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_number, generator
-from fastgd.curvature import classified, evaluator
-from fastgd.descent import History, Result, Status
-from fastgd.diagnosis import quietly
 from fastgd.fitting import fit
-from fastgd.minimizing import CLASSIFIED, minimize
-from fastgd.rules import estimate_lipschitz
 
 SHARES = (0.02, 0.3, 1.0, 1.85, 2.2)  # of 1/L: too small, good, good, oscillating, diverging on a bowl
 _OVERSHOOT = 0.5  # actual/predicted decrease below which a step on a quadratic went past the minimum along its line

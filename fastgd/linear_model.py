@@ -19,10 +19,10 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastgd._kernels.threads import max_threads
+from fastgd._optim.messages import quietly
+from fastgd._optim.result import Status
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_flag, check_vector, refuse_masked
-from fastgd.descent import Status
-from fastgd.diagnosis import quietly
 from fastgd.fitting import fit
 from fastgd.incremental import Stream, learn
 from fastgd.least_norm import least_norm

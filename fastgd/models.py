@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._optim.result import History, Result, Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import replacing
-from fastgd.descent import History, Result, Row, Status
 from fastgd.sources import Feature, coef_names
 from fastgd.tables import as_features, check_unseen, is_collection
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from fastgd._kernels import sums as passes
 from fastgd._kernels.layout import Tile
+from fastgd._optim.base import Evaluation
 from fastgd._typing import Floats
 from fastgd._utils.linalg import SMALL, independent
-from fastgd.descent import Evaluation
 from fastgd.losses import Loss, Squared
 from fastgd.sources import InMemory, Source
 

@@ -14,14 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._optim.minimize import MinimizeResult
+from fastgd._optim.result import History
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import check_writable, replacing
 from fastgd._utils.validation import check_vector
 from fastgd.checks import labels_of
-from fastgd.descent import History
 from fastgd.landscapes import animate, contours, ground, minima, path, saddle, way
 from fastgd.learning import LearningRates
-from fastgd.minimizing import MinimizeResult
 from fastgd.models import FitResult
 from fastgd.surfaces import Surface
 

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fastgd._optim.gradient_descent import estimate_lipschitz
+from fastgd._optim.registry import MINIMIZERS, RATED
 from fastgd._utils.atomic_io import check_writable
-from fastgd.rules import estimate_lipschitz
-from fastgd.solvers import MINIMIZERS, RATED
 from fastgd.surfaces import SURFACES, Surface
 from fastgd.writing import as_options, check_distinct, say
 
@@ -115,10 +115,10 @@ def _ground(options: argparse.Namespace) -> Surface:
 
 def _roll(options: argparse.Namespace) -> int:
     from fastgd import plots
+    from fastgd._optim.messages import quietly
+    from fastgd._optim.minimize import minimize
     from fastgd._utils.validation import as_point, generator
-    from fastgd.diagnosis import quietly
     from fastgd.landscapes import MOVING
-    from fastgd.minimizing import minimize
 
     check_distinct({"--data": options.data, "--output": options.output})
     suffix = Path(options.output).suffix.lower()

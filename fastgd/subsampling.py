@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd._optim.lbfgs import LBFGS
+from fastgd._optim.loop import descend
+from fastgd._optim.result import Status
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Interrupted, having
 from fastgd._utils.linalg import inverse
-from fastgd.descent import Status, descend
 from fastgd.objective import Objective
-from fastgd.rules import LBFGS
 from fastgd.sources import Source
 
 SHARE = 16  # the largest sub-sample is one row in so many of those in memory,

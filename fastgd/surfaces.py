@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._optim.base import Evaluation
 from fastgd._typing import Floats
-from fastgd.descent import Evaluation
 
 _NONE = np.empty((0, 2))
 
@@ -284,10 +284,10 @@ def regression(
     ValueError, TypeError
         As for `fit`, and if there are not two parameters.
     """
+    from fastgd._optim.messages import quietly
     from fastgd._utils.validation import as_array
     from fastgd.beginnings import Model
     from fastgd.checks import targets
-    from fastgd.diagnosis import quietly
     from fastgd.fitting import fit
     from fastgd.losses import Squared, choose_loss
     from fastgd.objective import moments

@@ -15,6 +15,17 @@ from fastgd._kernels import threads
 from fastgd._kernels.jit import compiled
 from fastgd._kernels.layout import Tile
 from fastgd._kernels.threads import allowed_threads, max_threads
+from fastgd._optim.annealing import Annealed
+from fastgd._optim.base import Anchor, Descent, Evaluation, Step
+from fastgd._optim.gradient_descent import STABLE, GradientDescent, Nesterov, estimate_lipschitz
+from fastgd._optim.lbfgs import LBFGS
+from fastgd._optim.loop import descend
+from fastgd._optim.messages import quietly
+from fastgd._optim.minimize import minimize
+from fastgd._optim.registry import RULES, SOLVERS, check_solver, fixed_rate_rule
+from fastgd._optim.result import History, Status
+from fastgd._optim.sgd import SGD, AveragedSGD, Walk
+from fastgd._optim.stopping import largest
 from fastgd._utils.atomic_io import replacing
 from fastgd._utils.interrupts import Interruption
 from fastgd._utils.linalg import inverse
@@ -24,16 +35,10 @@ from fastgd.beginnings import Model, choose_solver
 from fastgd.chunks import ahead
 from fastgd.cli import _parser, main
 from fastgd.cluster import FAN_IN, Partitions
-from fastgd.descent import Anchor, Descent, Evaluation, History, Status, Step, descend, largest
-from fastgd.diagnosis import quietly
 from fastgd.files import Files
-from fastgd.minimizing import minimize
 from fastgd.models import checksum
-from fastgd.noise import Annealed
 from fastgd.objective import Objective, first_reading, moments, normal_equations
-from fastgd.rules import LBFGS, STABLE, GradientDescent, Nesterov, estimate_lipschitz
 from fastgd.scratch import folder
-from fastgd.solvers import RULES, SOLVERS, check_solver, fixed_rate_rule
 from fastgd.sources import (
     Array,
     Feature,
@@ -47,7 +52,6 @@ from fastgd.sources import (
     tile_dtype,
 )
 from fastgd.sparse import Columns, Rows, as_sparse
-from fastgd.stochastic import SGD, AveragedSGD, Walk
 from fastgd.streams import Sampler
 from fastgd.tables import Pieces, as_features
 from fastgd.writing import as_options

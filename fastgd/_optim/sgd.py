@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd._optim.base import ROUNDING, Anchor, Evaluation, Step
+from fastgd._optim.gradient_descent import STABLE
 from fastgd._typing import Floats
 from fastgd._utils.linalg import dot
-from fastgd.descent import Anchor, Evaluation, Step
-from fastgd.rules import ROUNDING, STABLE
 
 
 class _Epoch(NamedTuple):

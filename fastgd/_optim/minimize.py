@@ -12,17 +12,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._optim.annealing import SCHEDULES, Annealed
+from fastgd._optim.base import Descent, Evaluation, Rule
+from fastgd._optim.finite_differences import Evaluator, disagreement, evaluator
+from fastgd._optim.gradient_descent import estimate_lipschitz
+from fastgd._optim.lbfgs import LBFGS
+from fastgd._optim.loop import descend
+from fastgd._optim.messages import explain_divergence, explain_interruption, say_limit, warns_once
+from fastgd._optim.perturbed import Perturbed
+from fastgd._optim.registry import MINIMIZERS, check_solver, fixed_rate_rule
+from fastgd._optim.result import Result, Row, Status
+from fastgd._optim.stationary import Stationary, classified
+from fastgd._optim.stopping import check_descent
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Interrupted, interruptible
 from fastgd._utils.progress import watching
 from fastgd._utils.validation import as_point, check_flag, check_number, check_whole, generator
-from fastgd.checks import check_descent
-from fastgd.curvature import Evaluator, Stationary, classified, disagreement, evaluator
-from fastgd.descent import Descent, Evaluation, Result, Row, Rule, Status, descend
-from fastgd.diagnosis import explain_divergence, explain_interruption, say_limit, warns_once
-from fastgd.noise import SCHEDULES, Annealed, Perturbed
-from fastgd.rules import LBFGS, estimate_lipschitz
-from fastgd.solvers import MINIMIZERS, check_solver, fixed_rate_rule
 
 LIPSCHITZ_EVALUATIONS = 20
 TEMPERATURE_EVALUATIONS = 20

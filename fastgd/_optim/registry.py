@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastgd.rules import LBFGS, GradientDescent, Nesterov
-from fastgd.stochastic import SGD
+from fastgd._optim.gradient_descent import GradientDescent, Nesterov
+from fastgd._optim.lbfgs import LBFGS
+from fastgd._optim.sgd import SGD
 
 RULES = {"newton": LBFGS, "lbfgs": LBFGS, "nesterov": Nesterov, "gd": GradientDescent, "sgd": SGD}
 SOLVERS = ("auto", *RULES)

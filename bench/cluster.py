@@ -22,11 +22,12 @@ from scipy.optimize import minimize
 
 import fastgd
 from bench.report import table
-from fastgd.chunks import Form
+from fastgd._data.dask import open_partitions
+from fastgd._data.dataset import InMemory
+from fastgd._data.design import Array
+from fastgd._data.encoder import Form
 from fastgd.losses import Logistic
 from fastgd.objective import Objective, moments
-from fastgd.partitions import open_partitions
-from fastgd.sources import Array, InMemory
 
 ROWS, COLUMNS = 500_000, 50
 L2 = 1e-4

@@ -20,11 +20,12 @@ import numpy as np
 from dask.distributed import Client, LocalCluster, wait
 
 from bench.report import table
+from fastgd._data.dask_graph import FAN_IN, Partitions
+from fastgd._data.dataset import InMemory
+from fastgd._data.design import Array
 from fastgd._kernels.threads import alone
-from fastgd.cluster import FAN_IN, Partitions
 from fastgd.losses import Logistic
 from fastgd.objective import Objective, moments
-from fastgd.sources import Array, InMemory
 
 ROUNDS = 5
 NUMBERS = 102  # that a partition gives: loss, slope, gradient

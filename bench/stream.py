@@ -27,13 +27,14 @@ import pyarrow.dataset as ds
 from pyarrow import csv, parquet
 
 from bench.report import cores, table
+from fastgd._data.chunked import Stream, chunk_bytes, peek
+from fastgd._data.dataset import InMemory
+from fastgd._data.design import Array
+from fastgd._data.encoder import Form
+from fastgd._data.readers.arrow import Files
 from fastgd._utils.validation import MEMORY_LIMIT
-from fastgd.chunks import Form
-from fastgd.files import Files
 from fastgd.losses import Logistic
 from fastgd.objective import Objective, moments
-from fastgd.sources import Array, InMemory
-from fastgd.streams import Stream, chunk_bytes, peek
 
 COLUMNS = 50
 ROUNDS = 5

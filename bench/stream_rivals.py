@@ -30,7 +30,7 @@ from sklearn.linear_model import SGDClassifier
 import fastgd
 from bench.report import cores, table
 from bench.stream import COLUMNS, columns
-from fastgd.files import Files
+from fastgd._data.readers.arrow import Files
 
 PARTS = 4
 PART_ROWS = int(os.environ.get("FASTGD_RIVALS_ROWS", "1000000")) // PARTS

@@ -18,13 +18,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.chunked import Stream
+from fastgd._data.dataset import InMemory, Source
+from fastgd._data.survey import together
 from fastgd._kernels import sums as passes
 from fastgd._kernels.layout import Tile
 from fastgd._optim.base import Anchor, Evaluation
 from fastgd._typing import Floats
 from fastgd.objective import Objective
-from fastgd.sources import InMemory, Source
-from fastgd.streams import Stream, together
 
 STRETCHES = 32  # tiles of a batch
 PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row from every stretch

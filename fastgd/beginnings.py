@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd._data.chunked import Stream
+from fastgd._data.dataset import InMemory, Source
 from fastgd._optim.base import Descent, Evaluation, Rule
 from fastgd._optim.gradient_descent import estimate_lipschitz
 from fastgd._optim.lbfgs import LBFGS
@@ -18,8 +20,6 @@ from fastgd._utils.linalg import inverse, times
 from fastgd.batches import Batches, StreamBatches, check_rows
 from fastgd.losses import Loss, Squared
 from fastgd.objective import Moments, Objective, first_reading, normal_equations
-from fastgd.sources import InMemory, Source
-from fastgd.streams import Stream
 from fastgd.subsampling import LEAST_ROWS, newton, sample_sizes, warm_start
 
 LIPSCHITZ_EVALUATIONS = 20

@@ -25,13 +25,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.dataset import InMemory, Source
 from fastgd._optim.base import Descent, Rule
 from fastgd._optim.result import Row
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import check_writable, replacing, unfinished
 from fastgd.exceptions import CheckpointWarning
 from fastgd.objective import Moments
-from fastgd.sources import InMemory, Source
 
 MAGIC = b"fastgd-checkpoint"
 VERSION = 1  # of the format, and of the meaning of a state

@@ -32,7 +32,7 @@ from fastgd.models import FitResult, load
 from fastgd.writing import as_options, check_distinct, say
 
 if TYPE_CHECKING:
-    from fastgd.files import Files
+    from fastgd._data.readers.arrow import Files
 
 LARGEST = 10
 REPORT_ROWS = 200_000  # at most, that pictures are drawn from
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(str(error))
     command: Callable[[argparse.Namespace], int] = options.command
     if command is run_fit and options.target is None:
-        from fastgd.opening import is_libsvm
+        from fastgd._data.open import is_libsvm
 
         if not is_libsvm(options.data):
             parser.error("the following arguments are required: --target")
@@ -175,9 +175,9 @@ def _at_least(least: float) -> Callable[[str], float]:
 
 
 def run_fit(options: argparse.Namespace) -> int:
+    from fastgd._data.open import is_libsvm, is_npy
     from fastgd._optim.messages import quietly
     from fastgd.fitting import fit
-    from fastgd.opening import is_libsvm, is_npy
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
@@ -251,7 +251,7 @@ def run_fit(options: argparse.Namespace) -> int:
 
 def _table(options: argparse.Namespace) -> Files:
     """Open files with named columns."""
-    from fastgd import files
+    from fastgd._data.readers import arrow as files
 
     data = files.Files(
         options.data,
@@ -269,7 +269,7 @@ def _table(options: argparse.Namespace) -> Files:
 
 def _arrays(options: argparse.Namespace) -> list[Any]:
     """Give X, and y if it is not in the same files, of those without named columns."""
-    from fastgd.opening import is_libsvm, is_npy
+    from fastgd._data.open import is_libsvm, is_npy
 
     of_tables = {"--features": options.features, "--weight": options.weight, "--report": options.report}
     of_tables |= {"--drop-missing": options.drop_missing, "--categorical": options.categorical != "auto"}
@@ -288,8 +288,8 @@ def _arrays(options: argparse.Namespace) -> list[Any]:
 
 
 def run_predict(options: argparse.Namespace) -> int:
-    from fastgd import files
-    from fastgd.chunks import named
+    from fastgd._data.chunks import named
+    from fastgd._data.readers import arrow as files
 
     for path in options.data:
         check_distinct({"model": options.model, "data": path, "--output": options.output})
@@ -316,15 +316,15 @@ def run_predict(options: argparse.Namespace) -> int:
 
 def _parts(options: argparse.Namespace, model: FitResult) -> Iterator[tuple[Any, str]]:
     """Read what is to be predicted, a part at a time, and say where each is from."""
-    from fastgd.opening import is_libsvm, is_npy, map_array
+    from fastgd._data.open import is_libsvm, is_npy, map_array
 
     if is_npy(options.data):
         return ((map_array(path), path) for path in options.data)
     if is_libsvm(options.data):
-        from fastgd.libsvm import LibSVM
+        from fastgd._data.readers.libsvm import LibSVM
 
         return ((chunk.X, chunk.name) for chunk in LibSVM(options.data, model.coef.shape[-1]))
-    from fastgd.files import Files
+    from fastgd._data.readers.arrow import Files
 
     names = None if model.features is None else [feature.name for feature in model.features]
     data = Files(options.data, None, features=names)
@@ -344,7 +344,8 @@ def _columns_of(model: FitResult, margins: NDArray[Any]) -> dict[str, Any]:
 
 
 def run_demo(options: argparse.Namespace) -> int:
-    from fastgd import demo, files, plots
+    from fastgd import demo, plots
+    from fastgd._data.readers import arrow as files
     from fastgd._optim.messages import quietly
     from fastgd.fitting import fit
 
@@ -424,10 +425,11 @@ def conclude(result: FitResult) -> int:
 
 def run_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
     from fastgd import losses
+    from fastgd._data.dataset import InMemory
+    from fastgd._data.design import Array
     from fastgd._kernels import sums as passes
     from fastgd._kernels.threads import allowed_threads
     from fastgd.objective import Objective, moments
-    from fastgd.sources import Array, InMemory
 
     rng = np.random.default_rng(0)
     X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastgd._data.dataset import Source
 from fastgd._optim.base import Descent
 from fastgd._optim.loop import conclude, descend, glimpse
 from fastgd._optim.registry import RULES
@@ -20,7 +21,6 @@ from fastgd.beginnings import Beginning, Model, begin, glance
 from fastgd.checkpoints import Checkpoint, Kept, Origin, digest
 from fastgd.diagnosis import separated_below
 from fastgd.objective import Objective
-from fastgd.sources import Source
 
 
 class Earlier(NamedTuple):

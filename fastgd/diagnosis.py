@@ -9,6 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.dataset import Source
+from fastgd._data.schema import coef_names
 from fastgd._optim.messages import R
 from fastgd._optim.registry import RATED
 from fastgd._optim.result import Result, Status
@@ -17,7 +19,6 @@ from fastgd.losses import Logistic, Softmax
 from fastgd.objective import Objective
 from fastgd.redundancy import Columns, drawn, only_constants, products, redundant_columns
 from fastgd.separation import Coordinates, count_told, extent, separating
-from fastgd.sources import Source, coef_names
 
 _NAMES = 3  # features that a sentence names
 _SEARCH = 20  # readings that a search for a separating direction may take, or as many as the descent took

@@ -18,13 +18,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from fastgd._data.columns import is_collection
+from fastgd._data.targets import all_classes, coded
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_flag, check_number, check_vector, refuse_masked
-from fastgd.checks import all_classes, coded
 from fastgd.linear_model import LinearModel, as_weight, refuse
 from fastgd.models import FitResult
-from fastgd.tables import is_collection
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -279,7 +279,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
     def _balanced(self, labels: NDArray[Any], weight: Floats | None) -> Floats:
         """Multiply the weights by those of the classes."""
         if is_collection(labels):
-            from fastgd.partitions import class_totals, weighed
+            from fastgd._data.dask import class_totals, weighed
 
             classes, totals = class_totals(labels, weight)
             later: Floats = weighed(labels, weight, classes, self._of_class(classes, totals))

@@ -11,6 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastgd._data.columns import is_collection
+from fastgd._data.dataset import InMemory, Source, check_not_empty
+from fastgd._data.design import Matrix
+from fastgd._data.open import open_samples
+from fastgd._data.schema import coef_names
+from fastgd._data.spill import Scratch
 from fastgd._kernels.threads import max_threads
 from fastgd._optim.messages import explain_divergence, explain_interruption, quietly, say_limit, warns_once
 from fastgd._optim.registry import check_solver
@@ -22,18 +28,14 @@ from fastgd._utils.validation import check_flag, check_number, check_whole, gene
 from fastgd._version import __version__
 from fastgd.beginnings import ONE_READING, Model, choose_solver
 from fastgd.checkpoints import hashed
-from fastgd.checks import check_determined, check_for_partitions, check_not_empty, start_coefs
+from fastgd.checks import check_determined, check_for_partitions, start_coefs
 from fastgd.continuing import run
 from fastgd.diagnosis import constants, explain_separation, find_redundant, say_redundant, smallest_alike
 from fastgd.exceptions import ClusterError
 from fastgd.losses import Loss, Squared, choose_loss
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective
-from fastgd.opening import open_samples
 from fastgd.redundancy import Columns
-from fastgd.scratch import Scratch
-from fastgd.sources import InMemory, Matrix, Source, coef_names
-from fastgd.tables import is_collection
 
 
 @warns_once

@@ -17,6 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._data.dataset import InMemory, check_not_empty
+from fastgd._data.schema import Feature
+from fastgd._data.tables import as_features
+from fastgd._data.targets import coded, targets, weights
 from fastgd._optim.base import Descent
 from fastgd._optim.gradient_descent import STABLE, estimate_lipschitz
 from fastgd._optim.loop import descend
@@ -28,13 +32,11 @@ from fastgd._utils.progress import watching
 from fastgd._utils.validation import check_flag, generator
 from fastgd.batches import PER_EPOCH, Batches, check_rows
 from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model
-from fastgd.checks import check_determined, check_not_empty, coded, start_coefs, targets, weights
+from fastgd.checks import check_determined, start_coefs
 from fastgd.fitting import as_fitted, check_moments
 from fastgd.losses import Logistic, Loss, Softmax, Squared
 from fastgd.models import FitResult
 from fastgd.objective import Moments, Objective, moments, pooled
-from fastgd.sources import Feature, InMemory
-from fastgd.tables import as_features
 
 SAMPLE_ROWS = 1000  # that the largest curvature is found on, or of a large chunk,
 SAMPLE_SHARE = 16  # one row in so many

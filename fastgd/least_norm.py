@@ -11,9 +11,9 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator, lsqr
 from sklearn.exceptions import ConvergenceWarning
 
+from fastgd._data.tables import as_features
 from fastgd._typing import Floats
 from fastgd.models import FitResult
-from fastgd.tables import as_features
 
 _ITERATIONS = 1000
 _DENSE = 1 << 20  # values of a sparse matrix that may be made dense: 8 MB

@@ -18,6 +18,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastgd._data.columns import is_collection, is_frame
+from fastgd._data.schema import Feature
+from fastgd._data.tables import as_features, check_unseen
 from fastgd._kernels.threads import max_threads
 from fastgd._optim.messages import quietly
 from fastgd._optim.result import Status
@@ -27,8 +30,6 @@ from fastgd.fitting import fit
 from fastgd.incremental import Stream, learn
 from fastgd.least_norm import least_norm
 from fastgd.models import FitResult
-from fastgd.sources import Feature
-from fastgd.tables import as_features, check_unseen, is_collection, is_frame
 
 MAX_ITER = 1000
 _LEARNED = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")
@@ -244,7 +245,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _later(self, method: str, X: Any, outputs: int | None, dtype: Any = np.float64) -> NDArray[Any]:
         """Give what a method makes of a Dask collection, when it is asked for: a Dask array."""
-        from fastgd.cluster import mapped
+        from fastgd._data.dask_graph import mapped
 
         check_is_fitted(self)
         later: NDArray[Any] = mapped(getattr(self, method), self._read(X, reset=False), outputs, dtype)
@@ -266,7 +267,7 @@ def refuse(name: str, value: Any, supported: Any, instead: str) -> None:
 def _total_weight(y: Any, weight: Any) -> float:
     """Give the sum of the weights, or the number of samples."""
     if is_collection(y):
-        from fastgd.partitions import total_weight
+        from fastgd._data.dask import total_weight
 
         return total_weight(y, weight)
     return float(len(y) if weight is None else np.sum(weight))

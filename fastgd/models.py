@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.columns import is_collection
+from fastgd._data.schema import Feature, coef_names
+from fastgd._data.tables import as_features, check_unseen
 from fastgd._optim.result import History, Result, Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import replacing
-from fastgd.sources import Feature, coef_names
-from fastgd.tables import as_features, check_unseen, is_collection
 
 FORMAT = "fastgd-model"
 FORMAT_VERSION = 5
@@ -134,7 +135,7 @@ class FitResult(Result):
 
     def _later(self, method: str, X: Any, unseen: str) -> NDArray[Any]:
         """Give what a method makes of a Dask collection, when it is asked for: a Dask array."""
-        from fastgd.cluster import mapped
+        from fastgd._data.dask_graph import mapped
 
         check_unseen(unseen)
         outputs = None if self.coef.ndim == 1 else len(self.coef)

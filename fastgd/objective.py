@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd._data.dataset import InMemory, Source
 from fastgd._kernels import sums as passes
 from fastgd._kernels.layout import Tile
 from fastgd._optim.base import Evaluation
 from fastgd._typing import Floats
 from fastgd._utils.linalg import SMALL, independent
 from fastgd.losses import Loss, Squared
-from fastgd.sources import InMemory, Source
 
 CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
 PASS_FEATURES = 30  # so many that their Gram matrix takes not much longer than a pass: of more, tiles are smaller,

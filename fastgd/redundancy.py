@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.dataset import InMemory, Picked, Source, leading, pick
+from fastgd._data.design import Matrix, dense_rows, spans
 from fastgd._typing import Floats
 from fastgd._utils.linalg import SMALL, independent
-from fastgd.picking import Picked, leading, pick
-from fastgd.sources import InMemory, Matrix, Source, dense_rows, spans
 
 _SAME = 1e-10  # of a column's spread, that a combination of others may differ by
 _AGAIN = 8

@@ -96,7 +96,7 @@ def _ground(options: argparse.Namespace) -> Surface:
         raise ValueError(f"--{missing[0]} is missing: --data needs --target and --feature, a column each")
     if options.target == options.feature:
         raise ValueError(f"--feature: {options.feature} is the target")
-    from fastgd import files
+    from fastgd._data.readers import arrow as files
     from fastgd.surfaces import regression
 
     table = files.read_table(options.data, [options.feature, options.target])

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.dataset import InMemory, Picked, Source, leading, pick
+from fastgd._data.design import dense_rows
 from fastgd._typing import Floats
-from fastgd.picking import Picked, leading, pick
-from fastgd.sources import InMemory, Source, dense_rows
 
 LARGEST = 128  # coefficients for which a direction is searched for; beyond, the coefficients themselves are tried
 _ZERO = 1e-11  # of what was added up: that a sum is zero to rounding

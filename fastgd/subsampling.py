@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd._data.dataset import Source
 from fastgd._optim.lbfgs import LBFGS
 from fastgd._optim.loop import descend
 from fastgd._optim.result import Status
@@ -20,7 +21,6 @@ from fastgd._typing import Floats
 from fastgd._utils.interrupts import Interrupted, having
 from fastgd._utils.linalg import inverse
 from fastgd.objective import Objective
-from fastgd.sources import Source
 
 SHARE = 16  # the largest sub-sample is one row in so many of those in memory,
 STREAM_SHARE = 4  # and of those that are read again in each pass,

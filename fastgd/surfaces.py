@@ -284,15 +284,16 @@ def regression(
     ValueError, TypeError
         As for `fit`, and if there are not two parameters.
     """
+    from fastgd._data.columns import is_frame
+    from fastgd._data.dataset import InMemory
+    from fastgd._data.tables import as_features
+    from fastgd._data.targets import targets
     from fastgd._optim.messages import quietly
     from fastgd._utils.validation import as_array
     from fastgd.beginnings import Model
-    from fastgd.checks import targets
     from fastgd.fitting import fit
     from fastgd.losses import Squared, choose_loss
     from fastgd.objective import moments
-    from fastgd.sources import InMemory
-    from fastgd.tables import as_features, is_frame
 
     samples = X if is_frame(X) or isinstance(X, dict) or np.ndim(X) != 1 else as_array("X", X)[:, None]
     result = quietly(fit)(samples, y, loss=loss, l2=l2, intercept=intercept, tol=1e-9)

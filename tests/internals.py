@@ -4,7 +4,20 @@
 
 from importlib import import_module
 
-from fastgd import checkpoints, cli, demo, files, fitting, redundancy, scratch, separation
+from fastgd import checkpoints, cli, demo, fitting, redundancy, separation
+from fastgd._data import spill as scratch
+from fastgd._data.chunks import ahead
+from fastgd._data.columns import Pieces
+from fastgd._data.dask_graph import FAN_IN, Partitions
+from fastgd._data.dataset import InMemory, stratified_rows
+from fastgd._data.design import Array, Subset, as_matrix, check_finite, spans, tile_dtype
+from fastgd._data.readers import arrow as files
+from fastgd._data.readers.arrow import Files
+from fastgd._data.schema import Feature, coef_names
+from fastgd._data.sparse import Columns, Rows, as_sparse
+from fastgd._data.spill import folder
+from fastgd._data.survey import Sampler
+from fastgd._data.tables import as_features
 from fastgd._kernels import core as kernels
 from fastgd._kernels import jit as compiling
 from fastgd._kernels import losses as kernel_losses
@@ -32,38 +45,19 @@ from fastgd._utils.linalg import inverse
 from fastgd._utils.validation import check_vector, stretches
 from fastgd.batches import STRETCHES, Batches, shuffled
 from fastgd.beginnings import Model, choose_solver
-from fastgd.chunks import ahead
 from fastgd.cli import _parser, main
-from fastgd.cluster import FAN_IN, Partitions
-from fastgd.files import Files
 from fastgd.models import checksum
 from fastgd.objective import Objective, first_reading, moments, normal_equations
-from fastgd.scratch import folder
-from fastgd.sources import (
-    Array,
-    Feature,
-    InMemory,
-    Subset,
-    as_matrix,
-    check_finite,
-    coef_names,
-    spans,
-    stratified_rows,
-    tile_dtype,
-)
-from fastgd.sparse import Columns, Rows, as_sparse
-from fastgd.streams import Sampler
-from fastgd.tables import Pieces, as_features
 from fastgd.writing import as_options
 
 PATCHED = {
     "allowed_threads": "fastgd._kernels.threads:allowed_threads",
-    "block_bytes": "fastgd.sources:BLOCK_BYTES",
+    "block_bytes": "fastgd._data.design:BLOCK_BYTES",
     "cgroup_cores": "fastgd._kernels.threads:cgroup_cores",
     "checkpoint_clock": "fastgd.checkpoints:time",
     "checkpoint_interval": "fastgd.checkpoints:INTERVAL",
     "checkpoint_share": "fastgd.checkpoints:SHARE",
-    "chunk_rows": "fastgd.files:CHUNK_ROWS",
+    "chunk_rows": "fastgd._data.readers.arrow:CHUNK_ROWS",
     "dense_least_norm": "fastgd.least_norm:_DENSE",
     "estimator_fit": "fastgd.linear_model:fit",
     "explain_separation": "fastgd.fitting:explain_separation",
@@ -76,7 +70,7 @@ PATCHED = {
     "pass_outputs": "fastgd.objective:PASS_OUTPUTS",
     "serial_gram": "fastgd._kernels.sums:SERIAL_GRAM",
     "small_pass": "fastgd._kernels.sums:_SMALL",
-    "spare_disk": "fastgd.scratch:SPARE",
+    "spare_disk": "fastgd._data.spill:SPARE",
     "stretch_rows": "fastgd._utils.validation:STRETCH_ROWS",
 }
 

@@ -18,10 +18,10 @@ def fit(problem: Problem, tol: float, method: str) -> Solution:
 
 
 def evaluator(problem: Problem) -> Evaluator:
+    from fastgd._data.dataset import InMemory
+    from fastgd._data.tables import as_features
     from fastgd.losses import LOSSES
     from fastgd.objective import Objective, moments
-    from fastgd.sources import InMemory
-    from fastgd.tables import as_features
 
     source = InMemory(as_features(problem.X), problem.y)
     statistics = moments(source, LOSSES["squared"](), about_mean=True)

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.chunked import open_stream
+from fastgd._data.chunks import Chunks, Tuples
+from fastgd._data.columns import is_collection, is_frame
+from fastgd._data.dataset import SAMPLE_SHARE, Given, InMemory, check_not_empty, is_mapped
+from fastgd._data.encoder import Form
+from fastgd._data.spill import Scratch
+from fastgd._data.tables import as_features
+from fastgd._data.targets import check_weighted_classes, targets, weights
 from fastgd._utils.validation import memory_bytes
-from fastgd.checks import check_not_empty, check_weighted_classes, targets, weights
-from fastgd.chunks import Chunks, Form, Tuples
 from fastgd.losses import Loss
-from fastgd.scratch import Scratch
-from fastgd.sources import InMemory, is_mapped
-from fastgd.streams import SAMPLE_SHARE, Given, open_stream
-from fastgd.tables import as_features, is_collection, is_frame
 
 LIBSVM = (".svm", ".libsvm", ".svmlight")
 
@@ -45,7 +47,7 @@ def open_samples(
         _refuse(
             "for data that are streamed; persist collections to keep them", cache=None if cache == "auto" else cache
         )
-        from fastgd.partitions import open_partitions
+        from fastgd._data.dask import open_partitions
 
         return open_partitions(
             X,
@@ -87,7 +89,7 @@ def _opened(
         X, y = map_array(X), map_array(y) if is_path(y) else y
     elif paths and is_libsvm(paths):
         _refuse("in the file", y=y, target=target, features=features, sample_weight=sample_weight)
-        from fastgd.libsvm import LibSVM
+        from fastgd._data.readers.libsvm import LibSVM
 
         return None, None, LibSVM(paths)
     elif paths:
@@ -97,7 +99,7 @@ def _opened(
             raise ValueError("target: the name of the column to predict is needed")
         if not (sample_weight is None or isinstance(sample_weight, str)):
             raise ValueError("sample_weight: weights are in the files, too; give the name of their column")
-        from fastgd.files import Files
+        from fastgd._data.readers.arrow import Files
 
         return None, None, Files(X, target, features=features, weight=sample_weight)
     if isinstance(X, Chunks):

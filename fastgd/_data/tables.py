@@ -6,40 +6,21 @@ small integer per row, found by the table's own hashing; what is made of them is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from functools import cached_property
-from itertools import chain, pairwise
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.columns import NUMBERS, TEXT, UNSEEN, ArrayColumn, SeriesColumn, table_columns
+from fastgd._data.design import COPY_BYTES, VIEW_BYTES, Array, Matrix, as_matrix, check_finite_tile, tile_dtype
+from fastgd._data.schema import Feature
+from fastgd._data.sparse import Rows, as_sparse, stacked
 from fastgd._kernels.layout import Part, SparseRows
 from fastgd._typing import Floats
-from fastgd._utils.validation import (
-    STRETCH_ROWS,
-    Values,
-    as_array,
-    find_missing,
-    is_missing_value,
-    refuse_missing,
-    refuse_mixed,
-    stretches,
-)
-from fastgd.sources import COPY_BYTES, VIEW_BYTES, Array, Feature, Matrix, as_matrix, check_finite_tile, tile_dtype
-from fastgd.sparse import Rows, as_sparse, stacked
-
-if TYPE_CHECKING:
-    import narwhals as nw
-
-NUMBERS, TEXT, OTHER = "numbers", "text", "other"
-_KINDS = {  # narwhals' names of dtypes
-    **dict.fromkeys(("Boolean", "Float16", "Float32", "Float64"), NUMBERS),
-    **dict.fromkeys([f"{sign}{bits}" for sign in ("Int", "UInt") for bits in (8, 16, 32, 64)], NUMBERS),
-    **dict.fromkeys(("String", "Categorical", "Enum"), TEXT),
-}
+from fastgd._utils.validation import STRETCH_ROWS, Values, find_missing, refuse_missing, refuse_mixed
 
 
 def as_features(
@@ -132,9 +113,6 @@ def check_unseen(unseen: str) -> None:
     """Check what is to be done with levels that a model was not fitted on."""
     if unseen not in ("error", "zero"):
         raise ValueError(f"unseen={unseen!r}; choose 'error' or 'zero'")
-
-
-UNSEEN = -1  # the code of a level that the model was not fitted on: it adds nothing
 
 
 class Column(NamedTuple):
@@ -255,235 +233,6 @@ def joined(matrices: Sequence[Matrix], features: Sequence[Feature] | None) -> Ma
     if isinstance(first, Array):
         return Packed(np.concatenate([matrix.place(0, matrix.shape[0]).X for matrix in matrices]), first.features)
     return stacked([matrix for matrix in matrices if isinstance(matrix, Rows)])
-
-
-class Pieces:
-    """A column that lies in several arrays, one after the other, as Arrow's often do."""
-
-    def __init__(self, arrays: Sequence[NDArray[Any]]) -> None:
-        self.arrays = arrays
-        self.ends = np.cumsum([len(array) for array in arrays])
-        self.dtype = arrays[0].dtype
-
-    def __len__(self) -> int:
-        """Give the number of rows."""
-        return int(self.ends[-1])
-
-    def __getitem__(self, rows: slice | NDArray[np.intp]) -> NDArray[Any]:
-        """Give some rows: a view if a slice's lie in one array."""
-        if isinstance(rows, slice):
-            start, stop, _ = rows.indices(len(self))
-            first, last = np.searchsorted(self.ends, [start, max(start, stop - 1)], side="right")
-            parts = []
-            for array, end in zip(self.arrays[first : last + 1], self.ends[first : last + 1], strict=True):
-                before = end - len(array)
-                parts.append(array[max(0, start - before) : stop - before])
-            return parts[0] if len(parts) == 1 else np.concatenate(parts)
-        which = np.searchsorted(self.ends, rows, side="right")
-        order = np.argsort(which, kind="stable")  # one gather per piece, however many there are
-        numbers, starts = np.unique(which[order], return_index=True)
-        taken = np.empty(len(rows), self.dtype)
-        for number, (start, stop) in zip(numbers, pairwise([*starts, len(rows)]), strict=True):
-            array, own = self.arrays[number], order[start:stop]
-            taken[own] = array[rows[own] - (self.ends[number] - len(array))]
-        return taken
-
-
-class ArrayColumn:
-    """A column that NumPy can look at: numbers, NumPy's text, or Python objects."""
-
-    ordered = False
-    """Whether levels have an order of their own."""
-
-    def __init__(self, values: NDArray[Any] | Pieces) -> None:
-        self.values = values
-
-    def __len__(self) -> int:
-        """Give the number of rows."""
-        return len(self.values)
-
-    @cached_property
-    def kind(self) -> str:
-        """What it can be taken as; objects are text if all of them are."""
-        if self.values.dtype.kind in "biuf":
-            return NUMBERS
-        if self.values.dtype.kind == "O":
-            try:
-                values = self.distinct
-            except TypeError:  # lists and the like
-                return OTHER
-            return TEXT if all(isinstance(value, str) or is_missing_value(value) for value in values) else OTHER
-        return TEXT if self.values.dtype.kind in "UT" else OTHER
-
-    def describe(self) -> str:
-        """Give the dtype, of objects their types."""
-        if self.values.dtype.kind != "O":
-            return str(self.values.dtype)
-        return "objects: " + ", ".join(sorted({type(value).__name__ for value in self.values[:]}))
-
-    def missing(self, *, nan: bool) -> tuple[int, int]:
-        """Count what is missing, and give the first row. NaN among numbers costs nothing to find in the first pass."""
-        return find_missing(self.values) if nan or self.kind != NUMBERS else (0, 0)
-
-    @cached_property
-    def distinct(self) -> Iterable[Any]:
-        """The values that occur, once each."""
-        return set(chain.from_iterable(part.tolist() for part in stretches(self.values)))
-
-    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
-        """Replace values by codes, a stretch of rows at a time."""
-        for part in stretches(self.values):
-            yield np.fromiter(map(codes.__getitem__, part.tolist()), np.int32, len(part))
-
-
-class SeriesColumn:
-    """A column of a frame, of which NumPy may see only a part at a time."""
-
-    def __init__(self, series: nw.Series[Any]) -> None:
-        self.series = series
-        self.dtype = type(series.dtype).__name__
-
-    def __len__(self) -> int:
-        """Give the number of rows."""
-        return len(self.series)
-
-    @property
-    def kind(self) -> str:
-        """What it can be taken as."""
-        return _KINDS.get(self.dtype, OTHER)
-
-    def describe(self) -> str:
-        """Give the dtype in the frame's own words."""
-        native = self.series.to_native()
-        return str(getattr(native, "dtype", getattr(native, "type", self.dtype)))
-
-    @cached_property
-    def values(self) -> NDArray[Any] | Pieces:
-        """Look at numbers where they lie; only bits become bytes."""
-        native = self.series.to_native()
-        if hasattr(getattr(native, "dtype", None), "pyarrow_dtype"):  # pandas, backed by pyarrow
-            native = native.array.__arrow_array__()
-        if hasattr(native, "get_chunks"):  # polars
-            arrays = [chunk.to_numpy() for chunk in native.get_chunks()]
-        elif hasattr(native, "chunks"):  # pyarrow
-            arrays = [chunk.to_numpy(zero_copy_only=False) for chunk in native.chunks]
-        else:
-            arrays = [self.series.to_numpy()]
-        arrays = [array for array in arrays if len(array)] or [np.empty(0)]
-        return arrays[0] if len(arrays) == 1 else Pieces(arrays)
-
-    def missing(self, *, nan: bool) -> tuple[int, int]:
-        """Count nulls, and give the first row. NaN among numbers costs nothing to find in the first pass."""
-        if nan and self.kind == NUMBERS:
-            return find_missing(self.values)
-        count = int(self.series.null_count())
-        return count, int(self.series.is_null().arg_true()[0]) if count else 0
-
-    @cached_property
-    def distinct(self) -> Iterable[Any]:
-        """The values that occur, once each, in their own order if they have one."""
-        found = self.series.unique().to_list()
-        order = {level: place for place, level in enumerate(getattr(self.series.dtype, "categories", ()))}
-        return sorted(found, key=order.__getitem__) if order else found
-
-    @property
-    def ordered(self) -> bool:
-        """Whether levels have an order of their own: polars' Enum has, and what narwhals reads as one."""
-        return self.dtype == "Enum"
-
-    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
-        """Replace values by codes, a stretch of rows at a time."""
-        for part in stretches(self.series):
-            if self.dtype == "String":
-                part = part.cast(part.dtype)  # pyarrow can't look up its string_view
-            yield part.replace_strict(codes).to_numpy()
-
-
-class DictionaryColumn(SeriesColumn):
-    """A column that Arrow has by its distinct values already."""
-
-    def describe(self) -> str:
-        """Give the type of the values."""
-        return str(self.series.to_native().type.value_type)
-
-    @cached_property
-    def distinct(self) -> Iterable[Any]:
-        """The values that occur, once each: a dictionary may have more."""
-        found: dict[Any, None] = {}
-        for chunk in self.series.to_native().chunks:
-            numbers = np.asarray(chunk.indices.drop_null())
-            counts = np.bincount(numbers, minlength=len(chunk.dictionary))
-            values = chunk.dictionary.to_pylist()
-            found |= {value: None for value, count in zip(values, counts, strict=True) if count}
-        return found
-
-    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
-        """Replace values by codes, a chunk at a time."""
-        for chunk in self.series.to_native().chunks:
-            own = np.array([codes.get(value, UNSEEN) for value in chunk.dictionary.to_pylist()], np.int32)
-            yield own[np.asarray(chunk.indices)] if len(own) else own
-
-
-def is_frame(X: Any) -> bool:
-    """Tell a DataFrame of any library from an array: by its type, as a lazy one would start work if it were asked."""
-    return any(hasattr(type(X), name) for name in ("column_names", "columns"))
-
-
-def is_collection(X: Any) -> bool:
-    """Tell what Dask would compute: by its type, without an import."""
-    return any(base.__module__.partition(".")[0] == "dask" for base in type(X).__mro__)
-
-
-def table_columns(X: Any) -> dict[str, ArrayColumn | SeriesColumn] | None:
-    """Give the columns of a table by their names, None for anything else."""
-    if isinstance(X, dict) and not hasattr(X, "tocsr"):  # as a sparse matrix by keys has
-        return dict(
-            zip(unique_names(X), (ArrayColumn(_vector(name, values)) for name, values in X.items()), strict=True)
-        )
-    if not is_frame(X):
-        return None
-    try:
-        import narwhals as nw
-    except ImportError:
-        raise ImportError("reading DataFrames needs narwhals: pip install 'fastgd[tables]'") from None
-    try:
-        frame = nw.from_native(X, pass_through=True)
-    except nw.exceptions.DuplicateError:
-        unique_names(
-            X.column_names if hasattr(X, "column_names") else X.columns
-        )  # says so in one line that begins with X
-        raise
-    if isinstance(frame, nw.LazyFrame):
-        raise ValueError("X is a lazy table; read it into memory first, by X.collect() or the like")
-    if not isinstance(frame, nw.DataFrame):
-        if not hasattr(X, "__arrow_c_stream__"):
-            return None
-        frame = nw.from_arrow(X, backend="pyarrow")
-    return dict(zip(unique_names(frame.columns), map(_column, frame.iter_columns()), strict=True))
-
-
-def unique_names(names: Iterable[Any]) -> list[str]:
-    """Give column names as text."""
-    texts = [str(name) for name in names]
-    if len(set(texts)) < len(texts):
-        twice = sorted({text for text in texts if texts.count(text) > 1})
-        raise ValueError(f"X has several columns of the same name: {', '.join(twice)}")
-    return texts
-
-
-def _vector(name: Any, values: Any) -> NDArray[Any]:
-    array = as_array(f"X: column {name}", values)
-    if array.ndim != 1:
-        raise ValueError(f"X: column {name} has shape {array.shape}; one value per row is needed")
-    return array
-
-
-def _column(series: nw.Series[Any]) -> ArrayColumn | SeriesColumn:
-    """Look at a frame's column: as an array if it is one, as most of pandas' are."""
-    native = series.to_native()
-    if isinstance(getattr(native, "dtype", None), np.dtype):
-        return ArrayColumn(series.to_numpy())
-    return DictionaryColumn(series) if hasattr(getattr(native, "type", None), "index_type") else SeriesColumn(series)
 
 
 def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> None:

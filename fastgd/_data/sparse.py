@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.design import COPY_BYTES, VIEW_BYTES, Matrix, tile_dtype
 from fastgd._kernels.layout import Part, SparseColumns, SparseRows
 from fastgd._typing import Floats
 from fastgd._utils.validation import name_value
-from fastgd.sources import COPY_BYTES, VIEW_BYTES, Matrix, tile_dtype
 
 GATHERED = 1 << 20  # entries looked at together where temporary arrays are made of them
 NARROW = 1e-5  # of a value, differences below which are looked for where no spread was found

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.chunks import Chunk, Chunks
 from fastgd._utils.atomic_io import check_writable, replacing
-from fastgd.chunks import Chunk, Chunks
 
 try:
     import pyarrow as pa

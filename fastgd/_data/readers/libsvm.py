@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fastgd.chunks import Chunk, Chunks
+from fastgd._data.chunks import Chunk, Chunks
 
 try:
     from sklearn.datasets import load_svmlight_file

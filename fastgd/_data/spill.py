@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from fastgd.chunks import Chunk, Chunks
+from fastgd._data.chunks import Chunk, Chunks
 
 SPARE = 1 << 30  # bytes that are left free on the disk
 

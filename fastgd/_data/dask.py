@@ -15,27 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.chunks import Chunk, named
+from fastgd._data.dask_graph import Partitions, is_array, is_frame, mapped, partition_rows
+from fastgd._data.dataset import SAMPLE_SHARE, Given, InMemory, T, stratified_rows
+from fastgd._data.encoder import Form, distinct_labels
+from fastgd._data.sparse import Rows
+from fastgd._data.survey import Surveyed, checked, closed, heaviest_of, merged_classes, positive, settled, together
+from fastgd._data.targets import choose_classes, labels_of, one_class_weighs, some_weights
 from fastgd._kernels.threads import alone
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Lost
 from fastgd._utils.validation import memory_bytes
-from fastgd.checks import choose_classes, labels_of, one_class_weighs, some_weights
-from fastgd.chunks import Chunk, Form, distinct_labels, named
-from fastgd.cluster import Partitions, is_array, is_frame, mapped, partition_rows
-from fastgd.sources import InMemory, T, stratified_rows
-from fastgd.sparse import Rows
-from fastgd.streams import (
-    SAMPLE_SHARE,
-    Given,
-    Surveyed,
-    checked,
-    closed,
-    heaviest_of,
-    merged_classes,
-    positive,
-    settled,
-    together,
-)
 
 
 class Reader(NamedTuple):

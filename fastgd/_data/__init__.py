@@ -1,0 +1,1 @@
+"""Where samples live and how they become tiles: arrays, tables, sparse matrices, files, chunks, Dask."""

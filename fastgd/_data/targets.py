@@ -1,0 +1,163 @@
+"""Whether what a caller gave can be used: clear errors before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastgd._typing import Floats
+from fastgd._utils.validation import as_array, check_present, check_vector, refuse_mixed, stretches
+from fastgd.losses import Logistic, Loss, Softmax
+
+MODERATE = 1e9  # the largest weight for which sums with squares do not overflow, and the inverse of the smallest
+
+
+def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
+    """Give the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for."""
+    if not loss.classifies:
+        return loss, numbers(y, n), None
+    labels = labels_of("y", y, n)
+    if labels.dtype.kind != "U":
+        low, high = labels.min(), labels.max()
+        coded = labels if labels.dtype.kind == "b" else labels == high
+        if low < high and bool(np.all(coded | (labels == low))):
+            return loss, coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
+    distinct = np.unique(np.concatenate([np.unique(part) for part in stretches(labels)]))
+    chosen, classes = choose_classes(distinct, loss)
+    dtype = np.dtype(bool) if len(classes) == 2 else np.min_scalar_type(len(classes))
+    return chosen, _codes(labels, distinct, dtype), classes
+
+
+def _codes(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Replace labels by their places among the classes."""
+    return np.concatenate([np.searchsorted(classes, part).astype(dtype) for part in stretches(labels)])
+
+
+def numbers(y: ArrayLike, n: int) -> NDArray[Any]:
+    """Check targets of a regression, (n,) or (n, targets)."""
+    array = as_array("y", y)
+    if array.ndim == 1:
+        return check_vector("y", array, n)
+    if array.ndim != 2 or not array.shape[1]:
+        raise ValueError(f"y has shape {array.shape}; X has {n} rows, so ({n},) or ({n}, targets) is needed")
+    for k, column in enumerate(array.T):
+        check_vector(f"y: column {k}", column, n)
+    return array
+
+
+def choose_classes(distinct: NDArray[Any], loss: Loss) -> tuple[Loss, NDArray[Any]]:
+    """Give the loss for as many classes as there are different labels, which are sorted, and the classes."""
+    some = _some(distinct)
+    if len(distinct) == 1:
+        raise ValueError(f"y has only one class: {some}; at least two are needed")
+    if len(distinct) == 2:
+        return loss, distinct.astype(_of_labels(distinct.dtype))
+    if distinct.dtype.kind == "f" and (distinct != np.round(distinct)).any():
+        raise ValueError(
+            f"y has {len(distinct)} different values that are not whole numbers: {some}; are they classes?"
+        )
+    if not isinstance(loss, Logistic):
+        raise ValueError(f"y has {len(distinct)} classes: {some}; a {type(loss).__name__} loss takes exactly two")
+    return Softmax(), distinct.astype(_of_labels(distinct.dtype))
+
+
+def all_classes(classes: ArrayLike) -> NDArray[Any]:
+    """Check the labels that a stream of samples may have; give them sorted."""
+    labels = labels_of("classes", classes, np.size(classes))
+    found = np.unique(labels)
+    if len(found) < 2:
+        raise ValueError(f"classes has only {len(found)}: {_some(found)}; at least two labels are needed")
+    return found.astype(_of_labels(found.dtype))
+
+
+def coded(y: ArrayLike, n: int, classes: NDArray[Any]) -> NDArray[Any]:
+    """Give labels as 0, 1, ... for sorted classes; a ValueError names one that is not among them."""
+    labels = labels_of("y", y, n)
+    known: NDArray[np.bool_] = np.zeros(n, bool)
+    codes: NDArray[Any] = known
+    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        pass
+    elif len(classes) == 2:
+        codes = labels == classes[1]
+        known = codes | (labels == classes[0])
+    else:
+        codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+        known = classes[codes] == labels
+    if not known.all():
+        row = int(np.argmin(known))
+        raise ValueError(f"y has the label {labels[row]} in row {row}, which is not among classes: {_some(classes)}")
+    return codes.astype(bool if len(classes) == 2 else np.min_scalar_type(len(classes)))
+
+
+def labels_of(name: str, y: ArrayLike, n: int) -> NDArray[Any]:
+    """Give labels as an array of numbers or of NumPy's text."""
+    labels = as_array(name, y)
+    if labels.shape != (n,):
+        raise ValueError(f"{name} has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
+    if labels.dtype.kind in "OT":
+        check_present(name, labels)
+        values = labels.tolist()
+        refuse_mixed(name, values)
+        labels = np.array(values)
+    if labels.dtype.kind in "biuf":
+        check_vector(name, labels, n)
+    elif labels.dtype.kind != "U":
+        raise ValueError(f"{name} has dtype {labels.dtype}; labels, numbers or text, are needed")
+    return labels
+
+
+def _some(classes: NDArray[Any]) -> str:
+    return ", ".join(map(str, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
+
+
+def _of_labels(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float64) if dtype.kind == "f" else dtype
+
+
+def weights(sample_weight: ArrayLike | None, n: int, *, ratios: bool = True) -> Floats | None:
+    """Check the weights; give them as float64.
+
+    Where only their ratios matter, those whose sums with squares might over- or underflow are multiplied by a power of
+    two, which changes no bit of a fit; otherwise they are refused.
+    """
+    if sample_weight is None:
+        return None
+    weight = some_weights(sample_weight, n)
+    largest = float(weight.max())
+    if largest == 0.0:
+        raise ValueError("sample_weight is zero in every row; at least one must be positive")
+    if 1.0 / MODERATE <= largest <= MODERATE:
+        return weight
+    if not ratios:
+        raise ValueError(
+            f"sample_weight: the largest is {largest:g}; {1.0 / MODERATE:.0e} to {MODERATE:.0e} is needed where chunks "
+            "are weighed against each other"
+        )
+    return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))
+
+
+def some_weights(sample_weight: ArrayLike, n: int) -> Floats:
+    """Check the weights of some of the rows, which may all be 0."""
+    weight = np.ascontiguousarray(check_vector("sample_weight", sample_weight, n), dtype=np.float64)
+    row = int(np.argmin(weight))
+    if weight[row] < 0.0:
+        raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
+    return weight
+
+
+def check_weighted_classes(labels: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
+    """Refuse weights that leave a single class: those of 0 count as if they were not there."""
+    if weight is None or classes is None:
+        return
+    weighted = weight > 0.0
+    low = np.min(labels, where=weighted, initial=len(classes) - 1)
+    if low == np.max(labels, where=weighted, initial=0):
+        raise ValueError(one_class_weighs(classes[int(low)]))
+
+
+def one_class_weighs(label: Any) -> str:
+    """Say that all other classes have no weight."""
+    zero = f"sample_weight is zero for all samples but those of {label}"
+    return f"{zero}: y has only one class then; at least two are needed"

@@ -26,8 +26,9 @@ from fastgd._data.dask import open_partitions
 from fastgd._data.dataset import InMemory
 from fastgd._data.design import Array
 from fastgd._data.encoder import Form
+from fastgd._linear.objective import Objective
+from fastgd._linear.statistics import moments
 from fastgd.losses import Logistic
-from fastgd.objective import Objective, moments
 
 ROWS, COLUMNS = 500_000, 50
 L2 = 1e-4

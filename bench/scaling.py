@@ -24,8 +24,9 @@ from fastgd._data.dask_graph import FAN_IN, Partitions
 from fastgd._data.dataset import InMemory
 from fastgd._data.design import Array
 from fastgd._kernels.threads import alone
+from fastgd._linear.objective import Objective
+from fastgd._linear.statistics import moments
 from fastgd.losses import Logistic
-from fastgd.objective import Objective, moments
 
 ROUNDS = 5
 NUMBERS = 102  # that a partition gives: loss, slope, gradient

@@ -32,9 +32,10 @@ from fastgd._data.dataset import InMemory
 from fastgd._data.design import Array
 from fastgd._data.encoder import Form
 from fastgd._data.readers.arrow import Files
+from fastgd._linear.objective import Objective
+from fastgd._linear.statistics import moments
 from fastgd._utils.validation import MEMORY_LIMIT
 from fastgd.losses import Logistic
-from fastgd.objective import Objective, moments
 
 COLUMNS = 50
 ROUNDS = 5

@@ -13,6 +13,10 @@ from fastgd._version import __version__ as __version__
 if TYPE_CHECKING:
     from fastgd import plots as plots
     from fastgd import surfaces as surfaces
+    from fastgd._linear.fit import fit as fit
+    from fastgd._linear.fit import warmup as warmup
+    from fastgd._linear.result import FitResult as FitResult
+    from fastgd._linear.result import load as load
     from fastgd._optim.minimize import minimize as minimize
     from fastgd._optim.result import History as History
     from fastgd._optim.result import Result as Result
@@ -24,22 +28,18 @@ if TYPE_CHECKING:
     from fastgd.exceptions import CheckpointWarning as CheckpointWarning
     from fastgd.exceptions import ClusterError as ClusterError
     from fastgd.exceptions import ConvergenceWarning as ConvergenceWarning
-    from fastgd.fitting import fit as fit
-    from fastgd.fitting import warmup as warmup
     from fastgd.learning import learning_rates as learning_rates
     from fastgd.losses import Huber as Huber
     from fastgd.losses import Loss as Loss
-    from fastgd.models import FitResult as FitResult
-    from fastgd.models import load as load
 
 _MODULE_OF = {
-    "fit": "fitting",
+    "fit": "_linear.fit",
     "minimize": "_optim.minimize",
     "stationary": "_optim.stationary",
     "learning_rates": "learning",
-    "warmup": "fitting",
-    "load": "models",
-    "FitResult": "models",
+    "warmup": "_linear.fit",
+    "load": "_linear.result",
+    "FitResult": "_linear.result",
     "ClusterError": "exceptions",
     "Result": "_optim.result",
     "History": "_optim.result",

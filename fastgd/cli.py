@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import rolling
+from fastgd._linear.result import FitResult, load
 from fastgd._optim.registry import SOLVERS, check_solver
 from fastgd._optim.result import Status
 from fastgd._utils.atomic_io import check_writable, replacing
 from fastgd._version import __version__
-from fastgd.models import FitResult, load
 from fastgd.writing import as_options, check_distinct, say
 
 if TYPE_CHECKING:
@@ -176,8 +176,8 @@ def _at_least(least: float) -> Callable[[str], float]:
 
 def run_fit(options: argparse.Namespace) -> int:
     from fastgd._data.open import is_libsvm, is_npy
+    from fastgd._linear.fit import fit
     from fastgd._optim.messages import quietly
-    from fastgd.fitting import fit
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
@@ -346,8 +346,8 @@ def _columns_of(model: FitResult, margins: NDArray[Any]) -> dict[str, Any]:
 def run_demo(options: argparse.Namespace) -> int:
     from fastgd import demo, plots
     from fastgd._data.readers import arrow as files
+    from fastgd._linear.fit import fit
     from fastgd._optim.messages import quietly
-    from fastgd.fitting import fit
 
     check_distinct({"--plot": options.plot, "--export": options.export, "--export-recorded": options.export_recorded})
     plots.check_output(options.plot)
@@ -429,7 +429,8 @@ def run_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
     from fastgd._data.design import Array
     from fastgd._kernels import sums as passes
     from fastgd._kernels.threads import allowed_threads
-    from fastgd.objective import Objective, moments
+    from fastgd._linear.objective import Objective
+    from fastgd._linear.statistics import moments
 
     rng = np.random.default_rng(0)
     X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.models import FitResult
+from fastgd._linear.result import FitResult
 
 try:
     import pandas as pd

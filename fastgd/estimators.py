@@ -20,11 +20,11 @@ from sklearn.utils.validation import column_or_1d
 
 from fastgd._data.columns import is_collection
 from fastgd._data.targets import all_classes, coded
+from fastgd._linear.result import FitResult
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_flag, check_number, check_vector, refuse_masked
 from fastgd.linear_model import LinearModel, as_weight, refuse
-from fastgd.models import FitResult
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._linear.fit import fit
 from fastgd._optim.finite_differences import evaluator
 from fastgd._optim.gradient_descent import estimate_lipschitz
 from fastgd._optim.messages import quietly
@@ -17,7 +18,6 @@ from fastgd._optim.result import History, Result, Status
 from fastgd._optim.stationary import classified
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_number, generator
-from fastgd.fitting import fit
 
 SHARES = (0.02, 0.3, 1.0, 1.85, 2.2)  # of 1/L: too small, good, good, oscillating, diverging on a bowl
 _OVERSHOOT = 0.5  # actual/predicted decrease below which a step on a quadratic went past the minimum along its line

@@ -12,8 +12,8 @@ from scipy.sparse.linalg import LinearOperator, lsqr
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgd._data.tables import as_features
+from fastgd._linear.result import FitResult
 from fastgd._typing import Floats
-from fastgd.models import FitResult
 
 _ITERATIONS = 1000
 _DENSE = 1 << 20  # values of a sparse matrix that may be made dense: 8 MB

@@ -22,14 +22,14 @@ from fastgd._data.columns import is_collection, is_frame
 from fastgd._data.schema import Feature
 from fastgd._data.tables import as_features, check_unseen
 from fastgd._kernels.threads import max_threads
+from fastgd._linear.fit import fit
+from fastgd._linear.partial_fit import Stream, learn
+from fastgd._linear.result import FitResult
 from fastgd._optim.messages import quietly
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_flag, check_vector, refuse_masked
-from fastgd.fitting import fit
-from fastgd.incremental import Stream, learn
 from fastgd.least_norm import least_norm
-from fastgd.models import FitResult
 
 MAX_ITER = 1000
 _LEARNED = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd._data.targets import labels_of
+from fastgd._linear.result import FitResult
 from fastgd._optim.minimize import MinimizeResult
 from fastgd._optim.result import History
 from fastgd._typing import Floats
@@ -22,7 +23,6 @@ from fastgd._utils.atomic_io import check_writable, replacing
 from fastgd._utils.validation import check_vector
 from fastgd.landscapes import animate, contours, ground, minima, path, saddle, way
 from fastgd.learning import LearningRates
-from fastgd.models import FitResult
 from fastgd.surfaces import Surface
 
 __all__ = [

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd import plots
-from fastgd.models import FitResult
+from fastgd._linear.result import FitResult
 
 _COEFFICIENTS = 200  # that are listed at most
 _STYLE = """

@@ -288,12 +288,12 @@ def regression(
     from fastgd._data.dataset import InMemory
     from fastgd._data.tables import as_features
     from fastgd._data.targets import targets
+    from fastgd._linear.fit import fit
+    from fastgd._linear.problem import Model
+    from fastgd._linear.statistics import moments
     from fastgd._optim.messages import quietly
     from fastgd._utils.validation import as_array
-    from fastgd.beginnings import Model
-    from fastgd.fitting import fit
     from fastgd.losses import Squared, choose_loss
-    from fastgd.objective import moments
 
     samples = X if is_frame(X) or isinstance(X, dict) or np.ndim(X) != 1 else as_array("X", X)[:, None]
     result = quietly(fit)(samples, y, loss=loss, l2=l2, intercept=intercept, tol=1e-9)

@@ -4,7 +4,7 @@
 
 from importlib import import_module
 
-from fastgd import checkpoints, cli, demo, fitting, redundancy, separation
+from fastgd import cli, demo
 from fastgd._data import spill as scratch
 from fastgd._data.chunks import ahead
 from fastgd._data.columns import Pieces
@@ -28,6 +28,16 @@ from fastgd._kernels import threads
 from fastgd._kernels.jit import compiled
 from fastgd._kernels.layout import Tile
 from fastgd._kernels.threads import allowed_threads, max_threads
+from fastgd._linear import checkpoint as checkpoints
+from fastgd._linear import collinearity as redundancy
+from fastgd._linear import fit as fitting
+from fastgd._linear import separation
+from fastgd._linear.minibatch import STRETCHES, Batches, shuffled
+from fastgd._linear.objective import Objective
+from fastgd._linear.plan import choose_solver
+from fastgd._linear.problem import Model
+from fastgd._linear.serialization import checksum
+from fastgd._linear.statistics import first_reading, moments, normal_equations
 from fastgd._optim.annealing import Annealed
 from fastgd._optim.base import Anchor, Descent, Evaluation, Step
 from fastgd._optim.gradient_descent import STABLE, GradientDescent, Nesterov, estimate_lipschitz
@@ -43,31 +53,27 @@ from fastgd._utils.atomic_io import replacing
 from fastgd._utils.interrupts import Interruption
 from fastgd._utils.linalg import inverse
 from fastgd._utils.validation import check_vector, stretches
-from fastgd.batches import STRETCHES, Batches, shuffled
-from fastgd.beginnings import Model, choose_solver
 from fastgd.cli import _parser, main
-from fastgd.models import checksum
-from fastgd.objective import Objective, first_reading, moments, normal_equations
 from fastgd.writing import as_options
 
 PATCHED = {
     "allowed_threads": "fastgd._kernels.threads:allowed_threads",
     "block_bytes": "fastgd._data.design:BLOCK_BYTES",
     "cgroup_cores": "fastgd._kernels.threads:cgroup_cores",
-    "checkpoint_clock": "fastgd.checkpoints:time",
-    "checkpoint_interval": "fastgd.checkpoints:INTERVAL",
-    "checkpoint_share": "fastgd.checkpoints:SHARE",
+    "checkpoint_clock": "fastgd._linear.checkpoint:time",
+    "checkpoint_interval": "fastgd._linear.checkpoint:INTERVAL",
+    "checkpoint_share": "fastgd._linear.checkpoint:SHARE",
     "chunk_rows": "fastgd._data.readers.arrow:CHUNK_ROWS",
     "dense_least_norm": "fastgd.least_norm:_DENSE",
     "estimator_fit": "fastgd.linear_model:fit",
-    "explain_separation": "fastgd.fitting:explain_separation",
-    "find_redundant": "fastgd.fitting:find_redundant",
-    "fit": "fastgd.fitting:fit",
-    "gram_features": "fastgd.objective:PASS_FEATURES",
+    "explain_separation": "fastgd._linear.fit:explain_separation",
+    "find_redundant": "fastgd._linear.fit:find_redundant",
+    "fit": "fastgd._linear.fit:fit",
+    "gram_features": "fastgd._linear.statistics:PASS_FEATURES",
     "launch": "fastgd._kernels.sums:_launch",
     "max_threads": "fastgd._kernels.threads:max_threads",
     "omp_num_threads": "fastgd._kernels.threads:_OMP_NUM_THREADS",
-    "pass_outputs": "fastgd.objective:PASS_OUTPUTS",
+    "pass_outputs": "fastgd._linear.statistics:PASS_OUTPUTS",
     "serial_gram": "fastgd._kernels.sums:SERIAL_GRAM",
     "small_pass": "fastgd._kernels.sums:_SMALL",
     "spare_disk": "fastgd._data.spill:SPARE",

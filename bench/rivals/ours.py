@@ -20,8 +20,9 @@ def fit(problem: Problem, tol: float, method: str) -> Solution:
 def evaluator(problem: Problem) -> Evaluator:
     from fastgd._data.dataset import InMemory
     from fastgd._data.tables import as_features
+    from fastgd._linear.objective import Objective
+    from fastgd._linear.statistics import moments
     from fastgd.losses import LOSSES
-    from fastgd.objective import Objective, moments
 
     source = InMemory(as_features(problem.X), problem.y)
     statistics = moments(source, LOSSES["squared"](), about_mean=True)

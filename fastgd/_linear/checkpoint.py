@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.dataset import InMemory, Source
+from fastgd._linear.statistics import Moments
 from fastgd._optim.base import Descent, Rule
 from fastgd._optim.result import Row
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import check_writable, replacing, unfinished
 from fastgd.exceptions import CheckpointWarning
-from fastgd.objective import Moments
 
 MAGIC = b"fastgd-checkpoint"
 VERSION = 1  # of the format, and of the meaning of a state

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd._data.dataset import Source
+from fastgd._linear.objective import Objective
 from fastgd._optim.lbfgs import LBFGS
 from fastgd._optim.loop import descend
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Interrupted, having
 from fastgd._utils.linalg import inverse
-from fastgd.objective import Objective
 
 SHARE = 16  # the largest sub-sample is one row in so many of those in memory,
 STREAM_SHARE = 4  # and of those that are read again in each pass,

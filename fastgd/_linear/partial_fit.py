@@ -21,6 +21,13 @@ from fastgd._data.dataset import InMemory, check_not_empty
 from fastgd._data.schema import Feature
 from fastgd._data.tables import as_features
 from fastgd._data.targets import coded, targets, weights
+from fastgd._linear.diagnostics import as_fitted
+from fastgd._linear.minibatch import PER_EPOCH, Batches, check_rows
+from fastgd._linear.objective import Objective
+from fastgd._linear.plan import LIPSCHITZ_EVALUATIONS
+from fastgd._linear.problem import Model, check_determined, check_moments, start_coefs
+from fastgd._linear.result import FitResult
+from fastgd._linear.statistics import Moments, moments, pooled
 from fastgd._optim.base import Descent
 from fastgd._optim.gradient_descent import STABLE, estimate_lipschitz
 from fastgd._optim.loop import descend
@@ -30,13 +37,7 @@ from fastgd._optim.sgd import AveragedSGD, Walk, free_rows
 from fastgd._typing import Floats
 from fastgd._utils.progress import watching
 from fastgd._utils.validation import check_flag, generator
-from fastgd.batches import PER_EPOCH, Batches, check_rows
-from fastgd.beginnings import LIPSCHITZ_EVALUATIONS, Model
-from fastgd.checks import check_determined, start_coefs
-from fastgd.fitting import as_fitted, check_moments
 from fastgd.losses import Logistic, Loss, Softmax, Squared
-from fastgd.models import FitResult
-from fastgd.objective import Moments, Objective, moments, pooled
 
 SAMPLE_ROWS = 1000  # that the largest curvature is found on, or of a large chunk,
 SAMPLE_SHARE = 16  # one row in so many

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.dataset import Source
+from fastgd._data.design import Matrix
 from fastgd._data.schema import coef_names
+from fastgd._linear.collinearity import Columns, drawn, only_constants, products, redundant_columns
+from fastgd._linear.objective import Objective
+from fastgd._linear.result import FitResult
+from fastgd._linear.separation import Coordinates, count_told, extent, separating
 from fastgd._optim.messages import R
 from fastgd._optim.registry import RATED
 from fastgd._optim.result import Result, Status
 from fastgd._typing import Floats
+from fastgd._version import __version__
 from fastgd.losses import Logistic, Softmax
-from fastgd.objective import Objective
-from fastgd.redundancy import Columns, drawn, only_constants, products, redundant_columns
-from fastgd.separation import Coordinates, count_told, extent, separating
 
 _NAMES = 3  # features that a sentence names
 _SEARCH = 20  # readings that a search for a separating direction may take, or as many as the descent took
@@ -165,3 +169,46 @@ def say_redundant(result: R, names: Sequence[str], *, exact: bool) -> R:
 def _order(source: Source) -> NDArray[np.intp]:
     """Say where the caller's columns stand in points."""
     return np.arange(source.shape[1]) if source.order is None else source.order
+
+
+def as_fitted(
+    result: Result,
+    objective: Objective,
+    source: Matrix | Source,
+    flat: bool,
+    classes: NDArray[Any] | None,
+    rows: int,
+    settings: dict[str, Any],
+    columns: Columns | None = None,
+) -> FitResult:
+    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``."""
+    coef, b = objective.to_coef(result.coef)
+    order = slice(None) if source.order is None else source.order
+    one = flat and objective.outputs == 1
+    columns = columns or constants(objective)
+    names = coef_names(source.features, source.shape[1])
+    redundant = [names[j] for j in columns.redundant]
+    result = say_redundant(result, redundant, exact=columns.exact)
+    coef = coef[:, order]
+    return FitResult(
+        coef=coef[0] if one else coef,
+        loss=result.loss,
+        status=result.status,
+        message=result.message,
+        history=result.history,
+        intercept=float(b[0]) if one else b,
+        spread=objective.moments.spread[order],
+        classes=classes,
+        features=source.features,
+        redundant=redundant,
+        rows=rows,
+        settings={
+            "loss": {"name": type(objective.loss).__name__.lower(), **objective.loss._asdict()},
+            "l2": objective.l2,
+            "intercept": objective.intercept,
+            "standardize": objective.standardize,
+            **settings,
+        },
+        version=__version__,
+        state=result.state,
+    )

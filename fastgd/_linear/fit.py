@@ -9,33 +9,30 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastgd._data.columns import is_collection
 from fastgd._data.dataset import InMemory, Source, check_not_empty
-from fastgd._data.design import Matrix
 from fastgd._data.open import open_samples
-from fastgd._data.schema import coef_names
 from fastgd._data.spill import Scratch
 from fastgd._kernels.threads import max_threads
+from fastgd._linear.checkpoint import hashed
+from fastgd._linear.diagnostics import as_fitted, explain_separation, find_redundant, smallest_alike
+from fastgd._linear.plan import ONE_READING, choose_solver
+from fastgd._linear.problem import Model, check_determined, check_for_partitions, check_moments, start_coefs
+from fastgd._linear.result import FitResult
+from fastgd._linear.resume import run
+from fastgd._linear.statistics import Moments
 from fastgd._optim.messages import explain_divergence, explain_interruption, quietly, say_limit, warns_once
 from fastgd._optim.registry import check_solver
-from fastgd._optim.result import Result, Row, Status
+from fastgd._optim.result import Row, Status
 from fastgd._optim.stopping import check_descent
 from fastgd._utils.interrupts import Interrupted, Lost, interruptible
 from fastgd._utils.progress import watching
 from fastgd._utils.validation import check_flag, check_number, check_whole, generator
 from fastgd._version import __version__
-from fastgd.beginnings import ONE_READING, Model, choose_solver
-from fastgd.checkpoints import hashed
-from fastgd.checks import check_determined, check_for_partitions, start_coefs
-from fastgd.continuing import run
-from fastgd.diagnosis import constants, explain_separation, find_redundant, say_redundant, smallest_alike
 from fastgd.exceptions import ClusterError
 from fastgd.losses import Loss, Squared, choose_loss
-from fastgd.models import FitResult
-from fastgd.objective import Moments, Objective
-from fastgd.redundancy import Columns
 
 
 @warns_once
@@ -336,49 +333,6 @@ def _loss_reported() -> Iterator[None]:
         raise ClusterError.of(lost.cause) from lost.cause
 
 
-def as_fitted(
-    result: Result,
-    objective: Objective,
-    source: Matrix | Source,
-    flat: bool,
-    classes: NDArray[Any] | None,
-    rows: int,
-    settings: dict[str, Any],
-    columns: Columns | None = None,
-) -> FitResult:
-    """Give the result of a descent in the user's units, and in the shape of one output if y was ``flat``."""
-    coef, b = objective.to_coef(result.coef)
-    order = slice(None) if source.order is None else source.order
-    one = flat and objective.outputs == 1
-    columns = columns or constants(objective)
-    names = coef_names(source.features, source.shape[1])
-    redundant = [names[j] for j in columns.redundant]
-    result = say_redundant(result, redundant, exact=columns.exact)
-    coef = coef[:, order]
-    return FitResult(
-        coef=coef[0] if one else coef,
-        loss=result.loss,
-        status=result.status,
-        message=result.message,
-        history=result.history,
-        intercept=float(b[0]) if one else b,
-        spread=objective.moments.spread[order],
-        classes=classes,
-        features=source.features,
-        redundant=redundant,
-        rows=rows,
-        settings={
-            "loss": {"name": type(objective.loss).__name__.lower(), **objective.loss._asdict()},
-            "l2": objective.l2,
-            "intercept": objective.intercept,
-            "standardize": objective.standardize,
-            **settings,
-        },
-        version=__version__,
-        state=result.state,
-    )
-
-
 _WARMUPS = (
     ((5000, 2), ("newton", "lbfgs", "sgd")),  # small enough for the serial kernels,
     ((200_000, 2), ("newton", "lbfgs")),  # enough for the parallel ones,
@@ -405,27 +359,3 @@ def warmup(
                 y = np.arange(len(X)) % 3 == 0
                 for solver in solvers:
                     quietly(fit)(X, y, loss=loss, solver=solver, max_iter=1)
-
-
-def check_moments(statistics: Moments, source: Source, *, measured: bool, whole: bool = True) -> None:
-    """Find out what is wrong where a mean or spread is not finite, or where one of all rows hides differences.
-
-    Those of y mean nothing unless it is measured.
-    """
-    finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
-    if not finite.all():
-        source.check_finite()
-        column = int(np.argmin(finite))
-        if source.order is not None:
-            column = int(np.flatnonzero(source.order == column)[0])
-        name = coef_names(source.features, source.shape[1])[column]
-        if source.features is not None:  # of which a category is one column
-            column = int(np.repeat(np.arange(len(source.features)), [each.width for each in source.features])[column])
-        raise ValueError(
-            f"X: the values of column {column} ({name}) are so large or so close "
-            "that squares overflow or underflow; rescale it"
-        )
-    if measured and not np.isfinite(statistics.y_spread).all():
-        raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
-    if whole:
-        source.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))

@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgd._data.dataset import Source
+from fastgd._linear.checkpoint import Checkpoint, Kept, Origin, digest
+from fastgd._linear.diagnostics import separated_below
+from fastgd._linear.objective import Objective
+from fastgd._linear.plan import Beginning, begin, glance
+from fastgd._linear.problem import Model
 from fastgd._optim.base import Descent
 from fastgd._optim.loop import conclude, descend, glimpse
 from fastgd._optim.registry import RULES
 from fastgd._optim.result import Result, Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Interrupted, Interruption
-from fastgd.beginnings import Beginning, Model, begin, glance
-from fastgd.checkpoints import Checkpoint, Kept, Origin, digest
-from fastgd.diagnosis import separated_below
-from fastgd.objective import Objective
 
 
 class Earlier(NamedTuple):

@@ -23,9 +23,9 @@ from fastgd._data.dataset import InMemory, Source
 from fastgd._data.survey import together
 from fastgd._kernels import sums as passes
 from fastgd._kernels.layout import Tile
+from fastgd._linear.objective import Objective
 from fastgd._optim.base import Anchor, Evaluation
 from fastgd._typing import Floats
-from fastgd.objective import Objective
 
 STRETCHES = 32  # tiles of a batch
 PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row from every stretch

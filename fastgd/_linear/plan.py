@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from fastgd._data.chunked import Stream
 from fastgd._data.dataset import InMemory, Source
+from fastgd._linear.minibatch import Batches, StreamBatches, check_rows
+from fastgd._linear.objective import Objective
+from fastgd._linear.problem import Model
+from fastgd._linear.statistics import normal_equations
+from fastgd._linear.warm_start import LEAST_ROWS, newton, sample_sizes, warm_start
 from fastgd._optim.base import Descent, Evaluation, Rule
 from fastgd._optim.gradient_descent import estimate_lipschitz
 from fastgd._optim.lbfgs import LBFGS
@@ -17,10 +22,7 @@ from fastgd._optim.registry import fixed_rate_rule
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import having
 from fastgd._utils.linalg import inverse, times
-from fastgd.batches import Batches, StreamBatches, check_rows
-from fastgd.losses import Loss, Squared
-from fastgd.objective import Moments, Objective, first_reading, normal_equations
-from fastgd.subsampling import LEAST_ROWS, newton, sample_sizes, warm_start
+from fastgd.losses import Squared
 
 LIPSCHITZ_EVALUATIONS = 20
 GRAM_SPEED = 30  # numbers of a Hessian that a thread adds up while a pass reads one number of X: measured, see bench
@@ -30,46 +32,6 @@ GRAM_BYTES = 1 << 28  # of a metric and its making, or 1/50 of X if that is more
 VECTORS = 2000  # of a point's length that X should take as much memory as; L-BFGS keeps 5 pairs if not, else 10
 GLANCE_BYTES = 1 << 26  # of a few rows at most: a tenth of a second
 ONE_READING = 128  # coefficients up to which all rows' Gram matrix costs less than sub-samples and their passes
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is to be minimised, before the moments of its samples are known.
-
-    ``check`` raises an error if a source's moments are of no use; the rest as for `Objective`.
-    """
-
-    loss: Loss
-    l2: float
-    intercept: bool
-    standardize: bool
-    n_threads: int | None
-    check: Callable[[Moments, Source], None]
-    outputs: int = 1
-
-    def objective(self, source: Source, moments: Moments) -> Objective:
-        """Give the objective over a source of these moments."""
-        self.check(moments, source)
-        return Objective(
-            source, self.loss, self.l2, moments, self.intercept, self.standardize, self.n_threads, self.outputs
-        )
-
-    def coupled(self, d: int) -> int:
-        """Say how many coefficients of d features depend on each other."""
-        return (d + self.intercept) * (self.outputs if self.loss.joint else 1)
-
-    def zeros(self, d: int) -> tuple[Floats, Floats]:
-        """Give coefficients and intercepts of 0."""
-        return np.zeros((self.outputs, d)), np.zeros(self.outputs)
-
-    def read(self, source: Source, coef: Floats, intercept: Floats) -> tuple[Objective, Evaluation]:
-        """Give the objective over a source, and its evaluation at some coefficients, from one reading."""
-        moments, sums = first_reading(
-            source, self.loss, coef, intercept, about_mean=self.intercept, n_threads=self.n_threads
-        )
-        objective = self.objective(source, moments)
-        with np.errstate(over="ignore", invalid="ignore"):  # descent refuses a start that is not finite
-            return objective, objective.evaluation(coef, sums)
 
 
 class Beginning(NamedTuple):

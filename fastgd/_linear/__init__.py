@@ -1,0 +1,1 @@
+"""Linear models: objective, warm start, checkpoints, `fit` and its result."""

@@ -1,0 +1,153 @@
+"""Models as JSON documents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._data.schema import Feature, coef_names
+from fastgd._optim.result import History, Row, Status
+from fastgd._typing import Floats
+from fastgd._utils.atomic_io import replacing
+
+FORMAT = "fastgd-model"
+FORMAT_VERSION = 5
+LABEL_BYTES = 1 << 28  # that classes may take: a damaged dtype can claim any width
+
+
+def write_document(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
+    """Write a model's document as JSON, with its format and checksum; the file appears whole or not at all."""
+    history = {name: [_to_json(value) for value in column] for name, column in document["history"].items()}
+    document = {"format": FORMAT, "format_version": FORMAT_VERSION, **document, "history": history}
+    document["checksum"] = checksum(document)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def read_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the document that `write_document` wrote, checked, as the fields of a `FitResult`.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such a model, or not as it was saved, naming what is wrong with it.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        document = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a fastgd model: {error}") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a fastgd model: it does not say format: {FORMAT}")
+    if document.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version {document.get('format_version')}; this fastgd reads {FORMAT_VERSION}"
+        )
+    try:
+        return _checked_fields(document)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path} is a damaged fastgd model: {type(error).__name__}: {error}") from None
+
+
+def checksum(document: dict[str, Any]) -> str:
+    """Digest what a model's document holds beside its checksum, however it is laid out in the file."""
+    content = {key: value for key, value in document.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
+    coef, intercept, spread = (_numbers(name, document[name]) for name in ("coef", "intercept", "spread"))
+    features = document["features"]
+    if features is not None:
+        features = tuple(_feature(feature) for feature in features)
+    if (
+        coef.ndim not in (1, 2)
+        or intercept.shape != coef.shape[:-1]
+        or spread.shape != coef.shape[-1:]
+        or coef_names(features, len(spread)) != document["coef_names"]
+    ):
+        raise ValueError("coef, intercept, coef_names, features and spread do not fit together")
+    classes = document["classes"]
+    if classes is not None:
+        classes = _labels(classes, document["classes_dtype"])
+        if len(classes) != (2 if coef.ndim == 1 else len(coef)):
+            raise ValueError("classes must be two, or one for each row of coef")
+    redundant = document["redundant"]
+    if not isinstance(redundant, list) or not set(redundant) <= set(document["coef_names"]):
+        raise ValueError("redundant must be names of coefficients")
+    settings = document["settings"]
+    if not isinstance(settings, dict) or not isinstance(settings["loss"]["name"], str):
+        raise ValueError("settings must name the loss")
+    history = document["history"]
+    rows = [Row(*values) for values in zip(*([float(v) for v in history[name]] for name in Row._fields), strict=True)]
+    if not rows:
+        raise ValueError("the history is empty")
+    count, texts = document["rows"], [document["message"], document["version"]]
+    if type(count) is not int or count < 1 or not all(isinstance(text, str) for text in texts):
+        raise ValueError("rows must be a number above 0, message and version text")
+    if document["checksum"] != checksum(document):
+        raise ValueError("the content does not match its checksum, so it is not what was saved")
+    return {
+        "coef": coef,
+        "loss": float(_numbers("loss", document["loss"])),
+        "status": Status[document["status"]],
+        "message": document["message"],
+        "history": History.from_rows(rows),
+        "intercept": intercept if intercept.ndim else float(intercept),
+        "spread": spread,
+        "classes": classes,
+        "features": features,
+        "redundant": redundant,
+        "rows": count,
+        "settings": settings,
+        "version": document["version"],
+    }
+
+
+def _finite(text: str) -> float:
+    """Read a number; infinity and NaN are not JSON's."""
+    number = float(text)
+    if not np.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _to_json(number: float) -> float | str:
+    """Give what JSON can hold: infinity and NaN, in rows of rejected points, as text that `float` reads."""
+    return number if np.isfinite(number) else str(number)
+
+
+def _feature(entry: dict[str, Any]) -> Feature:
+    name, levels, reference = entry["name"], entry["levels"], entry["reference"]
+    if not isinstance(name, str) or not (levels is None or all(isinstance(level, str) for level in levels)):
+        raise ValueError("features must have a name and levels of text")
+    if not isinstance(reference, bool):
+        raise ValueError("features must say whether the first level is the reference")
+    return Feature(name, None if levels is None else tuple(levels), reference)
+
+
+def _labels(values: list[Any], name: str) -> NDArray[Any]:
+    """Give labels in their dtype, which must hold them as they are."""
+    dtype = np.dtype(name) if isinstance(name, str) else np.dtype(object)
+    if dtype.kind not in "biufU" or dtype.itemsize * len(values) > LABEL_BYTES:
+        raise ValueError(f"classes of dtype {str(name)[:40]}: numbers or text are needed")
+    labels = np.array(values, dtype=dtype)
+    if labels.ndim != 1 or [*map(repr, labels.tolist())] != [*map(repr, values)]:
+        raise ValueError(f"classes are not of their dtype {name}")
+    return labels
+
+
+def _numbers(name: str, values: Any) -> Floats:
+    """Give finite numbers, alone or in lists of them; not text that says numbers, which NumPy would take."""
+    array = np.array(values)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise ValueError(f"{name}: finite numbers are needed")
+    return array.astype(np.float64)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from fastgd._optim.result import Result as Result
     from fastgd._optim.result import Status as Status
     from fastgd._optim.stationary import stationary as stationary
-    from fastgd.estimators import LinearRegression as LinearRegression
-    from fastgd.estimators import LogisticRegression as LogisticRegression
-    from fastgd.estimators import Ridge as Ridge
     from fastgd.exceptions import CheckpointWarning as CheckpointWarning
     from fastgd.exceptions import ClusterError as ClusterError
     from fastgd.exceptions import ConvergenceWarning as ConvergenceWarning
     from fastgd.learning import learning_rates as learning_rates
+    from fastgd.linear_model import LinearRegression as LinearRegression
+    from fastgd.linear_model import LogisticRegression as LogisticRegression
+    from fastgd.linear_model import Ridge as Ridge
     from fastgd.losses import Huber as Huber
     from fastgd.losses import Loss as Loss
 
@@ -48,9 +48,9 @@ _MODULE_OF = {
     "CheckpointWarning": "exceptions",
     "Loss": "losses",
     "Huber": "losses",
-    "LinearRegression": "estimators",
-    "Ridge": "estimators",
-    "LogisticRegression": "estimators",
+    "LinearRegression": "linear_model",
+    "Ridge": "linear_model",
+    "LogisticRegression": "linear_model",
 }
 _MODULES = ("surfaces", "plots")
 __all__ = [*_MODULE_OF, *_MODULES, "__version__"]

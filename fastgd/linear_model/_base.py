@@ -29,7 +29,7 @@ from fastgd._optim.messages import quietly
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_flag, check_vector, refuse_masked
-from fastgd.least_norm import least_norm
+from fastgd.linear_model._min_norm import least_norm
 
 MAX_ITER = 1000
 _LEARNED = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")

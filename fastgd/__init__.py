@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from fastgd.exceptions import CheckpointWarning as CheckpointWarning
     from fastgd.exceptions import ClusterError as ClusterError
     from fastgd.exceptions import ConvergenceWarning as ConvergenceWarning
-    from fastgd.learning import learning_rates as learning_rates
     from fastgd.linear_model import LinearRegression as LinearRegression
     from fastgd.linear_model import LogisticRegression as LogisticRegression
     from fastgd.linear_model import Ridge as Ridge
     from fastgd.losses import Huber as Huber
     from fastgd.losses import Loss as Loss
+    from fastgd.surfaces._learning_rates import learning_rates as learning_rates
 
 _MODULE_OF = {
     "fit": "_linear.fit",
     "minimize": "_optim.minimize",
     "stationary": "_optim.stationary",
-    "learning_rates": "learning",
+    "learning_rates": "surfaces._learning_rates",
     "warmup": "_linear.fit",
     "load": "_linear.result",
     "FitResult": "_linear.result",

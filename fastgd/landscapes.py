@@ -23,7 +23,7 @@ from fastgd._optim.stationary import stationary
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import check_writable, replacing
 from fastgd._utils.validation import check_number
-from fastgd.surfaces import Surface
+from fastgd.surfaces._functions import Surface
 
 LEVELS = 18
 _OBLONG = 2.5  # how many times as long as the other a window's side may be for both axes to have the same scale

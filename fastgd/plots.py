@@ -22,8 +22,8 @@ from fastgd._typing import Floats
 from fastgd._utils.atomic_io import check_writable, replacing
 from fastgd._utils.validation import check_vector
 from fastgd.landscapes import animate, contours, ground, minima, path, saddle, way
-from fastgd.learning import LearningRates
-from fastgd.surfaces import Surface
+from fastgd.surfaces._functions import Surface
+from fastgd.surfaces._learning_rates import LearningRates
 
 __all__ = [
     "animate",

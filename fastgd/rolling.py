@@ -9,7 +9,7 @@ from typing import Any
 from fastgd._optim.gradient_descent import estimate_lipschitz
 from fastgd._optim.registry import MINIMIZERS, RATED
 from fastgd._utils.atomic_io import check_writable
-from fastgd.surfaces import SURFACES, Surface
+from fastgd.surfaces._functions import SURFACES, Surface
 from fastgd.writing import as_options, check_distinct, say
 
 GENTLE = 0.2  # of 1/L
@@ -97,7 +97,7 @@ def _ground(options: argparse.Namespace) -> Surface:
     if options.target == options.feature:
         raise ValueError(f"--feature: {options.feature} is the target")
     from fastgd._data.readers import arrow as files
-    from fastgd.surfaces import regression
+    from fastgd.surfaces._loss_surface import regression
 
     table = files.read_table(options.data, [options.feature, options.target])
     if options.drop_missing:
@@ -155,7 +155,7 @@ def _roll(options: argparse.Namespace) -> int:
 
 
 def _rates(options: argparse.Namespace) -> int:
-    from fastgd.learning import learning_rates
+    from fastgd.surfaces._learning_rates import learning_rates
 
     if options.output:
         from fastgd import plots

@@ -7,7 +7,7 @@ from internals import GradientDescent, descend
 
 import fastgd
 from fastgd import surfaces
-from fastgd.surfaces import SURFACES
+from fastgd.surfaces._functions import SURFACES
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 

@@ -9,7 +9,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastgd._optim.base import Evaluation
 from fastgd._typing import Floats
@@ -257,76 +256,3 @@ SURFACES = {
     "rastrigin": rastrigin,
     "ackley": ackley,
 }
-
-
-def regression(
-    X: Any, y: ArrayLike, loss: Any = "squared", *, l2: float = 0.0, intercept: bool = True, standardize: bool = False
-) -> Surface:
-    """Make the surface of a regression with two parameters: the mean loss of ``y ≈ a x + b``, as `fastgd.fit` has it.
-
-    Parameters
-    ----------
-    X : array-like of shape (n,) or (n, 1), or (n, 2) without an intercept; or a table of such columns
-    y, loss, l2
-        As for `fit`.
-    intercept : bool
-        Whether the second parameter is the intercept b, or the coefficient of a second feature.
-    standardize : bool
-        Take the feature in standard deviations from its mean, as `fit` does by itself. That makes a long valley round.
-
-    Returns
-    -------
-    Surface
-        Each evaluation is one pass over the data. The minimum is the fit's; the window holds 0 and the minimum.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As for `fit`, and if there are not two parameters.
-    """
-    from fastgd._data.columns import is_frame
-    from fastgd._data.dataset import InMemory
-    from fastgd._data.tables import as_features
-    from fastgd._data.targets import targets
-    from fastgd._linear.fit import fit
-    from fastgd._linear.problem import Model
-    from fastgd._linear.statistics import moments
-    from fastgd._optim.messages import quietly
-    from fastgd._utils.validation import as_array
-    from fastgd.losses import Squared, choose_loss
-
-    samples = X if is_frame(X) or isinstance(X, dict) or np.ndim(X) != 1 else as_array("X", X)[:, None]
-    result = quietly(fit)(samples, y, loss=loss, l2=l2, intercept=intercept, tol=1e-9)
-    matrix = as_features(samples)
-    if matrix.shape[1] + intercept != 2 or np.ndim(result.intercept):
-        raise ValueError(
-            f"X has {matrix.shape[1]} features{' and there is an intercept' if intercept else ''}; a surface needs two "
-            "parameters and one target: one feature, or two with intercept=False"
-        )
-    chosen, labels, _ = targets(y, matrix.shape[0], choose_loss(loss))
-    source = InMemory(matrix, labels, None)
-    model = Model(chosen, float(l2), intercept, standardize, None, lambda *_: None)
-    objective = model.objective(source, moments(source, chosen, about_mean=intercept))
-    minimum = objective.to_point(np.atleast_2d(result.coef), np.atleast_1d(result.intercept))
-    lowest, hessian = objective(minimum).value, np.array([objective(minimum + unit).gradient for unit in np.eye(2)])
-
-    def quadratic(points: Floats) -> Any:
-        """Give the squared loss, which is its second-order expansion at the minimum."""
-        move = points - minimum.reshape(-1, *[1] * (points.ndim - 1))
-        return lowest + 0.5 * np.einsum("i...,ij,j...", move, hessian, move)
-
-    names = result.coef_names
-    unit = ", per standard deviation" if standardize else ""
-    second = ("b, the intercept" if not standardize else "b, the prediction at the mean") if intercept else names[1]
-    reach = 1.3 * np.where(np.abs(minimum) > 0.0, np.abs(minimum), 1.0)
-    return Surface(
-        f"{result.settings['loss']['name']} loss of your data",
-        f"mean loss of {matrix.shape[0]:,} samples",
-        lambda point: objective(point)[:2],
-        np.column_stack((minimum - reach, minimum + reach)),
-        start=np.zeros(2),
-        minima=minimum[None],
-        axes=(f"a, of {names[0]}{unit}", second),
-        elementwise=False,
-        heights=quadratic if isinstance(chosen, Squared) else None,
-    )

@@ -1,0 +1,35 @@
+"""Surfaces to roll a ball on: functions of two coordinates, and the loss of a regression with two parameters."""
+
+from __future__ import annotations
+
+from fastgd.surfaces._functions import (
+    SURFACES,
+    Surface,
+    ackley,
+    beale,
+    bowl,
+    double_well,
+    elongated_bowl,
+    himmelblau,
+    monkey_saddle,
+    rastrigin,
+    rosenbrock,
+    saddle,
+)
+from fastgd.surfaces._loss_surface import regression
+
+__all__ = [
+    "SURFACES",
+    "Surface",
+    "ackley",
+    "beale",
+    "bowl",
+    "double_well",
+    "elongated_bowl",
+    "himmelblau",
+    "monkey_saddle",
+    "rastrigin",
+    "regression",
+    "rosenbrock",
+    "saddle",
+]

@@ -118,13 +118,14 @@ def _roll(options: argparse.Namespace) -> int:
     from fastgd._optim.messages import quietly
     from fastgd._optim.minimize import minimize
     from fastgd._utils.validation import as_point, generator
-    from fastgd.landscapes import MOVING
+    from fastgd.plots._animation import MOVING
+    from fastgd.plots._save import FORMATS
 
     check_distinct({"--data": options.data, "--output": options.output})
     suffix = Path(options.output).suffix.lower()
     moving = suffix in MOVING
-    if not moving and suffix not in plots.FORMATS:
-        allowed = f"{' or '.join(MOVING)} for an animation, {', '.join(plots.FORMATS)} for a picture"
+    if not moving and suffix not in FORMATS:
+        allowed = f"{' or '.join(MOVING)} for an animation, {', '.join(FORMATS)} for a picture"
         raise ValueError(f"--output {options.output}: a name ending in {allowed} is needed")
     check_writable(options.output)
     surface = _ground(options)

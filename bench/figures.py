@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fastgd
 from bench.report import RESULTS
-from fastgd import demo, plots, surfaces
+from fastgd import plots, surfaces
+from fastgd._cli import flights as demo
 from fastgd._optim.messages import quietly
 
 FIGURES = RESULTS / "figures"

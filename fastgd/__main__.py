@@ -6,9 +6,9 @@ import sys
 def main() -> int:
     """Run a command; give the exit code. Ctrl-C is no traceback, also while NumPy and the rest are being imported."""
     try:
-        from fastgd import cli
+        from fastgd._cli.main import main as run
 
-        return cli.main()
+        return run()
     except KeyboardInterrupt:
         print("fastgd: interrupted: nothing was saved", file=sys.stderr)  # noqa: T201
         return 130

@@ -4,7 +4,10 @@
 
 from importlib import import_module
 
-from fastgd import cli, demo
+from fastgd._cli import flights as demo
+from fastgd._cli import main as cli
+from fastgd._cli.main import _parser, main
+from fastgd._cli.output import as_options
 from fastgd._data import spill as scratch
 from fastgd._data.chunks import ahead
 from fastgd._data.columns import Pieces
@@ -53,8 +56,6 @@ from fastgd._utils.atomic_io import replacing
 from fastgd._utils.interrupts import Interruption
 from fastgd._utils.linalg import inverse
 from fastgd._utils.validation import check_vector, stretches
-from fastgd.cli import _parser, main
-from fastgd.writing import as_options
 
 PATCHED = {
     "allowed_threads": "fastgd._kernels.threads:allowed_threads",

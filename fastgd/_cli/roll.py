@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fastgd._cli.output import as_options, check_distinct, say
 from fastgd._optim.gradient_descent import estimate_lipschitz
 from fastgd._optim.registry import MINIMIZERS, RATED
 from fastgd._utils.atomic_io import check_writable
 from fastgd.surfaces._functions import SURFACES, Surface
-from fastgd.writing import as_options, check_distinct, say
 
 GENTLE = 0.2  # of 1/L
 _LOSSES = {"linear": "squared", "logistic": "logistic"}

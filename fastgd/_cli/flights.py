@@ -1,7 +1,9 @@
-"""The main job on real data: which flights from New York in 2013 came late? (extra: demo)."""
+"""The command ``fastgd demo``, and its flights."""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._cli.output import check_distinct, conclude, say, summary
 from fastgd._linear.result import FitResult
 
 try:
@@ -71,3 +74,43 @@ def score(model: FitResult, data: Flights) -> Score:
     probability = model.predict_proba(data.part(data.held_out))[:, 1]
     base = np.full(len(late), data.late[~data.held_out].mean())
     return Score(log_loss(late, probability), log_loss(late, base), roc_auc_score(late, probability))
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    from fastgd import plots
+    from fastgd._data.readers import arrow as files
+    from fastgd._linear.fit import fit
+    from fastgd._optim.messages import quietly
+
+    check_distinct({"--plot": options.plot, "--export": options.export, "--export-recorded": options.export_recorded})
+    plots.check_output(options.plot)
+    for path in filter(None, (options.export, options.export_recorded)):
+        files.check_output(path)
+    data = flights()
+    say(
+        f"{len(data.late):,} flights from New York in 2013 that arrived ({data.without_arrival:,} others never did)."
+        f"\nLate by {LATE_MINUTES} minutes or more: {data.late.mean():.1%}. "
+        f"Fitting four fifths of them, holding out {data.held_out.sum():,}.\n"
+    )
+    if options.export_recorded:
+        files.write_table(options.export_recorded, recorded())
+    if options.export:
+        files.write_table(options.export, {**data.table, TARGET: data.late})
+    seen = ~data.held_out
+    result = quietly(fit)(
+        data.part(seen),
+        data.late[seen],
+        loss="logistic",
+        l2=1e-6,
+        progress=sys.stderr.isatty(),
+    )
+    say(summary(result))
+    scored = score(result, data)
+    say(
+        f"\nheld out        model    base rate\n"
+        f"log loss     {scored.log_loss:8.4f}     {scored.base_log_loss:8.4f}\n"
+        f"AUC          {scored.auc:8.4f}     {0.5:8.4f}\n"
+    )
+    plots.save(plots.history(result.history, "Late flights: the descent"), options.plot)
+    say(f"wrote {options.plot}")
+    return conclude(result)

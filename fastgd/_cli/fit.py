@@ -1,0 +1,129 @@
+"""The command ``fastgd fit``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastgd._cli.output import check_distinct, conclude, print_error, say, summary, warnings_in_one_line
+from fastgd._utils.atomic_io import check_writable, replacing
+
+if TYPE_CHECKING:
+    from fastgd._data.readers.arrow import Files
+REPORT_ROWS = 200_000  # at most, that pictures are drawn from
+
+
+def run_fit(options: argparse.Namespace) -> int:
+    from fastgd._data.open import is_libsvm, is_npy
+    from fastgd._linear.fit import fit
+    from fastgd._optim.messages import quietly
+
+    if options.all_levels and not options.l2:
+        raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
+    written = {"--output": options.output, "--checkpoint": options.checkpoint, "--report": options.report}
+    check_distinct(written)
+    for file in filter(None, written.values()):
+        check_writable(file)
+    if options.report:
+        from fastgd._cli import report
+
+        if not options.report.lower().endswith((".html", ".htm")):
+            raise ValueError(f"--report {options.report}: a name ending in .html is needed")
+    data = None if is_npy(options.data) or is_libsvm(options.data) else _table(options)
+    paths = [*options.data, options.target] if data is None else [file.path for file in data.files]
+    for path in filter(None, paths):
+        check_distinct({"data": path, **written})
+    with warnings_in_one_line():
+        result = quietly(fit)(
+            *(_arrays(options) if data is None else [data]),
+            loss={"linear": "squared", "logistic": "logistic"}[options.model],
+            l2=options.l2,
+            intercept=not options.no_intercept,
+            standardize=not options.no_standardize,
+            categorical=options.categorical,
+            drop_first=not options.all_levels,
+            solver=options.solver,
+            learning_rate=options.learning_rate,
+            tol=options.tol,
+            max_iter=options.max_iter,
+            time_limit=options.time_limit,
+            n_threads=options.threads,
+            memory_limit=options.memory_limit,
+            cache=options.cache,
+            progress=sys.stderr.isatty(),
+            checkpoint=options.checkpoint,
+        )
+
+    def save_model() -> None:
+        result.save(options.output)
+        say(f"\nwrote {options.output}")
+
+    def save_report() -> None:
+        assert data is not None  # noqa: S101  others are refused
+        step = -(-result.rows // REPORT_ROWS)
+        rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
+        judged = f", judged by one of {step:,} rows" if step > 1 else ""
+        page = report.page(
+            result,
+            *data.sample(step),
+            target=options.target,
+            title=f"{options.target}, predicted from {Path(options.data[0]).name}{rest}{judged}",
+            repeat=shlex.join(["fastgd", *options.given]),
+        )
+        with replacing(options.report) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+        say(f"\nwrote {options.report}")
+
+    if options.drop_missing and data is not None:
+        say(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
+    failed = False
+    saving = [save_model] * bool(options.output) + [save_report] * bool(options.report)
+    for work in (lambda: say(summary(result)), *saving):  # each whatever became of the others: a fit is not done twice
+        try:
+            work()
+        except OSError as error:
+            print_error(error)
+            failed = True
+    code = conclude(result)
+    return 1 if failed else code
+
+
+def _table(options: argparse.Namespace) -> Files:
+    """Open files with named columns."""
+    from fastgd._data.readers import arrow as files
+
+    data = files.Files(
+        options.data,
+        options.target,
+        features=options.features,
+        weight=options.weight,
+        drop_missing=options.drop_missing,
+    )
+    if options.model == "linear" and not data.target_is_numbers:
+        raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
+    if options.categorical == "auto":
+        files.check_text(data)
+    return data
+
+
+def _arrays(options: argparse.Namespace) -> list[Any]:
+    """Give X, and y if it is not in the same files, of those without named columns."""
+    from fastgd._data.open import is_libsvm, is_npy
+
+    of_tables = {"--features": options.features, "--weight": options.weight, "--report": options.report}
+    of_tables |= {"--drop-missing": options.drop_missing, "--categorical": options.categorical != "auto"}
+    for option, value in of_tables.items():
+        if value:
+            raise ValueError(f"{option} is for files with named columns: Parquet, CSV or Arrow")
+    if is_libsvm(options.data):
+        if options.target is not None:
+            raise ValueError(f"--target {options.target}: it is in the files; leave it out")
+        return [options.data]
+    if len(options.data) > 1:
+        raise ValueError(f"{options.data[1]}: .npy files are fitted one at a time")
+    if not is_npy([options.target]):
+        raise ValueError("--target: the .npy file of what is to be predicted is needed")
+    return [options.data[0], options.target]

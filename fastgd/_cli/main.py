@@ -1,0 +1,134 @@
+"""The command line: ``fastgd fit | predict | roll | rates | demo | doctor`` (extra: cli).
+
+Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from fastgd._cli import roll as rolling
+from fastgd._cli.doctor import run_doctor
+from fastgd._cli.fit import run_fit
+from fastgd._cli.flights import run_demo
+from fastgd._cli.output import print_error
+from fastgd._cli.predict import run_predict
+from fastgd._optim.registry import SOLVERS, check_solver
+from fastgd._version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; give the exit code."""
+    parser = _parser()
+    given = sys.argv[1:] if arguments is None else [*arguments]
+    options = parser.parse_args(given, argparse.Namespace(given=given))
+    if "solver" in options:
+        try:
+            check_solver(options.solver, options.learning_rate)
+        except ValueError as error:
+            parser.error(str(error))
+    command: Callable[[argparse.Namespace], int] = options.command
+    if command is run_fit and options.target is None:
+        from fastgd._data.open import is_libsvm
+
+        if not is_libsvm(options.data):
+            parser.error("the following arguments are required: --target")
+    try:
+        return command(options)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print_error(error)
+        return 1
+    except KeyboardInterrupt:
+        print("fastgd: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastgd", description="Linear and logistic regression by gradient descent on large data."
+    )
+    parser.add_argument("--version", action="version", version=f"fastgd {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="fit | predict | roll | rates | demo | doctor")
+
+    fit = commands.add_parser("fit", help="fit a model to Parquet, CSV or Arrow files, of any size")
+    fit.set_defaults(command=run_fit)
+    fit.add_argument(
+        "data",
+        nargs="+",
+        help=".parquet, .csv (with a header line; .csv.gz and the like) or .arrow files, folders of them, or patterns; "
+        ".npy; .libsvm, .svm",
+    )
+    fit.add_argument("--target", help="the column to predict; of .npy another such file; in libsvm's files")
+    fit.add_argument("--model", choices=("linear", "logistic"), default="linear", help="default: linear")
+    fit.add_argument("--features", type=_names, help="columns to predict from, a,b,c; default: all others")
+    fit.add_argument(
+        "--categorical", type=_names_or_auto, default="auto", help="those to take as categories, a,b,c; default: text"
+    )
+    fit.add_argument("--all-levels", action="store_true", help="a coefficient for first levels, too; needs --l2")
+    fit.add_argument("--weight", help="the column of weights; default: all the same")
+    fit.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
+    fit.add_argument("--l2", type=_at_least(0.0), default=0.0, help="penalty on squared coefficients; default: 0")
+    fit.add_argument("--no-intercept", action="store_true", help="fit without an intercept")
+    fit.add_argument("--no-standardize", action="store_true", help="descend in the coefficients as they are")
+    fit.add_argument("--solver", choices=SOLVERS, default="auto", help="default: auto")
+    fit.add_argument("--learning-rate", type=_rate, default="auto", help="of gd, nesterov and sgd; default: auto")
+    fit.add_argument("--tol", type=_at_least(0.0), default=1e-6, help="largest slope at convergence; default: 1e-6")
+    fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="for sgd: epochs; default: 1000")
+    fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
+    fit.add_argument("--memory-limit", help="of data that are streamed, 512MB or the like; default: 512MB")
+    fit.add_argument(
+        "--cache", choices=("auto", "disk", "none"), default="auto", help="of decoded data, in a scratch file"
+    )
+    fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
+    fit.add_argument("--checkpoint", help="keep the state of the fit in this file, and go on from it if it is there")
+    fit.add_argument("--output", help="write the model here, as JSON")
+    fit.add_argument("--report", help="write a page about the fit here, .html (extra: plot)")
+
+    predict = commands.add_parser("predict", help="predict with a fitted model")
+    predict.set_defaults(command=run_predict)
+    predict.add_argument("model", help="a model that fit --output wrote")
+    predict.add_argument("data", nargs="+", help="files, folders or patterns, as of fit, with the model's columns")
+    predict.add_argument("--unseen", choices=("error", "zero"), default="error", help="levels that fit did not have")
+    predict.add_argument("--output", required=True, help="write predictions here, .csv or .parquet")
+
+    rolling.add_commands(commands)
+
+    demo = commands.add_parser("demo", help="fit 327,346 real flights: which came 15 minutes late?")
+    demo.set_defaults(command=run_demo)
+    demo.add_argument("--plot", default="fastgd-demo.png", help="the loss curve; default: fastgd-demo.png")
+    demo.add_argument("--export", help="also write the flights with their target, .csv or .parquet")
+    demo.add_argument("--export-recorded", help="also write them as recorded, with delays, .csv or .parquet")
+
+    doctor = commands.add_parser("doctor", help="versions, threads, cache, and the speed of a pass on this machine")
+    doctor.set_defaults(command=run_doctor)
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names a,b,c")
+    return names
+
+
+def _names_or_auto(text: str) -> list[str] | str:
+    return text if text == "auto" else _names(text)
+
+
+def _rate(text: str) -> float | str:
+    return text if text == "auto" else float(text)
+
+
+def _at_least(least: float) -> Callable[[str], float]:
+    """Give a parser of finite numbers of least's type that are at least that."""
+
+    def number(text: str) -> float:
+        value = type(least)(text)
+        if not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number of at least {least:g}")
+        return value
+
+    number.__name__ = type(least).__name__  # argparse names it in its message
+    return number

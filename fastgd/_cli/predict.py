@@ -1,0 +1,71 @@
+"""The command ``fastgd predict``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from fastgd._cli.output import check_distinct, say
+from fastgd._linear.result import FitResult, load
+
+if TYPE_CHECKING:
+    pass
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    from fastgd._data.chunks import named
+    from fastgd._data.readers import arrow as files
+
+    for path in options.data:
+        check_distinct({"model": options.model, "data": path, "--output": options.output})
+    files.check_output(options.output)
+    model = load(options.model)
+    parts = _parts(options, model)
+    rows = 0
+
+    def predictions() -> Iterator[dict[str, Any]]:
+        nonlocal rows
+        for X, name in parts:
+            if X.shape[0]:
+                with named(name):
+                    margins = model.decision_function(X, unseen=options.unseen)
+                rows += len(margins)
+                yield _columns_of(model, margins)
+        if not rows:
+            raise ValueError(f"{' '.join(options.data)}: no rows")
+
+    files.write_tables(options.output, predictions())
+    say(f"wrote {rows:,} predictions to {options.output}")
+    return 0
+
+
+def _parts(options: argparse.Namespace, model: FitResult) -> Iterator[tuple[Any, str]]:
+    """Read what is to be predicted, a part at a time, and say where each is from."""
+    from fastgd._data.open import is_libsvm, is_npy, map_array
+
+    if is_npy(options.data):
+        return ((map_array(path), path) for path in options.data)
+    if is_libsvm(options.data):
+        from fastgd._data.readers.libsvm import LibSVM
+
+        return ((chunk.X, chunk.name) for chunk in LibSVM(options.data, model.coef.shape[-1]))
+    from fastgd._data.readers.arrow import Files
+
+    names = None if model.features is None else [feature.name for feature in model.features]
+    data = Files(options.data, None, features=names)
+    for file in data.files:
+        check_distinct({"data": file.path, "--output": options.output})
+    return data.tables()
+
+
+def _columns_of(model: FitResult, margins: NDArray[Any]) -> dict[str, Any]:
+    if model.classes is None:
+        return {"prediction": margins}
+    predicted = {"prediction": model.to_labels(margins)}
+    probabilities = model.to_probabilities(margins)
+    if len(model.classes) == 2:
+        return {**predicted, "probability": probabilities[:, 1]}
+    return predicted | {f"probability[{label}]": probabilities[:, k] for k, label in enumerate(model.classes)}

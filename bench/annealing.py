@@ -14,7 +14,7 @@ from scipy.optimize import basinhopping, dual_annealing
 import fastgd
 from bench.report import table
 from fastgd import surfaces
-from fastgd._optim.messages import quietly
+from fastgd._optim.messages import without_warning
 
 RUNS = 20
 BUDGETS = (1000,)
@@ -61,11 +61,11 @@ class Counted:
 def annealed(counted, start, window, seed):
     spent = 41  # curvature, temperature, the start
     options = {"solver": "annealed", "window": window, "rng": seed, "max_iter": counted.budget - spent}
-    quietly(fastgd.minimize)(counted, start, **options)
+    without_warning(fastgd.minimize)(counted, start, **options)
 
 
 def starts(counted, start, window, seed):
-    quietly(fastgd.minimize)(counted, start, starts=counted.budget, window=window, rng=seed)
+    without_warning(fastgd.minimize)(counted, start, starts=counted.budget, window=window, rng=seed)
 
 
 def scipy_dual_annealing(counted, start, window, seed):

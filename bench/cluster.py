@@ -25,8 +25,8 @@ from bench.report import table
 from fastgd._data.dask import open_partitions
 from fastgd._data.dataset import InMemory
 from fastgd._data.design import Array
-from fastgd._data.encoder import Form
-from fastgd._linear.objective import Objective
+from fastgd._data.encoder import Encoder
+from fastgd._linear.objective import LinearObjective
 from fastgd._linear.statistics import moments
 from fastgd.losses import Logistic
 
@@ -45,18 +45,18 @@ def problem(rows: int = ROWS, columns: int = COLUMNS) -> tuple[Any, Any]:
     return X, (z + rng.logistic(size=rows) > 0).astype(np.float64)
 
 
-def evaluation(source: Any) -> Callable[[], Any]:
-    objective = Objective(source, Logistic(), L2, moments(source, Logistic(), about_mean=True), True, True)
+def evaluation(dataset: Any) -> Callable[[], Any]:
+    objective = LinearObjective(dataset, Logistic(), L2, moments(dataset, Logistic(), about_mean=True), True, True)
     point = np.full(objective.size, 0.01)
     return lambda: objective(point)
 
 
 def partitioned(X: Any, y: Any) -> Any:
     given = open_partitions(
-        X, y, target=None, features=None, sample_weight=None, form=Form(Logistic(), "auto", True),
-        memory_limit=None, unsurveyed=0, look=bool,
+        X, y, target=None, features=None, sample_weight=None, form=Encoder(Logistic(), "auto", True),
+        memory_limit=None, skip_profile=0, check_interrupt=bool,
     )  # fmt: skip
-    return given.source
+    return given.dataset
 
 
 def loopback() -> int:

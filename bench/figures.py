@@ -6,7 +6,7 @@ import fastgd
 from bench.report import RESULTS
 from fastgd import plots, surfaces
 from fastgd._cli import flights as demo
-from fastgd._optim.messages import quietly
+from fastgd._optim.messages import without_warning
 
 FIGURES = RESULTS / "figures"
 
@@ -28,7 +28,9 @@ def run() -> str:
 
 
 def roll(surface, start, rate, **options):
-    return quietly(fastgd.minimize)(surface, start, solver="gd", learning_rate=rate, record_path=True, **options)
+    return without_warning(fastgd.minimize)(
+        surface, start, solver="gd", learning_rate=rate, record_path=True, **options
+    )
 
 
 def rolling_ball():
@@ -43,7 +45,7 @@ def rate_too_large():
 
 def local_and_global():
     surface = surfaces.double_well
-    result = quietly(fastgd.minimize)(surface, surface.start, solver="gd", learning_rate=0.05, starts=24, rng=0)
+    result = without_warning(fastgd.minimize)(surface, surface.start, solver="gd", learning_rate=0.05, starts=24, rng=0)
     return plots.minima(result, surface)
 
 
@@ -57,5 +59,5 @@ def flights():
     data = demo.flights()
     options = {"loss": "logistic", "l2": 1e-6, "solver": "nesterov", "tol": 1e-5}
     return plots.history(
-        quietly(fastgd.fit)(data.table, data.late, **options).history, "Which flights come late? The descent"
+        without_warning(fastgd.fit)(data.table, data.late, **options).history, "Which flights come late? The descent"
     )

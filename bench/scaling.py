@@ -24,7 +24,7 @@ from fastgd._data.dask_graph import FAN_IN, Partitions
 from fastgd._data.dataset import InMemory
 from fastgd._data.design import Array
 from fastgd._kernels.threads import alone
-from fastgd._linear.objective import Objective
+from fastgd._linear.objective import LinearObjective
 from fastgd._linear.statistics import moments
 from fastgd.losses import Logistic
 
@@ -96,9 +96,9 @@ def core_speed() -> float:
     """Give the bytes a second that one core's pass reads, at this many columns."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((400_000, COLUMNS))
-    source = InMemory(Array(X), X[:, 0] > 0)
+    dataset = InMemory(Array(X), X[:, 0] > 0)
     with alone():
-        objective = Objective(source, Logistic(), 0.0, moments(source, Logistic(), about_mean=True), True, True)
+        objective = LinearObjective(dataset, Logistic(), 0.0, moments(dataset, Logistic(), about_mean=True), True, True)
         point, seconds = np.zeros(objective.size), []
         for _ in range(ROUNDS + 1):
             began = time.perf_counter()

@@ -27,12 +27,12 @@ import pyarrow.dataset as ds
 from pyarrow import csv, parquet
 
 from bench.report import cores, table
-from fastgd._data.chunked import Stream, chunk_bytes, peek
+from fastgd._data.chunked import Stream, chunk_bytes, first_chunk
 from fastgd._data.dataset import InMemory
 from fastgd._data.design import Array
-from fastgd._data.encoder import Form
+from fastgd._data.encoder import Encoder
 from fastgd._data.readers.arrow import Files
-from fastgd._linear.objective import Objective
+from fastgd._linear.objective import LinearObjective
 from fastgd._linear.statistics import moments
 from fastgd._utils.validation import MEMORY_LIMIT
 from fastgd.losses import Logistic
@@ -105,13 +105,13 @@ def reading(folder: Path) -> Callable[[], object]:
     """Give one evaluation of the logistic loss over files."""
     files = Files(some(folder), "late")
     files.limit(chunk_bytes(MEMORY_LIMIT))
-    example, form = peek(files, Form(Logistic(), "auto", True))
+    example, form = first_chunk(files, Encoder(Logistic(), "auto", True))
     form = replace(form, classes=np.array([False, True]))
     return evaluation(Stream(files, form, example))
 
 
-def evaluation(source: Any) -> Callable[[], object]:
-    objective = Objective(source, Logistic(), 0.0, moments(source, Logistic(), about_mean=True), True, True)
+def evaluation(dataset: Any) -> Callable[[], object]:
+    objective = LinearObjective(dataset, Logistic(), 0.0, moments(dataset, Logistic(), about_mean=True), True, True)
     point = np.zeros(objective.size)
     return lambda: objective(point)
 

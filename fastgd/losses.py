@@ -1,6 +1,7 @@
 """Losses: value and slope at one sample, compiled into the passes over many.
 
-As numba looks at the file of a kernel alone, `kernels` names a checksum of this one.
+To add a loss, subclass `Loss` and give `fit` an instance; one that ships with fastgd stands in `LOSSES` by name. As
+numba looks at the file of a kernel alone, ``_kernels/core.py`` names a checksum of this one.
 """
 
 from __future__ import annotations
@@ -13,42 +14,63 @@ import numpy as np
 from fastgd._kernels.losses import exp_nonpositive, twice_artanh
 from fastgd._utils.validation import check_number
 
-
-def choose_loss(loss: str | Loss) -> Loss:
-    """Give the loss of this name, or check the parameters of a loss."""
-    if isinstance(loss, str):
-        if loss not in LOSSES:
-            raise ValueError(f"loss={loss!r}; choose one of {', '.join(LOSSES)}, or give a Loss object")
-        return LOSSES[loss]()
-    if not isinstance(loss, Loss):
-        raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.Loss is needed")
-    for name, value in loss._asdict().items():
-        check_number(f"loss: {name}", value, np.finfo(np.float64).tiny)
-    return loss
+REAL, LABELS = "real", "labels"
+"""Kinds of targets: numbers, or labels of classes."""
 
 
 class Loss:
-    """A loss and its parameters; a subclass of a NamedTuple of positive parameters and of this, in `LOSSES` by name.
+    """A loss of one sample, and its parameters.
 
-    ``at(loss, y, z)`` is compiled by numba and gives the value L(y, z) and the slope ∂L/∂z at one sample with target
-    y and margin z. Written without branches and calls (``max``, ``abs``, ``a if b else c`` are fine), it vectorises.
+    A subclass is a subclass of a NamedTuple of positive parameters and of this class. It says by class attributes what
+    kind of targets it takes, and gives value and slope at one sample as a function that numba compiles.
+
+    Examples
+    --------
+    The quantile loss of the median, smoothed within ``width`` of 0:
+
+    >>> from typing import NamedTuple
+    >>> import fastgd, numpy as np
+    >>> class Width(NamedTuple):
+    ...     width: float = 0.1
+    >>> class SmoothMedian(Width, fastgd.Loss):
+    ...     curvature_bound = 10.0  # 1 / width
+    ...
+    ...     @staticmethod
+    ...     def value_slope(loss, y, z):
+    ...         residual = z - y
+    ...         size = abs(residual)
+    ...         near = size < loss.width
+    ...         value = 0.5 * size * size / loss.width if near else size - 0.5 * loss.width
+    ...         return value, residual / loss.width if near else (1.0 if residual > 0.0 else -1.0)
+    >>> X = np.arange(100.0).reshape(-1, 1)
+    >>> fastgd.fit(X, 2.0 * X[:, 0] + 1.0, loss=SmoothMedian()).coef.round(4).tolist()
+    [2.0]
     """
 
-    classifies: ClassVar[bool] = False
-    """True: y is one of two classes, coded 0 and 1, and z is the log-odds. False: z predicts y, in y's unit."""
-    joint: ClassVar[bool] = False
-    """True: one target and a margin for each of several outputs. False: each output has its own of both, alike."""
+    target: ClassVar[str] = REAL
+    """`REAL`: z predicts y, in y's unit. `LABELS`: y is one of two classes, coded 0 and 1, and z is the log-odds."""
+    multiclass: ClassVar[bool] = False
+    """True: one target, and a linear predictor for each of several classes. False: each output has its own of both."""
+    quadratic: ClassVar[bool] = False
+    """Whether the loss is ``½ curvature_bound (y − z)²``, so that products of features from one pass determine the fit.
+    """
+    separable: ClassVar[bool] = False
+    """Whether the loss of a sample falls for ever, and below ln 2, as its linear predictor grows to the right side."""
     curvature_bound: ClassVar[float]
     """The largest ∂²L/∂z² there is; descent scales its coordinates by it."""
     _asdict: Callable[[], dict[str, Any]]
 
-    def unit(self, spread: float) -> float:
-        """Give the unit that slopes are judged in, for targets of this spread."""
-        return 1.0 if self.classifies else spread
+    def gradient_scale(self, spread: float) -> float:
+        """Return the unit that the gradient norm is measured in, for targets of this standard deviation."""
+        return 1.0 if self.target is LABELS else spread
 
     @staticmethod
-    def at(loss: Any, y: Any, z: Any) -> Any:
-        """Value and slope at one sample."""
+    def value_slope(loss: Any, y: Any, z: Any) -> Any:
+        """Return the value L(y, z) and the slope ∂L/∂z at one sample with target y and linear predictor z.
+
+        numba compiles it into the pass. Written without branches and calls (``max``, ``abs``, ``a if b else c`` are
+        fine), it vectorises.
+        """
 
 
 class _NoParameters(NamedTuple):
@@ -58,11 +80,12 @@ class _NoParameters(NamedTuple):
 class Squared(_NoParameters, Loss):
     """Linear regression: ``(y − z)²``."""
 
+    quadratic = True
     curvature_bound = 2.0
 
     @staticmethod
-    def at(loss, y, z):  # noqa: ARG004
-        """Value and slope at one sample."""
+    def value_slope(loss, y, z):  # noqa: ARG004
+        """Return value and slope at one sample."""
         residual = z - y
         return residual * residual, 2.0 * residual
 
@@ -75,12 +98,13 @@ class Logistic(_NoParameters, Loss):
     quotient and the slope's share one division.
     """
 
-    classifies = True
+    target = LABELS
+    separable = True
     curvature_bound = 0.25
 
     @staticmethod
-    def at(loss, y, z):  # noqa: ARG004
-        """Value and slope at one sample."""
+    def value_slope(loss, y, z):  # noqa: ARG004
+        """Return value and slope at one sample."""
         sign = 1.0 - 2.0 * y
         m = sign * z
         e = exp_nonpositive(-abs(m))
@@ -99,26 +123,41 @@ class Huber(_Threshold, Loss):
     curvature_bound = 2.0
 
     @staticmethod
-    def at(loss, y, z):
-        """Value and slope at one sample."""
+    def value_slope(loss, y, z):
+        """Return value and slope at one sample."""
         residual = z - y
         clipped = min(max(residual, -loss.delta), loss.delta)
         return clipped * (2.0 * residual - clipped), 2.0 * clipped
 
-    def unit(self, spread: float) -> float:
-        """Give delta at most: the spread of wild targets says nothing about slopes."""
+    def gradient_scale(self, spread: float) -> float:
+        """Return delta at most: the standard deviation of wild targets says nothing about slopes."""
         return min(spread, self.delta)
 
 
 class Softmax(_NoParameters, Loss):
-    """Multinomial logistic regression: ``ln Σ_c e^(z_c) − z_y``, y in {0, 1, ...} and a margin for each class.
+    """Multinomial logistic regression: ``ln Σ_c e^(z_c) − z_y``, y in {0, 1, ...}.
 
-    Slopes are ``p_c − [y = c]`` and curvatures ``p_a ([a = b] − p_b)`` with the probabilities ``p = e^z / Σ e^z``.
+    Each class has a linear predictor. Slopes are ``p_c − [y = c]`` and curvatures ``p_a ([a = b] − p_b)`` with the
+    probabilities ``p = e^z / Σ e^z``.
     """
 
-    classifies = True
-    joint = True
+    target = LABELS
+    multiclass = True
+    separable = True
     curvature_bound = 0.5
 
 
 LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic, "huber": Huber}  # logistic: two classes
+
+
+def choose_loss(loss: str | Loss) -> Loss:
+    """Return the loss of this name, or the loss itself with its parameters checked."""
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise ValueError(f"loss={loss!r}; choose one of {', '.join(LOSSES)}, or give a Loss object")
+        return LOSSES[loss]()
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.Loss is needed")
+    for name, value in loss._asdict().items():
+        check_number(f"loss: {name}", value, np.finfo(np.float64).tiny)
+    return loss

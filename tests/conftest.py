@@ -72,14 +72,14 @@ def elsewhere():
 def as_dense():
     """Put a matrix together from its parts: a dense array, columns in the order of coefficients."""
 
-    def dense(matrix):
-        (n, d), (X, rows, entries) = matrix.shape, matrix.place(0, matrix.shape[0])
+    def dense(design):
+        (n, d), (X, rows, entries) = design.shape, design.tile(0, design.shape[0])
         whole = np.zeros((n, d))
         whole[:, : X.shape[1]] = X[rows] if rows.size else X
         if entries is not None:
             of_row = np.repeat(np.arange(n), np.diff(entries.begins))
             np.add.at(whole, (of_row, X.shape[1] + entries.columns), entries.values)
-        return whole if matrix.order is None else whole[:, matrix.order]
+        return whole if design.order is None else whole[:, design.order]
 
     return dense
 

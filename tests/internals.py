@@ -4,58 +4,55 @@
 
 from importlib import import_module
 
-from fastgd._cli import flights as demo
-from fastgd._cli import main as cli
-from fastgd._cli.main import _parser, main
-from fastgd._cli.output import as_options
-from fastgd._data import spill as scratch
-from fastgd._data.chunks import ahead
+from fastgd._cli import flights as flights_demo
+from fastgd._cli import main as cli_main
+from fastgd._cli.main import main, make_parser
+from fastgd._cli.output import describe
+from fastgd._data import spill
+from fastgd._data.chunks import prefetch
 from fastgd._data.columns import Pieces
 from fastgd._data.dask_graph import FAN_IN, Partitions
-from fastgd._data.dataset import InMemory, stratified_rows
-from fastgd._data.design import Array, Subset, as_matrix, check_finite, spans, tile_dtype
-from fastgd._data.readers import arrow as files
-from fastgd._data.readers.arrow import Files
+from fastgd._data.dataset import InMemory, OpenedDataset, stratified_rows
+from fastgd._data.design import Array, Subset, as_design, check_finite, tile_dtype, tile_ranges
+from fastgd._data.readers import arrow
 from fastgd._data.schema import Feature, coef_names
 from fastgd._data.sparse import Columns, Rows, as_sparse
 from fastgd._data.spill import folder
 from fastgd._data.survey import Sampler
 from fastgd._data.tables import as_features
-from fastgd._kernels import core as kernels
-from fastgd._kernels import jit as compiling
-from fastgd._kernels import losses as kernel_losses
-from fastgd._kernels import simd as lanes
-from fastgd._kernels import sparse as entries
+from fastgd._kernels import core, jit, simd, threads
+from fastgd._kernels import sparse as sparse_kernels
 from fastgd._kernels import sums as passes
-from fastgd._kernels import threads
 from fastgd._kernels.jit import compiled
 from fastgd._kernels.layout import Tile
+from fastgd._kernels.sums import GramPoint
 from fastgd._kernels.threads import allowed_threads, max_threads
-from fastgd._linear import checkpoint as checkpoints
-from fastgd._linear import collinearity as redundancy
-from fastgd._linear import fit as fitting
-from fastgd._linear import separation
-from fastgd._linear.minibatch import STRETCHES, Batches, shuffled
-from fastgd._linear.objective import Objective
+from fastgd._linear import checkpoint as checkpoint_module
+from fastgd._linear import collinearity, separation
+from fastgd._linear import fit as fit_module
+from fastgd._linear.minibatch import RUNS, ChunkPools, Minibatches, ShuffledRuns, shuffled
+from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec
 from fastgd._linear.plan import choose_solver
-from fastgd._linear.problem import Model
+from fastgd._linear.problem import LinearProblem
 from fastgd._linear.serialization import checksum
-from fastgd._linear.statistics import first_reading, moments, normal_equations
+from fastgd._linear.statistics import first_pass, gram, moments, normal_equations
 from fastgd._optim.annealing import Annealed
-from fastgd._optim.base import Anchor, Descent, Evaluation, Step
+from fastgd._optim.base import EvaluatedPoint, Evaluation, LoopState, Signal, Solver, Step, WithinEpoch
 from fastgd._optim.gradient_descent import STABLE, GradientDescent, Nesterov, estimate_lipschitz
 from fastgd._optim.lbfgs import LBFGS
-from fastgd._optim.loop import descend
-from fastgd._optim.messages import quietly
+from fastgd._optim.loop import run_loop
+from fastgd._optim.messages import without_warning
 from fastgd._optim.minimize import minimize
-from fastgd._optim.registry import RULES, SOLVERS, check_solver, fixed_rate_rule
-from fastgd._optim.result import History, Status
-from fastgd._optim.sgd import SGD, AveragedSGD, Walk
-from fastgd._optim.stopping import largest
+from fastgd._optim.registry import MINIMIZERS, REGISTRY, SOLVERS, check_solver, make_fixed_rate
+from fastgd._optim.result import History, Outcome, Status
+from fastgd._optim.sgd import SGD, AveragedSGD, AverageState
+from fastgd._optim.stopping import Stopping, largest
 from fastgd._utils.atomic_io import replacing
-from fastgd._utils.interrupts import Interruption
+from fastgd._utils.interrupts import Interrupted, InterruptHandler
 from fastgd._utils.linalg import inverse
+from fastgd._utils.session import Callback, Session
 from fastgd._utils.validation import check_vector, stretches
+from fastgd.surfaces import SURFACES
 
 PATCHED = {
     "allowed_threads": "fastgd._kernels.threads:allowed_threads",
@@ -74,7 +71,7 @@ PATCHED = {
     "launch": "fastgd._kernels.sums:_launch",
     "max_threads": "fastgd._kernels.threads:max_threads",
     "omp_num_threads": "fastgd._kernels.threads:_OMP_NUM_THREADS",
-    "pass_outputs": "fastgd._linear.statistics:PASS_OUTPUTS",
+    "pass_outputs": "fastgd._linear.objective:PASS_OUTPUTS",
     "serial_gram": "fastgd._kernels.sums:SERIAL_GRAM",
     "small_pass": "fastgd._kernels.sums:_SMALL",
     "spare_disk": "fastgd._data.spill:SPARE",

@@ -1,8 +1,10 @@
 """What is said is enough to act on: limits with their numbers, commands in their own words, odd columns by name."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from internals import as_options, main
+from internals import Outcome, describe, main
 
 import fastgd
 
@@ -38,10 +40,14 @@ def test_limits_are_named(call, options, said):
 
 @pytest.mark.parametrize("status", fastgd.Status)
 def test_the_command_line_speaks_of_its_own_options(status):
-    assert not any(text in as_options(status.value) for text in ("_", "='", "start=result")) or status.name == "STOPPED"
-    assert as_options("choose learning_rate='auto', or solver='lbfgs'; total l2. max_iter=3.") == (
-        "choose --learning-rate auto, or --solver lbfgs; total --l2. --max-iter 3."
-    )
+    outcome = Outcome(status, reason="Total l2 is 3.", facts="After 2 iterations.", limit=("max_iter", 3))
+    ended = SimpleNamespace(outcome=outcome)
+    said = describe(ended)
+    sentence = said.partition(" Total l2 is 3.")[0]
+    assert not any(text in sentence for text in ("_", "='", "start=result")) or status.name == "STOPPED"
+    assert said.endswith(" Total l2 is 3. After 2 iterations. --max-iter 3.")  # names of columns stay as they are
+    assert outcome.text().endswith(" Total l2 is 3. After 2 iterations. max_iter=3.")
+    assert outcome.text().startswith(status.value)
 
 
 def test_a_fit_that_did_not_converge_is_told_once_and_in_options(tmp_path, capsys):

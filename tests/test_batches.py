@@ -5,7 +5,18 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from internals import SGD, Anchor, Batches, InMemory, Objective, Status, as_matrix, descend, moments, shuffled
+from internals import (
+    SGD,
+    EvaluatedPoint,
+    InMemory,
+    LinearObjective,
+    Minibatches,
+    Status,
+    as_design,
+    descend,
+    moments,
+    shuffled,
+)
 
 import fastgd
 from fastgd import losses
@@ -234,11 +245,11 @@ def test_a_given_rate_is_kept_and_may_diverge():
 def make_batches(n, weighted=False, loss="logistic"):
     X, y = standard_normal(loss, n, 4)
     weight = np.random.default_rng(5).integers(0, 3, n) * 1.0 if weighted else None
-    source = InMemory(as_matrix(X), y, weight)
-    objective = Objective(
+    source = InMemory(as_design(X), y, weight)
+    objective = LinearObjective(
         source, losses.LOSSES[loss](), 0.1, moments(source, losses.Squared(), about_mean=True), True, True
     )
-    return objective, Batches(objective, source, np.random.default_rng(0))
+    return objective, Minibatches(objective, source, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -247,7 +258,7 @@ def test_the_mean_of_an_epochs_estimates_is_the_objective(n, weighted):
     objective, batches = make_batches(n, weighted and n > 1)
     there, here = np.zeros(5), np.linspace(-1.0, 2.0, 5)
     whole = objective(there)
-    anchor = Anchor(there, whole.value, whole.gradient)
+    anchor = EvaluatedPoint(there, whole.value, whole.gradient)
     for epoch in range(2):
         estimates = [batches(here, anchor, epoch * batches.count + turn) for turn in range(batches.count)]
         assert all(estimate.partial for estimate in estimates)

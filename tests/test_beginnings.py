@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import statsmodels.datasets
-from internals import Array, InMemory, Model, as_matrix, choose_solver, passes
+from internals import Array, InMemory, Model, as_design, choose_solver, passes
 
 import fastgd
 from fastgd import losses
@@ -105,12 +105,12 @@ def test_rows_of_a_sub_sample_are_read_where_they_lie(convert, rng):
     coef, loss = rng.standard_normal(20), losses.Squared()
 
     def sums(source):
-        return source.fold(lambda tile, block_rows: passes.loss_sums(tile, coef, 0.3, loss, block_rows)).tobytes()
+        return source.sum_tiles(lambda tile, block_rows: passes.loss_sums(tile, coef, 0.3, loss, block_rows)).tobytes()
 
-    subset = InMemory(as_matrix(X), y).rows(rows)
-    assert sums(subset) == sums(InMemory(as_matrix(X[rows]), y[rows]))
+    subset = InMemory(as_design(X), y).rows(rows)
+    assert sums(subset) == sums(InMemory(as_design(X[rows]), y[rows]))
     again = np.arange(0, len(rows), 3)
-    assert sums(subset.rows(again)) == sums(InMemory(as_matrix(X[rows][again]), y[rows][again]))
+    assert sums(subset.rows(again)) == sums(InMemory(as_design(X[rows][again]), y[rows][again]))
 
 
 CHOICES = [

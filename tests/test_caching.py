@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numba
 import pytest
-from internals import compiling, entries, kernel_losses, kernels, lanes
+from internals import core, jit, simd, sparse_kernels
 
 from fastgd import losses
 
 FIT = """
 import numpy as np, fastgd
-from internals import kernels, passes
+from internals import core
+from internals import passes
 
 rng = np.random.default_rng(0)
 for n in (100, passes._SMALL // 4):
@@ -28,7 +29,7 @@ for n in (100, passes._SMALL // 4):
     assert fastgd.fit(X, y > 0, loss="logistic", l2=0.1, sample_weight=np.ones(n)).converged
 """
 COUNT = """
-stats = [f.stats for f in vars(kernels).values() if hasattr(f, "stats")]
+stats = [f.stats for f in vars(core).values() if hasattr(f, "stats")]
 print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.values()) for s in stats))
 """
 
@@ -36,7 +37,7 @@ print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.val
 def test_what_warmup_compiled_a_second_process_only_loads(run_python, tmp_path):
     first, second = (
         list(map(int, run_python(code + COUNT, NUMBA_CACHE_DIR=str(tmp_path)).split()))
-        for code in ("import fastgd; from fastgd import kernels; fastgd.warmup(dtypes=['f4'])", FIT)
+        for code in ("import fastgd; from fastgd import core; fastgd.warmup(dtypes=['f4'])", FIT)
     )
     assert first[1] > 0
     assert second[0] > 0 and second[1] == 0
@@ -48,7 +49,7 @@ def test_what_warmup_compiled_a_second_process_only_loads(run_python, tmp_path):
 
 LAYOUTS = """
 import numpy as np, fastgd
-from internals import kernels
+from internals import core
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((100, 5))
@@ -58,12 +59,12 @@ frozen = [a.copy() for a in (X, y, weight)]
 for a in frozen:
     a.flags.writeable = False
 fastgd.fit(X, y, sample_weight=weight)
-before = {name: len(f.signatures) for name, f in vars(kernels).items() if hasattr(f, "signatures")}
+before = {name: len(f.signatures) for name, f in vars(core).items() if hasattr(f, "signatures")}
 fastgd.fit(frozen[0], y, sample_weight=weight)
 fastgd.fit(*frozen[:2], sample_weight=frozen[2])
 fastgd.fit(np.asfortranarray(X), y[::-1][::-1], sample_weight=weight.astype(int))
 fastgd.fit(X.tolist(), y.tolist(), sample_weight=weight.astype("f4"))
-after = {name: len(f.signatures) for name, f in vars(kernels).items() if hasattr(f, "signatures")}
+after = {name: len(f.signatures) for name, f in vars(core).items() if hasattr(f, "signatures")}
 print([name for name in after if after[name] != before[name]])
 """
 
@@ -75,18 +76,19 @@ def test_layout_and_writability_compile_nothing_new(run_python):
 NOWHERE = """
 import numpy as np
 import fastgd
-from internals import cli, kernels
+from internals import cli_main
+from internals import core
 
 X = np.random.default_rng(0).standard_normal((100, 5))
 assert fastgd.fit(X, X.sum(axis=1)).converged
-assert kernels.gram_part.signatures and not kernels.gram_part.stats.cache_hits
-print(cli._cache())
+assert core.gram_part.signatures and not core.gram_part.stats.cache_hits
+print(cli_main._cache())
 """
 
 
 def test_without_a_place_for_the_cache_fits_compile_in_memory(tmp_path):
     """A container: no home, nobody knows the user, and no folder of the package can be written, even by root."""
-    home = Path(kernels.__file__).parent
+    home = Path(core.__file__).parent
     shutil.copytree(home, tmp_path / "site" / "fastgd", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "site" / "fastgd" / "__pycache__").touch()
     working = tmp_path / "working"
@@ -222,7 +224,6 @@ def test_the_folder_asked_for_is_the_only_one(small, tmp_path, monkeypatch):
 
 def test_an_edit_of_what_kernels_are_made_of_makes_cached_ones_stale():
     """numba looks at the file of a kernel alone, so that file has to change, too."""
-    sources = (Path(room.__file__).read_bytes() for room in (compiling, lanes, kernel_losses, entries, losses))
+    sources = (Path(room.__file__).read_bytes() for room in (jit, simd, losses, sparse_kernels))
     checksum = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
-    said = f"(jit, simd, losses, sparse, fastgd.losses: {checksum})"
-    assert said in Path(kernels.__file__).read_text("utf-8"), checksum
+    assert f"(jit, simd, losses, sparse_kernels: {checksum})" in Path(core.__file__).read_text("utf-8"), checksum

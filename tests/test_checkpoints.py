@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from internals import RULES, checkpoints, patch, quietly
+from internals import REGISTRY, checkpoint_module, patch, without_warning
 from scipy import sparse
 
 import fastgd
@@ -52,7 +52,7 @@ def check_parts(X, y, sizes=(6, 7), **options):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", losses.LOSSES)
-@pytest.mark.parametrize("solver", RULES)
+@pytest.mark.parametrize("solver", REGISTRY)
 def test_parts_are_the_whole(solver, loss, dtype):
     whole = check_parts(*problem(loss, dtype), solver=solver, loss=loss, l2=1e-3)
     assert whole.n_iter == 13 or whole.status is fastgd.Status.PRECISION_LIMIT
@@ -70,7 +70,7 @@ def test_an_epoch_that_was_broken_off_goes_on(at, tmp_path):
     rest = 4 - seen[at - 1].iteration + seen[at - 1].partial
     assert bits(fastgd.fit(X, y, start=part, **{**options, "max_iter": rest})) == bits(whole)
     path = tmp_path / "fit.ckpt"
-    quietly(fastgd.fit)(X, y, checkpoint=path, time_limit=0.0, **options)
+    without_warning(fastgd.fit)(X, y, checkpoint=path, time_limit=0.0, **options)
     assert bits(fastgd.fit(X, y, checkpoint=path, **options)) == bits(whole)
 
 
@@ -90,7 +90,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("solver", RULES)
+@pytest.mark.parametrize("solver", REGISTRY)
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_are_the_whole_whatever_the_data(kind, solver):
     options = {"loss": "logistic", "l2": 1e-3, "tol": 0.0, "solver": solver, **KINDS[kind](*problem("squared"))}
@@ -137,10 +137,10 @@ KILLS = """
 import hashlib, os, random, signal, sys, time
 import numpy as np
 import fastgd
-from internals import checkpoints
-from internals import RULES
+from internals import checkpoint_module
+from internals import REGISTRY
 
-checkpoints.INTERVAL = checkpoints.SHARE = 0.0
+checkpoint_module.INTERVAL = checkpoint_module.SHARE = 0.0
 dice = random.Random(int(sys.argv[2]))
 rng = np.random.default_rng(0)
 X = rng.standard_normal((4000, 5)) * np.logspace(-1, 1, 5)
@@ -178,7 +178,7 @@ def forked(solver, path, seconds=None):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text.decode().split("\\n")
 
 kills = resumed = 0
-for solver in RULES:
+for solver in REGISTRY:
     fit(solver, None, os.open(os.devnull, os.O_WRONLY))  # compiled before forks
     began = time.perf_counter()
     code, (*_, whole) = forked(solver, None)
@@ -194,7 +194,7 @@ for solver in RULES:
         code, (*begun, end) = forked(solver, path)
         assert code == 0 and end == whole, (solver, code, end, whole)
     assert not begun, begun
-assert sorted(os.listdir(sys.argv[1])) == sorted(f"{solver}.ckpt" for solver in RULES), os.listdir(sys.argv[1])
+assert sorted(os.listdir(sys.argv[1])) == sorted(f"{solver}.ckpt" for solver in REGISTRY), os.listdir(sys.argv[1])
 print(kills, resumed)
 """
 
@@ -291,7 +291,9 @@ def test_another_fit_is_refused_and_the_file_stays(change, named, tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"{}", b"PK\x03\x04", b"fastgd-checkpoints 1\n", b"fastgd-checkpoint"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"{}", b"PK\x03\x04", b"fastgd-checkpoint_module 1\n", b"fastgd-checkpoint"]
+)
 def test_a_foreign_file_is_refused_and_stays(content, tmp_path):
     path = tmp_path / "mine.txt"
     path.write_bytes(content)
@@ -341,10 +343,10 @@ def test_a_limit_of_file_sizes_leaves_everything_as_it_was(run_python, tmp_path)
     code = """
 import os, resource, sys, warnings
 import numpy as np, fastgd
-from internals import quietly
+from internals import without_warning
 warnings.simplefilter("always")
 X, y = np.random.default_rng(0).standard_normal((300, 50)), np.arange(300.0)
-fit = lambda k: quietly(fastgd.fit)(X, y, solver="lbfgs", checkpoint=sys.argv[1] + "/fit.ckpt", tol=0.0, max_iter=k)
+fit = lambda k: without_warning(fastgd.fit)(X, y, solver="lbfgs", checkpoint=sys.argv[1] + "/fit.ckpt", tol=0.0, max_iter=k)
 fit(2)
 before = open(sys.argv[1] + "/fit.ckpt", "rb").read()
 model = fit(2)
@@ -372,7 +374,7 @@ def test_writing_takes_a_bounded_share_of_the_time(tmp_path, monkeypatch):
             return now[0]
 
     patch(monkeypatch, "checkpoint_clock", Slow)
-    true_write = checkpoints.Checkpoint.write
+    true_write = checkpoint_module.Checkpoint.write
     fsync = os.fsync
 
     def slow_fsync(file):
@@ -384,7 +386,7 @@ def test_writing_takes_a_bounded_share_of_the_time(tmp_path, monkeypatch):
         true_write(self, end)
 
     monkeypatch.setattr(os, "fsync", slow_fsync)
-    monkeypatch.setattr(checkpoints.Checkpoint, "write", write)
+    monkeypatch.setattr(checkpoint_module.Checkpoint, "write", write)
 
     def tick(_):
         now[0] += 1.0
@@ -397,7 +399,7 @@ def test_writing_takes_a_bounded_share_of_the_time(tmp_path, monkeypatch):
 def sample(tmp_path_factory):
     """A folder with a checkpoint of each solver."""
     folder = tmp_path_factory.mktemp("samples")
-    for solver in RULES:
+    for solver in REGISTRY:
         kept(folder / solver, solver=solver, max_iter=3)
     return folder
 
@@ -420,7 +422,7 @@ def spoil(data, content):
 
 @given(data=st.data())
 def test_damaged_files_are_clear_errors(sample, data):
-    solver = data.draw(st.sampled_from(list(RULES)))
+    solver = data.draw(st.sampled_from(list(REGISTRY)))
     path, content = sample / "damaged", (sample / solver).read_bytes()
     spoilt = spoil(data, content)
     if spoilt == content:
@@ -443,7 +445,7 @@ ODD = [None, True, -1, 0, 3, 10**30, 1e300, float("nan"), "", "x", [], [[]], {},
 
 @given(data=st.data())
 def test_swapped_types_under_a_right_checksum_are_clear_errors(sample, data):
-    solver = data.draw(st.sampled_from(list(RULES)))
+    solver = data.draw(st.sampled_from(list(REGISTRY)))
     head, _, text, numbers = (sample / solver).read_bytes().split(b"\n", 3)
     document = json.loads(text)
     way = data.draw(st.sampled_from([way for way in nodes(document) if way]))

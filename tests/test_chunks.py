@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from internals import Array, InMemory, Sampler, ahead, patch
+from internals import Array, InMemory, Sampler, patch, prefetch
 from scipy import sparse
 
 import fastgd
@@ -22,7 +22,7 @@ class Again:
 
     def __init__(self, X, y, weight=None, rows=700, change=None):
         self.X, self.y, self.weight, self.rows, self.change = X, y, weight, rows, change
-        self.readings = 0
+        self.passes = 0
 
     def __iter__(self):
         n = len(self.y)
@@ -31,9 +31,9 @@ class Again:
             X = self.X.slice(start, self.rows) if isinstance(self.X, pa.Table) else self.X[chunk]
             y = np.asarray(self.y)[chunk]
             if self.change:
-                X, y = self.change(self.readings, number, X, y)
+                X, y = self.change(self.passes, number, X, y)
             yield (X, y) if self.weight is None else (X, y, self.weight[chunk])
-        self.readings += 1
+        self.passes += 1
 
 
 def problem(loss, n=6000, d=5, weighted=False):
@@ -86,8 +86,8 @@ def test_few_readings_reach_1e_9(loss, most):
     chunks = Again(X, y, rows=5000)
     result = fastgd.fit(chunks, tol=1e-8, cache="none", **options)
     assert (result.loss - best) / best < 1e-9
-    assert chunks.readings <= most
-    assert chunks.readings <= result.history.passes[-1] < chunks.readings + 1.5  # walks on samples are fractions
+    assert chunks.passes <= most
+    assert chunks.passes <= result.history.passes[-1] < chunks.passes + 1.5  # walks on samples are fractions
     assert fastgd.fit(chunks, tol=1e-8, **options).settings["cached"] == (
         None if loss == "squared" else "in memory: the data take at most 1/8 of memory_limit"
     )
@@ -102,11 +102,11 @@ def test_a_scratch_file_gives_the_bits_of_reading_again(form, solver):
     chunks = Again(FORMS[form](X, text), y, weight)
     options = {"loss": "logistic", "l2": 1e-2, "solver": solver, "memory_limit": "1MB", "max_iter": 5}
     read_again = fastgd.fit(chunks, cache="none", **options)
-    assert chunks.readings > 3
-    chunks.readings = 0
+    assert chunks.passes > 3
+    chunks.passes = 0
     kept = fastgd.fit(chunks, cache="disk", **options)
-    assert chunks.readings == 1  # complete ones
-    assert kept.settings["cached"].startswith("in a scratch file in ") or form == "sparse"
+    assert chunks.passes == 1  # complete ones
+    assert kept.settings["cached"].startswith("in a spill file in ") or form == "sparse"
     assert (kept.coef == read_again.coef).all()
     assert kept.history.loss.tolist() == read_again.history.loss.tolist()
     assert kept.history.passes.tolist() == read_again.history.passes.tolist()
@@ -196,12 +196,12 @@ def test_reading_ahead_is_bounded_and_ends():
             made.append(k)
             yield k
 
-    stream = ahead(items(), 2)
+    stream = prefetch(items(), 2)
     assert next(stream) == 0
     stream.close()
     assert len(made) <= 5
     assert not [thread for thread in threading.enumerate() if thread.name == "fastgd-reader"]
-    assert list(ahead(iter(range(10)))) == list(range(10))
+    assert list(prefetch(iter(range(10)))) == list(range(10))
 
 
 X0, Y0 = np.ones((9, 2)) * np.arange(9)[:, None], np.arange(9.0)
@@ -307,10 +307,10 @@ def test_a_full_disk_is_told(monkeypatch, tmp_path):
     np.savetxt(tmp_path / "a.csv", np.c_[X, y], delimiter=",", header="a,b,c,d,e,y", comments="")
     options = {"target": "y", "loss": "logistic", "memory_limit": "1MB", "tol": 1e-8}
     without = fastgd.fit(tmp_path / "a.csv", **options)
-    assert without.settings["cached"].startswith("nowhere: a scratch file in ")
+    assert without.settings["cached"].startswith("nowhere: a spill file in ")
     monkeypatch.undo()
     kept = fastgd.fit(tmp_path / "a.csv", **options)
-    assert kept.settings["cached"].startswith("in a scratch file in ")
+    assert kept.settings["cached"].startswith("in a spill file in ")
     assert (kept.coef == without.coef).all()
 
 
@@ -387,7 +387,7 @@ def test_sgd_reads_a_stream_twice_per_epoch(loss, ordered):
     assert result.converged
     np.testing.assert_allclose(result.coef * result.spread, best.coef * best.spread, rtol=1e-4, atol=1e-5)
     epochs = int(result.history.iteration[-1])
-    assert chunks.readings <= 2 + 2 * epochs + 1
+    assert chunks.passes <= 2 + 2 * epochs + 1
     if not ordered:
         assert epochs <= 15
     again = fastgd.fit(Again(X, y, weight, rows=3000), solver="sgd", cache="none", tol=1e-7, max_iter=60, **options)

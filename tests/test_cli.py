@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from internals import demo, main, patch
+from internals import flights_demo, main, patch
 from pyarrow import csv, parquet
 
 import fastgd
@@ -19,7 +19,7 @@ from fastgd import load
 def flights(tmp_path_factory):
     """A folder with the first 40,000 flights as CSV and Parquet."""
     folder = tmp_path_factory.mktemp("flights")
-    data = demo.flights()
+    data = flights_demo.flights()
     table = pa.table({**data.table[:40_000], "late": data.late[:40_000]})
     csv.write_csv(table, folder / "flights.csv")
     parquet.write_table(table, folder / "flights.parquet")
@@ -98,7 +98,7 @@ def test_coefficients_are_scikit_learns(flights, tmp_path):
             if feature.levels
             for level in feature.levels[1:]
         ]
-        + [np.asarray(table[name], dtype=float) for name in demo.NUMERIC]
+        + [np.asarray(table[name], dtype=float) for name in flights_demo.NUMERIC]
     ).astype(float)
     rival = LogisticRegression(C=1.0 / (1e-6 * len(X)), solver="newton-cholesky", tol=1e-12, max_iter=1000)
     rival.fit(X, np.asarray(table["late"]))

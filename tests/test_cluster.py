@@ -268,11 +268,11 @@ def test_predictions_are_lazy(loss):
     X, y, _ = problem(loss)
     looked = []
 
-    def look(block):
+    def check_interrupt(block):
         looked.append(1)
         return block
 
-    dX = arrays(X)[0].map_blocks(look, meta=np.empty((0, 0)))
+    dX = arrays(X)[0].map_blocks(check_interrupt, meta=np.empty((0, 0)))
     table, parts = frame(X, y)
     for model, given, lazy in (
         (fastgd.fit(X, y, loss=LOSSES[loss], l2=1e-3), X, dX),

@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 import pytest
-from internals import LBFGS, Descent, Evaluation, GradientDescent, Nesterov, Step, descend, largest
+from helpers import descend
+from internals import LBFGS, Evaluation, GradientDescent, LoopState, Nesterov, Step, largest
 
 import fastgd
 
@@ -17,18 +18,18 @@ def bowl(p):
     return 5.0 + 0.5 * (p - MINIMUM) @ H @ (p - MINIMUM), H @ (p - MINIMUM)
 
 
-RULES = {"gd": GradientDescent(1.0, False), "nesterov": Nesterov(1.0, False), "lbfgs": LBFGS()}
+SOLVERS = {"gd": GradientDescent(1.0, False), "nesterov": Nesterov(1.0, False), "lbfgs": LBFGS()}
 OVERSHOOTING = {"gd": GradientDescent(1 / 2.5, False), "nesterov": Nesterov(1 / 2.5, False)}  # rate 2.5 > 2 / L
 
 
-def run(rule, objective=bowl, **options):
-    return descend(objective, START, rule, **{"tol": 1e-8, "max_iter": 5000, **options})
+def run(solver, objective=bowl, **options):
+    return descend(objective, START, solver, **{"tol": 1e-8, "max_iter": 5000, **options})
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_history_begins_at_the_start_and_goes_on_evenly(rule):
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_history_begins_at_the_start_and_goes_on_evenly(solver):
     seen = []
-    result = run(rule, lambda p: (seen.append(p.copy()), bowl(p))[1])
+    result = run(solver, lambda p: (seen.append(p.copy()), bowl(p))[1])
     history = result.history
     value, gradient = bowl(START)
     assert (history.iteration[0], history.passes[0], history.step[0]) == (0, 1, 0)
@@ -44,10 +45,10 @@ def test_history_begins_at_the_start_and_goes_on_evenly(rule):
     assert f"{len(seen)} evaluations" in repr(history)
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_decreases_are_those_of_the_steps(rule):
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_decreases_are_those_of_the_steps(solver):
     points = []
-    history = run(rule, lambda p: (points.append(p.copy()), bowl(p))[1]).history
+    history = run(solver, lambda p: (points.append(p.copy()), bowl(p))[1]).history
     origin = 0
     for k in range(1, len(points)):
         assert history.actual_decrease[k] == history.loss[origin] - history.loss[k]
@@ -56,68 +57,68 @@ def test_decreases_are_those_of_the_steps(rule):
         origin = k if history.accepted[k] else origin
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_converged(rule):
-    result = run(rule)
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_converged(solver):
+    result = run(solver)
     assert result.status is fastgd.Status.CONVERGED and result.converged
     assert result.history.gradient_norm[-1] <= 1e-8 < result.history.gradient_norm[:-1].min()
-    np.testing.assert_allclose(result.coef, MINIMUM, atol=1e-6)
+    np.testing.assert_allclose(result.x, MINIMUM, atol=1e-6)
     assert result.message.startswith(result.status.value)
     assert f"tol 1e-08, after {result.n_iter} iterations, {result.n_iter + 1:.3g} passes" in result.message
     assert f"{result.history.gradient_norm[-1]:.3g}" in result.message
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_converged_at_the_start(rule):
-    result = descend(bowl, MINIMUM, rule, tol=0.0, max_iter=10)
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_converged_at_the_start(solver):
+    result = descend(bowl, MINIMUM, solver, tol=0.0, max_iter=10)
     assert result.converged and result.n_iter == 0 and result.loss == 5.0
 
 
 @pytest.mark.parametrize("max_iter", [0, 1, 3])
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_max_iter(rule, max_iter):
-    result = run(rule, max_iter=max_iter)
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_max_iter(solver, max_iter):
+    result = run(solver, max_iter=max_iter)
     assert result.status is fastgd.Status.MAX_ITER and not result.converged
     assert result.n_iter == max_iter and f"after {max_iter} iterations" in result.message
     assert result.loss == result.history.loss.min()
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_time_limit(rule):
-    result = run(rule, time_limit=0.0)
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_time_limit(solver):
+    result = run(solver, time_limit=0.0)
     assert result.status is fastgd.Status.TIME_LIMIT and result.n_iter == 0
-    result = run(rule, time_limit=100.0, began=time.perf_counter() - 101)
+    result = run(solver, time_limit=100.0, began=time.perf_counter() - 101)
     assert result.status is fastgd.Status.TIME_LIMIT and result.history.seconds[0] >= 101
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_stopped_by_the_callback(rule):
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_stopped_by_the_callback(solver):
     rows = []
-    result = run(rule, callback=lambda row: rows.append(row) or row.iteration == 3)
+    result = run(solver, callback=lambda row: rows.append(row) or row.iteration == 3)
     assert result.status is fastgd.Status.STOPPED and result.n_iter == 3
     for name in ("iteration", "passes", "loss", "gradient_norm", "step", "accepted", "partial", "seconds"):
         assert [getattr(row, name) for row in rows] == getattr(result.history, name).tolist()
 
 
-@pytest.mark.parametrize("rule", OVERSHOOTING.values(), ids=OVERSHOOTING)
-def test_diverged_returns_the_best_point(rule):
-    result = run(rule)
+@pytest.mark.parametrize("solver", OVERSHOOTING.values(), ids=OVERSHOOTING)
+def test_diverged_returns_the_best_point(solver):
+    result = run(solver)
     assert result.status is fastgd.Status.DIVERGED
-    assert np.isfinite(result.coef).all() and result.loss == bowl(result.coef)[0] == result.history.loss.min()
+    assert np.isfinite(result.x).all() and result.loss == bowl(result.x)[0] == result.history.loss.min()
     assert result.history.loss[-1] > result.history.loss[0]
     assert result.n_iter < 50 and "learning rate" in result.message
 
 
 @pytest.mark.parametrize("rate", [1e150, 1e300])
-@pytest.mark.parametrize("rule", [GradientDescent, Nesterov])
-def test_overflow_is_divergence_and_no_warning(rule, rate):
+@pytest.mark.parametrize("solver", [GradientDescent, Nesterov])
+def test_overflow_is_divergence_and_no_warning(solver, rate):
     def steep(p):
         with np.errstate(all="ignore"):
             return float(p @ p), 2 * p
 
-    result = descend(steep, START, rule(1 / rate, False), tol=1e-8, max_iter=100)
+    result = descend(steep, START, solver(1 / rate, False), tol=1e-8, max_iter=100)
     assert result.status is fastgd.Status.DIVERGED
-    np.testing.assert_array_equal(result.coef, START)
+    np.testing.assert_array_equal(result.x, START)
 
 
 @pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
@@ -132,15 +133,15 @@ def test_a_fit_never_warns_of_overflow(solver, loss, rate, make_data):
 
 
 class Script:
-    """A rule that goes through given points, whatever it meets."""
+    """A solver that goes through given points, whatever it meets."""
 
     def __init__(self, points):
         self.points = points
 
-    def start(self, coef):  # noqa: ARG002
+    def init(self, x):  # noqa: ARG002
         return 0
 
-    def step(self, coef, evaluation, state):  # noqa: ARG002
+    def step(self, x, evaluation, state):  # noqa: ARG002
         return Step(
             np.array([self.points[min(state, len(self.points) - 1)]]), state + 1, 0.5, 1.0, evaluation.value, True
         )
@@ -162,24 +163,28 @@ def test_divergence_is_rise_upon_rise_above_the_start(points, status):
     assert descend(objective, np.ones(1), Script(points), tol=0.0, max_iter=100).status is status
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_precision_limit(rule):
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_precision_limit(solver):
     A = np.random.default_rng(0).standard_normal((40, 3))
     b = A @ [1.0, 2.0, 3.0] + np.random.default_rng(1).standard_normal(40)
     result = descend(
-        lambda p: ((A @ p - b) @ (A @ p - b) / 200, A.T @ (A @ p - b) / 100), np.zeros(3), rule, tol=0.0, max_iter=10**5
+        lambda p: ((A @ p - b) @ (A @ p - b) / 200, A.T @ (A @ p - b) / 100),
+        np.zeros(3),
+        solver,
+        tol=0.0,
+        max_iter=10**5,
     )
     assert result.status is fastgd.Status.PRECISION_LIMIT, result.message
-    np.testing.assert_allclose(result.coef, np.linalg.lstsq(A, b)[0], rtol=1e-7)
+    np.testing.assert_allclose(result.x, np.linalg.lstsq(A, b)[0], rtol=1e-7)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", ["value", "gradient"])
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_a_start_that_is_not_finite_is_an_error(rule, where, value):
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_a_start_that_is_not_finite_is_an_error(solver, where, value):
     bad = (value, np.ones(3)) if where == "value" else (1.0, np.array([0, value, 0]))
     with pytest.raises(ValueError, match="start: the objective or its gradient is not finite"):
-        run(rule, lambda _: bad)
+        run(solver, lambda _: bad)
 
 
 def test_lbfgs_backs_off_from_where_the_objective_is_not_finite():
@@ -189,13 +194,13 @@ def test_lbfgs_backs_off_from_where_the_objective_is_not_finite():
 
     result = descend(barrier, np.array([0.01, 5.0]), LBFGS(1.0), tol=1e-8, max_iter=200)
     assert result.converged and not np.isfinite(result.history.loss).all()
-    np.testing.assert_allclose(result.coef, 1.0, atol=1e-7)
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-7)
 
 
 def test_an_objective_says_what_it_costs():
-    rule = RULES["gd"]
-    start = Descent.at(START, rule, passes=2.0)
-    history = descend(lambda p: Evaluation(*bowl(p), 0.25), start, rule, tol=1e-8, max_iter=4).history
+    solver = SOLVERS["gd"]
+    start = LoopState.at(START, solver, passes=2.0)
+    history = descend(lambda p: Evaluation(*bowl(p), 0.25), start, solver, tol=1e-8, max_iter=4).history
     np.testing.assert_array_equal(history.passes, [2.25, 2.5, 2.75, 3.0, 3.25])
 
 

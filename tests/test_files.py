@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pyarrow as pa
 import pytest
-from internals import Files
 from pyarrow import csv, ipc, parquet
 
 import fastgd
+from fastgd.io import Files
 
 N = 6000
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from forms import FORMS
+from helpers import FORMS
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -187,7 +187,9 @@ def truth(problem, coef, intercept):
     mean = s @ X * options["intercept"]
     spread = spread_of(X, s, mean, 1e-13 if sparse.issparse(problem.X) else 0)  # sparse columns are not centred
     y_mean = s @ y * options["intercept"]
-    unit = losses.LOSSES[options["loss"]]().unit(spread_of(y, s, y_mean, 0) or abs(y_mean) or np.longdouble(1))
+    unit = losses.LOSSES[options["loss"]]().gradient_scale(
+        spread_of(y, s, y_mean, 0) or abs(y_mean) or np.longdouble(1)
+    )
     largest = abs(s @ slope) * options["intercept"]
     noise = s @ (bound * moved + 50 * EPS * abs(slope))
     about = np.sqrt(l2 / bound)

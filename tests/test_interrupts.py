@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from internals import RULES, History, InMemory, Interruption, patch, quietly, threads
+from internals import REGISTRY, History, InMemory, InterruptHandler, patch, threads, without_warning
 
 import fastgd
 
@@ -44,7 +44,7 @@ def columns(history, rows=None):
     return {name: column[:rows].tobytes() for name, column in vars(history).items() if name != "seconds"}
 
 
-@pytest.mark.parametrize("solver", RULES)
+@pytest.mark.parametrize("solver", REGISTRY)
 def test_any_row_can_be_the_last_and_nothing_is_lost(solver):
     X, y = problem()
     options = {"loss": "logistic", "l2": 1e-4, "solver": solver, "tol": 0.0}
@@ -68,7 +68,7 @@ DATA = {
 
 
 CASES = [
-    *(("logistic", solver, None) for solver in RULES),
+    *(("logistic", solver, None) for solver in REGISTRY),
     *((kind, "newton", None) for kind in ("squared", "converted", "a table")),
     ("logistic", "newton", np.full(5, 0.1)),
     ("logistic", "newton", "random"),
@@ -86,10 +86,10 @@ def test_any_look_can_find_a_press(kind, solver, start, monkeypatch, tmp_path):
     def counting(interruption):
         looks[0] += 1
         interruption.pressed |= looks[0] == at[0]
-        return Interruption.true_look(interruption)
+        return InterruptHandler.true_look(interruption)
 
-    monkeypatch.setattr(Interruption, "true_look", Interruption.look, raising=False)
-    monkeypatch.setattr(Interruption, "look", counting)
+    monkeypatch.setattr(InterruptHandler, "true_look", InterruptHandler.check_interrupt, raising=False)
+    monkeypatch.setattr(InterruptHandler, "look", counting)
     whole = fastgd.fit(X, y, start=start, **options)
     total = looks[0]
     early = 0
@@ -141,7 +141,7 @@ def test_a_search_after_the_descent_is_left_out_at_once(search, monkeypatch):
 def test_a_press_at_the_last_evaluation_ends_loops_around_fits(options, monkeypatch):
     X, y = problem()
     target = X @ np.ones(4) + y
-    whole = quietly(fastgd.fit)(X, target, **options)
+    whole = without_warning(fastgd.fit)(X, target, **options)
     part = fastgd.fit(X, target, callback=lambda _: press(), **options)
     assert part.status is fastgd.Status.INTERRUPTED and whole.status.value in part.message
     assert part.coef.tobytes() == whole.coef.tobytes() and columns(part.history) == columns(whole.history)
@@ -157,7 +157,7 @@ def test_interrupted_while_it_makes_ready_to_go_on(monkeypatch, tmp_path):
     options = {"loss": "logistic", "solver": "newton", "tol": 0.0, "max_iter": 3}
     first = fastgd.fit(X, y, checkpoint=tmp_path / "fit.ckpt", **options)
     content = (tmp_path / "fit.ckpt").read_bytes()
-    fold = InMemory.fold
+    fold = InMemory.sum_tiles
 
     def pressed(self, *arguments):
         press()
@@ -208,7 +208,7 @@ def test_a_second_press_is_a_keyboard_interrupt():
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
-@pytest.mark.parametrize("solver", RULES)
+@pytest.mark.parametrize("solver", REGISTRY)
 def test_a_callback_that_raises_leaves_nothing_half_set(solver, error, tmp_path):
     X, y = problem(100_000)
     options = {"loss": "logistic", "solver": solver, "tol": 0.0, "max_iter": 3, "n_threads": 1}
@@ -252,7 +252,7 @@ def test_other_handlers_and_other_threads_are_left_alone():
 def test_a_fit_within_a_fit_ends_with_it(early, monkeypatch):
     X, y = problem()
     options = {"loss": "logistic", "solver": "gd", "tol": 0.0}
-    inner, fold = [], InMemory.fold
+    inner, fold = [], InMemory.sum_tiles
 
     def pressed(self, *arguments):
         if signal.getsignal(signal.SIGINT) is not DEFAULT:  # the second would be a KeyboardInterrupt
@@ -285,7 +285,7 @@ def test_an_estimator_has_the_best_point_or_is_as_it_was(kind, monkeypatch):
         model.fit(X[:, :2], y)
     assert vars(model) == before and model.n_features_in_ == 4
     monkeypatch.undo()
-    fold, readings = InMemory.fold, []
+    fold, readings = InMemory.sum_tiles, []
 
     def third(self, *arguments):
         readings.append(1)
@@ -302,9 +302,9 @@ def test_an_estimator_has_the_best_point_or_is_as_it_was(kind, monkeypatch):
 
 FIT = """
 import sys
-from internals import checkpoints
+from internals import checkpoint_module
 from internals import main
-checkpoints.INTERVAL = checkpoints.SHARE = 0.0
+checkpoint_module.INTERVAL = checkpoint_module.SHARE = 0.0
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -3,7 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
-from forms import FORMS
+from helpers import FORMS
 from internals import Array, Tile, max_threads, passes, patch
 from numba import njit
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from internals import checkpoints, fitting, main, patch
+from internals import checkpoint_module, fit_module, main, patch
 
 import fastgd
 
@@ -133,7 +133,7 @@ def test_a_disk_that_has_room_again_is_written_to_again(tmp_path, monkeypatch):
 
 def gone(monkeypatch, *folders):
     """Have folders go while a fit runs."""
-    true_fit = fitting.fit.__wrapped__
+    true_fit = fit_module.fit.__wrapped__
 
     def fit(*arguments, **options):
         result = true_fit(*arguments, **options)
@@ -159,7 +159,7 @@ def test_a_fit_that_cannot_be_saved_is_printed(folder, monkeypatch, capsys):
 
 def test_a_checkpoint_that_cannot_be_written_is_told_in_one_line(folder, monkeypatch, capsys):
     (folder / "two").mkdir()
-    monkeypatch.setattr(checkpoints.Checkpoint, "check_data", lambda *_: shutil.rmtree("two"))
+    monkeypatch.setattr(checkpoint_module.Checkpoint, "check_data", lambda *_: shutil.rmtree("two"))
     capsys.readouterr()
     assert main([*FIT.split(), "--checkpoint", "two/c.ckpt", "--output", "new.json"]) == 0
     printed = capsys.readouterr()

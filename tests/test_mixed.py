@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from internals import (
-    STRETCHES,
+    RUNS,
     Array,
     InMemory,
-    Objective,
+    LinearObjective,
     Subset,
     as_features,
     coef_names,
@@ -57,20 +57,20 @@ def weights(n=N):
     return rng.random(n) * (rng.random(n) < 0.7)
 
 
-def objective(matrix, y, loss, weight=None, n_threads=None):
-    source = InMemory(matrix, y, weight)
+def objective(design, y, loss, weight=None, n_threads=None):
+    source = InMemory(design, y, weight)
     if loss == "softmax":
         chosen, outputs = losses.Softmax(), 4
     else:
         chosen, outputs = losses.LOSSES[LOSS.get(loss, loss)](), 1 if y.ndim == 1 else y.shape[1]
     statistics = moments(source, chosen, about_mean=True, n_threads=n_threads)
-    return Objective(source, chosen, 0.1, statistics, True, True, n_threads, outputs)
+    return LinearObjective(source, chosen, 0.1, statistics, True, True, n_threads, outputs)
 
 
-def of_coefs(matrix, d, outputs):
+def of_coefs(design, d, outputs):
     """Give the places of a dense point's numbers in a point of the matrix."""
     rows = np.arange(outputs * (d + 1)).reshape(outputs, -1)
-    return np.column_stack((rows[:, :d][:, matrix.order], rows[:, d])).ravel()
+    return np.column_stack((rows[:, :d][:, design.order], rows[:, d])).ravel()
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
@@ -79,18 +79,18 @@ def of_coefs(matrix, d, outputs):
 def test_passes_equal_those_of_the_dense_array(loss, drop_first, weighted, as_dense, rng):
     table, X, y = make(drop_first=drop_first)
     y, weight, d = TARGETS[loss](y), weights() if weighted else None, X.shape[1]
-    matrix = as_features(table, "auto", drop_first=drop_first)
-    np.testing.assert_array_equal(as_dense(matrix), X)
-    dense, mixed = objective(Array(X), y, loss, weight), objective(matrix, y, loss, weight)
+    design = as_features(table, "auto", drop_first=drop_first)
+    np.testing.assert_array_equal(as_dense(design), X)
+    dense, mixed = objective(Array(X), y, loss, weight), objective(design, y, loss, weight)
     for name, got, expected in zip(dense.moments._fields, mixed.moments, dense.moments, strict=True):
-        got = got[matrix.order] if name in ("mean", "spread") else got
+        got = got[design.order] if name in ("mean", "spread") else got
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-14, err_msg=name)
-    order = of_coefs(matrix, d, dense.outputs)
+    order = of_coefs(design, d, dense.outputs)
     point = 0.3 * rng.standard_normal(dense.size)
     there = np.empty(dense.size)
     there[order] = point
-    for got, expected in zip(mixed.to_coef(there), dense.to_coef(point), strict=True):
-        np.testing.assert_allclose(got[:, matrix.order] if got.ndim > 1 else got, expected, rtol=1e-11, atol=1e-13)
+    for got, expected in zip(mixed.to_coefficients(there), dense.to_coefficients(point), strict=True):
+        np.testing.assert_allclose(got[:, design.order] if got.ndim > 1 else got, expected, rtol=1e-11, atol=1e-13)
     got, expected = mixed(there), dense(point)
     assert got.value == pytest.approx(expected.value, rel=1e-13)
     np.testing.assert_allclose(got.gradient[order], expected.gradient, rtol=1e-11, atol=1e-13)
@@ -102,7 +102,7 @@ def test_passes_equal_those_of_the_dense_array(loss, drop_first, weighted, as_de
             got, expected = (
                 normal_equations(each.source, dense.outputs, about_mean=about_mean) for each in (mixed, dense)
             )
-            own = matrix.order
+            own = design.order
             np.testing.assert_allclose(got.moments.spread[own], expected.moments.spread, rtol=1e-12)
             np.testing.assert_allclose(got.covariance[np.ix_(own, own)], expected.covariance, rtol=1e-11, atol=1e-13)
             np.testing.assert_allclose(got.cross[:, own], expected.cross, rtol=1e-11, atol=1e-13)
@@ -120,10 +120,10 @@ def test_threads_and_tiles_change_no_bit(loss, weighted, monkeypatch, rng):
     point = None
     for n_threads in (1, max_threads()):
         for blocks in (1, 3, 1000):
-            matrix = as_features(table, "auto")
-            matrix.tile_bytes = int(blocks * matrix.block_rows * matrix.row_bytes) + 1
-            assert 6 * matrix.block_rows < N  # tiles of 1, 3 and all
-            each = objective(matrix, TARGETS[loss](y), loss, weight, n_threads)
+            design = as_features(table, "auto")
+            design.tile_bytes = int(blocks * design.block_rows * design.row_bytes) + 1
+            assert 6 * design.block_rows < N  # tiles of 1, 3 and all
+            each = objective(design, TARGETS[loss](y), loss, weight, n_threads)
             point = rng.standard_normal(each.size) if point is None else point
             value, gradient, *_ = each(point)
             parts = [*each.moments, value, gradient, each.hessian(point)]
@@ -134,32 +134,32 @@ def test_threads_and_tiles_change_no_bit(loss, weighted, monkeypatch, rng):
 @pytest.mark.parametrize("drop_first", [True, False])
 def test_rows_are_those_of_the_dense_array(drop_first, as_dense, rng):
     table, X, y = make(drop_first=drop_first)
-    matrix = as_features(table, "auto", drop_first=drop_first)
-    source = InMemory(matrix, y, weights())
+    design = as_features(table, "auto", drop_first=drop_first)
+    source = InMemory(design, y, weights())
     rows = rng.permutation(N)[:777]
     further = np.array([3, 700, 3])
-    for some in (matrix.take(rows), Subset(matrix, rows), matrix.some(rows), source.rows(rows).matrix):
-        assert some.features == matrix.features
+    for some in (design.take(rows), Subset(design, rows), design.some(rows), source.rows(rows).design):
+        assert some.features == design.features
         np.testing.assert_array_equal(as_dense(some), X[rows])
         np.testing.assert_array_equal(as_dense(some.take(further)), X[rows[further]])
         np.testing.assert_array_equal(as_dense(Subset(some, further)), X[rows[further]])
         coef = rng.standard_normal((2, X.shape[1]))
         expected = X[rows] @ coef.T + [1.0, 2.0]
-        np.testing.assert_allclose(some.margins(coef, np.array([1.0, 2.0])), expected, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(some.linear_predictor(coef, np.array([1.0, 2.0])), expected, rtol=1e-12, atol=1e-13)
     sample = source.sample(900, np.random.default_rng(0))
     drawn = InMemory(Array(X), y, weights()).sample(900, np.random.default_rng(0))
-    np.testing.assert_array_equal(as_dense(sample.matrix), drawn.matrix.place(0, 900).X)
+    np.testing.assert_array_equal(as_dense(sample.design), drawn.design.tile(0, 900).X)
     np.testing.assert_array_equal(sample.y, drawn.y)
-    starts = np.sort(rng.choice(N // 8, STRETCHES, replace=False)) * 8
+    starts = np.sort(rng.choice(N // 8, RUNS, replace=False)) * 8
     tile, firsts = source.runs(starts, 8)
     dense, starts = InMemory(Array(X), y, weights()).runs(starts, 8)
     coef = rng.standard_normal((1, X.shape[1]))
     own = np.empty_like(coef)
-    own[:, matrix.order] = coef
+    own[:, design.order] = coef
     loss, zeros = losses.LOSSES["huber"](), np.zeros((1, X.shape[1]))
     got = passes.change_sums(tile, own, [0.5], zeros, [0.0], loss, firsts, 8).sum(axis=0)
     expected = passes.change_sums(dense, coef, [0.5], zeros, [0.0], loss, starts, 8).sum(axis=0)
-    np.testing.assert_allclose(np.append(got[:2], got[2:][matrix.order]), expected, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(np.append(got[:2], got[2:][design.order]), expected, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("only", [True, False])
@@ -188,7 +188,7 @@ def test_an_unseen_level_has_no_column(as_dense, rng):
         known[1::2, : 3 - drop_first] = 0.0
         np.testing.assert_array_equal(as_dense(got), known)
         coef = rng.standard_normal((1, got.shape[1]))
-        np.testing.assert_allclose(got.margins(coef, np.zeros(1)), known @ coef.T, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(got.linear_predictor(coef, np.zeros(1)), known @ coef.T, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])

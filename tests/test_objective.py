@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from forms import FORMS
-from internals import InMemory, Objective, as_matrix, first_reading, moments, patch, stratified_rows
+from helpers import FORMS
+from internals import InMemory, LinearObjective, as_design, first_pass, moments, patch, stratified_rows
 
 from fastgd import losses
 
@@ -15,9 +15,9 @@ STANDARDIZE = pytest.mark.parametrize("standardize", [True, False], ids=["standa
 
 def make_objective(loss, X, y, weight=None, l2=0.0, intercept=True, standardize=True):
     weight = weight if weight is not None and weight.size else None
-    source = InMemory(as_matrix(X), y, weight)
+    source = InMemory(as_design(X), y, weight)
     statistics = moments(source, losses.Squared(), about_mean=intercept)
-    return Objective(source, losses.LOSSES[loss](), l2, statistics, intercept, standardize)
+    return LinearObjective(source, losses.LOSSES[loss](), l2, statistics, intercept, standardize)
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ class TestEvaluation:
     def test_round_trips(self, loss, l2, standardize, intercept, weighted, samples, rng):
         objective = make_objective(loss, *samples(loss, weighted), l2, intercept, standardize)
         point = rng.standard_normal(objective.size)
-        coef, b = objective.to_coef(point)
-        np.testing.assert_allclose(objective.to_point(coef, b), point, rtol=1e-13, atol=1e-14)
-        assert objective.to_point(coef, b).shape == (objective.size,) == (4 + intercept,)
+        coef, b = objective.to_coefficients(point)
+        np.testing.assert_allclose(objective.to_x(coef, b), point, rtol=1e-13, atol=1e-14)
+        assert objective.to_x(coef, b).shape == (objective.size,) == (4 + intercept,)
         assert intercept or b == 0.0
 
     def test_on_a_sample(self, loss, l2, standardize, intercept, weighted, samples, rng):
@@ -86,19 +86,19 @@ class TestEvaluation:
         objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
         positive = np.flatnonzero(weight) if weighted else np.arange(len(y))
         rows = positive[stratified_rows(len(positive), 43, np.random.default_rng(5))]
-        some = objective.over(objective.source.sample(43, np.random.default_rng(5)))
+        some = objective.on(objective.source.sample(43, np.random.default_rng(5)))
         assert some.scale.tobytes() == objective.scale.tobytes() and some.mean.tobytes() == objective.mean.tobytes()
         point = rng.standard_normal(objective.size)
-        coef, b = objective.to_coef(point)
+        coef, b = objective.to_coefficients(point)
         part = make_objective(loss, X[rows], y[rows], weight[rows] if weighted else None, l2, intercept, False)
-        np.testing.assert_allclose(some(point).value, part(part.to_point(coef, b)).value, rtol=1e-13)
-        everything = objective.over(objective.source.sample(10**6, rng))
+        np.testing.assert_allclose(some(point).value, part(part.to_x(coef, b)).value, rtol=1e-13)
+        everything = objective.on(objective.source.sample(10**6, rng))
         np.testing.assert_allclose(everything(point).gradient, objective(point).gradient, rtol=1e-10, atol=1e-13)
 
 
 def slope_of(loss, X, y, weight, intercept, standardize, coef, b):
     objective = make_objective(loss, X, y, weight, 0.0, intercept, standardize)
-    return objective.largest_slope(objective(objective.to_point(coef[None], np.array([b]))).gradient)
+    return objective.gradient_norm(objective(objective.to_x(coef[None], np.array([b]))).gradient)
 
 
 @WEIGHTED
@@ -147,7 +147,7 @@ def test_largest_slope_is_the_slope_per_standard_deviation(loss, weighted, sampl
 def test_moments_of_shifted_columns(n, shift, about_mean, weighted, make_data):
     X, y, weight = make_data("squared", n, 3, np.float64, weighted)
     X, y = X + shift * np.array([1, -1, 0.5]), y - shift
-    got = moments(InMemory(as_matrix(X), y, weight if weighted else None), losses.Squared(), about_mean=about_mean)
+    got = moments(InMemory(as_design(X), y, weight if weighted else None), losses.Squared(), about_mean=about_mean)
     s = weight.astype(np.longdouble) if weighted else np.ones(n, np.longdouble)
     columns = np.column_stack([y, X]).astype(np.longdouble)
     mean = s @ columns / s.sum()
@@ -165,7 +165,7 @@ def test_spread_of_a_constant_column_is_exactly_0(value, dtype, weighted, make_d
     value = min(value, 1e30) if dtype == np.float32 else value
     X[:, 1] = y[:] = value
     X = X.astype(dtype)
-    source = InMemory(as_matrix(X), y, weight if weighted else None)
+    source = InMemory(as_design(X), y, weight if weighted else None)
     got = moments(source, losses.Squared(), about_mean=True)
     assert got.spread[1] == 0.0 and got.mean[1] == X[0, 1]
     assert got.y_spread == 0.0 and got.y_mean == y[0]
@@ -188,15 +188,15 @@ def test_largest_diagonal_bounds_the_hessians_diagonal(loss, intercept, standard
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_first_reading_is_both_passes_in_one(loss, dtype, intercept, weighted, make_data, rng):
     X, y, weight = make_data(loss, 5003, 7, dtype, weighted)
-    source = InMemory(as_matrix(X), y, weight if weighted else None)
+    source = InMemory(as_design(X), y, weight if weighted else None)
     coef, b = rng.standard_normal((1, 7)), np.array([0.3 * intercept])
     alone = moments(source, losses.Squared(), about_mean=intercept)
-    got, sums = first_reading(source, losses.LOSSES[loss](), coef, b, about_mean=intercept)
+    got, sums = first_pass(source, losses.LOSSES[loss](), coef, b, about_mean=intercept)
     for value, expected in zip(got, alone, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
-    objective = Objective(source, losses.LOSSES[loss](), 0.2, got, intercept, True)
+    objective = LinearObjective(source, losses.LOSSES[loss](), 0.2, got, intercept, True)
     evaluation = objective.evaluation(coef, sums)
-    expected = objective(objective.to_point(coef, b))
+    expected = objective(objective.to_x(coef, b))
     assert evaluation.value == pytest.approx(expected.value, rel=1e-12)
     np.testing.assert_allclose(evaluation.gradient, expected.gradient, rtol=1e-10, atol=1e-12)
 
@@ -213,8 +213,10 @@ def test_tiles_of_much_work_are_smaller_and_change_no_bit(outputs, monkeypatch, 
         patch(monkeypatch, "gram_features", much)
         patch(monkeypatch, "pass_outputs", much)
         counted = []
-        source = InMemory(as_matrix(X), y, look=lambda counted=counted: counted.append(1))
-        objective = Objective(source, loss, 0.1, moments(source, loss, about_mean=True), True, True, outputs=outputs)
+        source = InMemory(as_design(X), y, check_interrupt=lambda counted=counted: counted.append(1))
+        objective = LinearObjective(
+            source, loss, 0.1, moments(source, loss, about_mean=True), True, True, outputs=outputs
+        )
         point = np.linspace(-0.1, 0.1, objective.size)
         evaluation = objective(point)
         hessian = objective.hessian(point) if outputs == 1 else np.zeros(0)

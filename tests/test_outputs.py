@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from internals import InMemory, Objective, Tile, as_matrix, moments, passes
+from internals import InMemory, LinearObjective, Tile, as_design, moments, passes
 from sklearn.linear_model import LogisticRegression
 
 import fastgd
@@ -51,8 +51,10 @@ def test_softmax_has_full_precision_and_never_overflows(k, size, rng):
 
 
 def objective(X, y, loss, outputs, weight=None, l2=0.1, intercept=True):
-    source = InMemory(as_matrix(X), y, weight)
-    return Objective(source, loss, l2, moments(source, loss, about_mean=intercept), intercept, True, None, outputs)
+    source = InMemory(as_design(X), y, weight)
+    return LinearObjective(
+        source, loss, l2, moments(source, loss, about_mean=intercept), intercept, True, None, outputs
+    )
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])

@@ -227,11 +227,11 @@ def test_a_chunk_of_larger_weights_counts_for_more():
     X, y = samples("numbers", 600)
     weight = np.tile([1.0, 9.0], 300)
     y[weight > 1.0] += 3.0  # so the mean is 2.7 more, and 1.5 where weights are forgotten
-    one_by_one, together = (
+    one_by_one, concat = (
         stream(LinearRegression(solver="sgd"), X, y, [1], weight),
         LinearRegression().fit(X, y, weight),
     )
-    assert one_by_one.predict(X).mean() == pytest.approx(together.predict(X).mean(), abs=0.4)
+    assert one_by_one.predict(X).mean() == pytest.approx(concat.predict(X).mean(), abs=0.4)
 
 
 def test_weights_of_classes():

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from internals import InMemory, as_matrix, redundancy
+from internals import InMemory, as_design, collinearity
 from scipy import sparse
 
 import fastgd
@@ -165,9 +165,9 @@ def test_as_many_columns_are_kept_as_the_rank_is(n, rank, intercept):
     X = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, 10))
     Z = X - X.mean(axis=0) * intercept
     spread = np.sqrt((Z**2).mean(axis=0))
-    source, draws = InMemory(as_matrix(X), np.zeros(n)), np.random.default_rng(0)
-    found, _ = redundancy.redundant_columns(
-        source, redundancy.drawn(source, draws), X.mean(axis=0), spread, intercept=intercept, rng=draws
+    source, draws = InMemory(as_design(X), np.zeros(n)), np.random.default_rng(0)
+    found, _ = collinearity.redundant_columns(
+        source, collinearity.drawn(source, draws), X.mean(axis=0), spread, intercept=intercept, rng=draws
     )
     assert len(found.kept) == np.linalg.matrix_rank(Z, 1e-9) and len(found.redundant) == 10 - len(found.kept)
     coef = rng.standard_normal((2, 10))

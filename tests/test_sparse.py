@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
-from internals import Array, Columns, InMemory, Objective, Rows, Subset, as_sparse, moments
+from internals import Array, Columns, InMemory, LinearObjective, Rows, Subset, as_sparse, moments
 
 import fastgd
 from fastgd import losses
@@ -93,14 +93,14 @@ KINDS = [shuffled, doubled, wide_indices, matrix_class, read_only]
 LOSSES_OR_KINDS = [*((loss, lambda X: X) for loss in TARGETS), *(("squared", kind) for kind in KINDS)]
 
 
-def objective(matrix, y, loss, weight=None, l2=0.1, standardize=True):
-    source = InMemory(matrix, y, weight)
+def objective(design, y, loss, weight=None, l2=0.1, standardize=True):
+    source = InMemory(design, y, weight)
     if y.ndim == 1 and loss == "softmax":
         chosen, outputs = losses.Softmax(), 4
     else:
         chosen, outputs = losses.LOSSES[LOSS.get(loss, loss)](), 1 if y.ndim == 1 else y.shape[1]
     statistics = moments(source, chosen, about_mean=True)
-    return Objective(source, chosen, l2, statistics, True, standardize, None, outputs)
+    return LinearObjective(source, chosen, l2, statistics, True, standardize, None, outputs)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
@@ -117,7 +117,7 @@ def test_passes_equal_those_of_the_dense_array(loss, order, kind, weighted, rng)
         np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-14)
     assert sparse.moments.spread[3] == 0.0
     point = 0.3 * rng.standard_normal(dense.size)
-    point = sparse.to_point(*dense.to_coef(point)), point
+    point = sparse.to_x(*dense.to_coefficients(point)), point
     got, expected = sparse(point[0]), dense(point[1])
     assert got.value == pytest.approx(expected.value, rel=1e-12)
     np.testing.assert_allclose(got.gradient, expected.gradient, rtol=1e-10, atol=1e-12)
@@ -176,13 +176,13 @@ def test_threads_and_tiles_change_no_bit(loss, order):
     results = set()
     for threads in (None, 1):
         for tile_bytes in (None, 1 << 19):
-            matrix = as_sparse(sparse)
-            matrix.tile_bytes = tile_bytes or matrix.tile_bytes
-            f = objective(matrix, y, loss)
-            f = Objective(f.source, f.loss, f.l2, f.moments, True, True, threads, f.outputs)
+            design = as_sparse(sparse)
+            design.tile_bytes = tile_bytes or design.tile_bytes
+            f = objective(design, y, loss)
+            f = LinearObjective(f.source, f.loss, f.l2, f.moments, True, True, threads, f.outputs)
             evaluation = f(np.linspace(-1, 1, f.size))
             results.add(np.append(evaluation.gradient, evaluation.value).tobytes() + f.moments.spread.tobytes())
-    assert matrix.shape[0] > 2 * matrix.block_rows
+    assert design.shape[0] > 2 * design.block_rows
     assert len(results) == 1
 
 
@@ -264,12 +264,12 @@ def test_any_shape(n, d, density, seed, order):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d)) * (rng.random((n, d)) < density)
     y = rng.standard_normal(n)
-    matrix = as_sparse(sp.csr_array(X) if order else sp.csc_array(X))
-    assert isinstance(matrix, Rows if order else Columns)
+    design = as_sparse(sp.csr_array(X) if order else sp.csc_array(X))
+    assert isinstance(design, Rows if order else Columns)
     point = rng.standard_normal(d + 1)
-    got, expected = (objective(m, y, "squared", standardize=False)(point) for m in (matrix, Array(X)))
+    got, expected = (objective(m, y, "squared", standardize=False)(point) for m in (design, Array(X)))
     assert got.value == pytest.approx(expected.value, rel=1e-12)
     np.testing.assert_allclose(got.gradient, expected.gradient, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(
-        matrix.margins(point[None, :-1], point[-1:])[:, 0], X @ point[:-1] + point[-1], atol=1e-12
+        design.linear_predictor(point[None, :-1], point[-1:])[:, 0], X @ point[:-1] + point[-1], atol=1e-12
     )

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from internals import STABLE, InMemory, as_matrix, separation
+from internals import STABLE, InMemory, as_design, separation
 from scipy import sparse
 from scipy.optimize import linprog
 
@@ -319,14 +319,14 @@ def test_separation_agrees_with_linear_programming(kind, several):
         best = linprog(-M.sum(axis=0), A_ub=-M, b_ub=np.zeros(len(M)), bounds=(-1, 1))
         spread = X.std(axis=0) if intercept else np.sqrt((X**2).mean(axis=0))
         center, scale = X.mean(axis=0) * intercept, np.where(spread > 0.0, spread, np.inf)
-        coordinates, samples = separation.Coordinates(center, scale, intercept, outputs), InMemory(as_matrix(X), y)
+        coordinates, samples = separation.Coordinates(center, scale, intercept, outputs), InMemory(as_design(X), y)
         total = coordinates.rows(samples, np.arange(n)).sum(axis=(0, 1)) / n
         found = separation.separating(samples, coordinates, lambda t=total: t, np.zeros(total.size), 1000)
         separable = -best.fun > 1e-7
         seen[separable] += 1
         assert (found is not None) == separable, (X, y, intercept)
         if separable:
-            smallest, largest = coordinates.margins(samples, found.direction)
+            smallest, largest = coordinates.linear_predictor(samples, found.direction)
             assert (found.smallest, found.largest) == (smallest.min(), largest.max())
             assert smallest.min() >= -1e-9 * largest.max() and largest.max() > 0.0
     assert min(seen.values()) >= 10

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from internals import InMemory, Objective, as_matrix, moments, stratified_rows
+from helpers import make_objective
+from internals import InMemory, as_design, moments, stratified_rows
 
 import fastgd
 from fastgd import losses
@@ -159,9 +160,9 @@ def test_hessian_is_the_derivative_of_the_gradient(loss, weighted, intercept):
     X, y = problem(3000, 4, loss)
     X = X * [1.0, 100.0, 1e-3, 1.0] + [0.0, 5.0, 0.0, 1e3]
     weight = np.random.default_rng(2).random(len(y)) if weighted else None
-    source = InMemory(as_matrix(X), y, weight)
+    source = InMemory(as_design(X), y, weight)
     statistics = moments(source, losses.Squared(), about_mean=intercept)
-    objective = Objective(source, losses.LOSSES[loss](), 0.01, statistics, intercept, True)
+    objective = make_objective(source, losses.LOSSES[loss](), 0.01, statistics, intercept, True)
     point = 0.1 * np.arange(1.0, objective.size + 1)
     h = 1e-4
     columns = [

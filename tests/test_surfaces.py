@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from internals import GradientDescent, descend
+from helpers import descend
+from internals import SURFACES, GradientDescent
 
 import fastgd
 from fastgd import surfaces
-from fastgd.surfaces._functions import SURFACES
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from internals import Feature, InMemory, Pieces, as_features, coef_names, demo, main, patch, stretches
+from internals import Feature, InMemory, Pieces, as_features, coef_names, flights_demo, main, patch, stretches
 from pyarrow import csv
 
 import fastgd
@@ -107,10 +107,10 @@ def test_every_table_gives_the_same_bits(kind, as_dense):
     assert model.predict(table).tobytes() == MIXED.predict(COLUMNS).tobytes()
     np.testing.assert_allclose(model.coef, PLAIN.coef, rtol=1e-12)
     np.testing.assert_allclose(model.predict(table), PLAIN.predict(EXPLICIT), rtol=1e-12, atol=1e-13)
-    matrix, rows = as_features(table, "auto"), np.array([5, 0, 1002, 777, 776, 5])
-    np.testing.assert_array_equal(as_dense(matrix), EXPLICIT)
-    np.testing.assert_array_equal(as_dense(matrix.take(rows)), EXPLICIT[rows])
-    np.testing.assert_array_equal(InMemory(matrix, Y).rows(rows).pivot()[0], EXPLICIT[5, [0, 1, 2, 5]])
+    design, rows = as_features(table, "auto"), np.array([5, 0, 1002, 777, 776, 5])
+    np.testing.assert_array_equal(as_dense(design), EXPLICIT)
+    np.testing.assert_array_equal(as_dense(design.take(rows)), EXPLICIT[rows])
+    np.testing.assert_array_equal(InMemory(design, Y).rows(rows).pivot()[0], EXPLICIT[5, [0, 1, 2, 5]])
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -125,9 +125,9 @@ def test_a_table_of_numbers_gives_the_bits_of_the_array(kind):
 @pytest.mark.parametrize("kind", CATEGORIES)
 def test_every_type_of_category_gives_the_same_codes(kind):
     values = COLUMNS["text"]
-    matrix = as_features(CATEGORIES[kind](values), "auto")
-    assert matrix.features == (Feature("k", ("AA", "UA", "ß")),)
-    codes = matrix.columns[0].values
+    design = as_features(CATEGORIES[kind](values), "auto")
+    assert design.features == (Feature("k", ("AA", "UA", "ß")),)
+    codes = design.columns[0].values
     assert codes.dtype == np.int8 and [LEVELS[code] for code in codes] == values
 
 
@@ -148,9 +148,9 @@ def test_every_type_of_category_gives_the_same_codes(kind):
 @pytest.mark.parametrize("kind", [kind for kind in TABLES if "chunks" not in kind and "index" not in kind])
 def test_levels_are_texts_in_the_order_of_numbers_if_all_are(kind, values, levels, monkeypatch):
     monkeypatch.setitem(globals(), "CUTS", [0, 1, 1, 4])
-    matrix = as_features(TABLES[kind]({"k": values}), ["k"])
-    assert matrix.features == (Feature("k", levels),)
-    assert [levels[code] for code in matrix.columns[0].values] == [
+    design = as_features(TABLES[kind]({"k": values}), ["k"])
+    assert design.features == (Feature("k", levels),)
+    assert [levels[code] for code in design.columns[0].values] == [
         str(int(v)) if isinstance(v, float) and v == int(v) else str(v) for v in values
     ]
 
@@ -164,9 +164,9 @@ OWN_ORDER = {
 
 @pytest.mark.parametrize("kind", OWN_ORDER)
 def test_levels_with_an_order_of_their_own_keep_it(kind):
-    matrix = as_features(OWN_ORDER[kind], "auto")
-    assert matrix.features[0].levels == (("3", "2", "1") if "numbers" in kind else ("l", "m", "h"))
-    assert matrix.columns[0].values.tolist() == [0, 2, 1]
+    design = as_features(OWN_ORDER[kind], "auto")
+    assert design.features[0].levels == (("3", "2", "1") if "numbers" in kind else ("l", "m", "h"))
+    assert design.columns[0].values.tolist() == [0, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -186,11 +186,11 @@ def test_memory_is_a_byte_per_category_and_nothing_per_number(make):
     columns = {f"c{j}": np.arange(n, dtype=float) for j in range(8)}  # 64 MB
     table = make({**columns, "k": pd.Categorical(np.arange(n) % 3)} if make is pd.DataFrame else columns)
     source = InMemory(as_features(table, "auto"), np.zeros(n))
-    source.fold(lambda tile, _: np.array([[tile.X[0, 0]]]))
+    source.sum_tiles(lambda tile, _: np.array([[tile.X[0, 0]]]))
     tracemalloc.start()
     source = InMemory(as_features(table, "auto"), np.zeros(0))
     source.y = np.broadcast_to(0.0, n)
-    source.fold(lambda tile, _: np.array([[tile.X[0, 0]]]))
+    source.sum_tiles(lambda tile, _: np.array([[tile.X[0, 0]]]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 24e6  # a tile, 2 MB of codes as they are put together, and a stretch of them as the table gives it
@@ -219,12 +219,12 @@ def test_encoding_can_be_undone(as_dense, values, cut):
         pa.table({"k": pa.chunked_array([values[:cut], values[cut:]], pa.string())}),
         pa.table({"k": pa.array(values).dictionary_encode()}),
     ]
-    for matrix in (as_features(table, "auto") for table in tables):
-        (feature,), (column,) = matrix.features, matrix.columns
+    for design in (as_features(table, "auto") for table in tables):
+        (feature,), (column,) = design.features, design.columns
         assert [feature.levels[code] for code in column.values] == values
         assert feature == as_features(tables[0], "auto").features[0] and set(feature.levels) == set(values)
         expected = np.array(values, object)[:, None] == np.array(feature.levels[1:], object)
-        np.testing.assert_array_equal(as_dense(matrix), expected)
+        np.testing.assert_array_equal(as_dense(design), expected)
 
 
 def test_many_levels_take_more_bytes():
@@ -297,10 +297,10 @@ def test_every_level_has_a_coefficient_under_a_penalty():
 
 
 def test_features_of_a_table_with_numbers_for_names():
-    matrix = as_features(pd.DataFrame(np.eye(3)))
-    assert coef_names(matrix.features, 3) == ["0", "1", "2"]
-    again = as_features(pd.DataFrame(np.eye(3)), features=matrix.features)
-    np.testing.assert_array_equal(again.place(0, 3).X, np.eye(3))
+    design = as_features(pd.DataFrame(np.eye(3)))
+    assert coef_names(design.features, 3) == ["0", "1", "2"]
+    again = as_features(pd.DataFrame(np.eye(3)), features=design.features)
+    np.testing.assert_array_equal(again.tile(0, 3).X, np.eye(3))
 
 
 def test_a_table_for_a_model_of_an_array_is_taken_by_order():
@@ -461,7 +461,7 @@ def test_targets_with_nulls_are_refused_by_row(loss, y):
 
 
 def test_flights_have_the_same_coefficients_from_every_reader(tmp_path, capsys):
-    data = demo.flights()
+    data = flights_demo.flights()
     file = tmp_path / "flights.csv"
     data.table[::8].assign(late=data.late[::8]).to_csv(file, index=False)
     arguments = ["fit", str(file), "--target", "late", "--model", "logistic", "--l2", "1e-6"]

@@ -21,7 +21,8 @@ import hashlib, os, sys, threading
 import numpy as np
 import fastgd
 from internals import passes
-from internals import allowed_threads, max_threads
+from internals import allowed_threads
+from internals import max_threads
 
 def data(seed):
     rng = np.random.default_rng(seed)

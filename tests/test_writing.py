@@ -6,19 +6,19 @@ import os
 import pytest
 from internals import replacing
 
-# A limit on the size of files stands for a full disk: bytes are refused in the middle of a file.
+# A limit on the size of arrow stands for a full disk: bytes are refused in the middle of a file.
 FULL = """
 import resource, sys
 from pathlib import Path
 import numpy as np
 import fastgd
-from internals import files
+from internals import arrow
 
 path = Path(sys.argv[1])
 X = np.random.default_rng(0).standard_normal((50, 5))
 model = fastgd.fit(X, X.sum(axis=1))
 numbers = {"x": np.random.default_rng(0).random(10_000)}
-write = model.save if path.suffix == ".json" else lambda path: files.write_table(path, numbers)
+write = model.save if path.suffix == ".json" else lambda path: arrow.write_table(path, numbers)
 write(path)
 before = path.read_bytes()
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))

@@ -20,11 +20,13 @@ def fit(problem: Problem, tol: float, method: str) -> Solution:
 def evaluator(problem: Problem) -> Evaluator:
     from fastgd._data.dataset import InMemory
     from fastgd._data.tables import as_features
-    from fastgd._linear.objective import Objective
+    from fastgd._linear.objective import LinearObjective
     from fastgd._linear.statistics import moments
     from fastgd.losses import LOSSES
 
-    source = InMemory(as_features(problem.X), problem.y)
-    statistics = moments(source, LOSSES["squared"](), about_mean=True)
-    objective = Objective(source, LOSSES[problem.loss](), problem.l2, statistics, intercept=True, standardize=False)
+    dataset = InMemory(as_features(problem.X), problem.y)
+    statistics = moments(dataset, LOSSES["squared"](), about_mean=True)
+    objective = LinearObjective(
+        dataset, LOSSES[problem.loss](), problem.l2, statistics, intercept=True, standardize=False
+    )
     return lambda point: objective(point)[:2]

@@ -13,38 +13,39 @@ from typing import Any
 
 import numpy as np
 
-from fastgd._cli.output import say
+from fastgd._cli.output import print_line
 from fastgd._version import __version__
 
 
 def run_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
-    from fastgd import losses
     from fastgd._data.dataset import InMemory
     from fastgd._data.design import Array
-    from fastgd._kernels import sums as passes
+    from fastgd._kernels.sums import read, threading_layer
     from fastgd._kernels.threads import allowed_threads
-    from fastgd._linear.objective import Objective
+    from fastgd._linear.objective import LinearObjective, ModelSpec
     from fastgd._linear.statistics import moments
+    from fastgd.losses import Logistic
+    from fastgd.penalties import L2
 
     rng = np.random.default_rng(0)
     X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds
-    source = InMemory(Array(X), rng.integers(0, 2, len(X)).astype(float))
-    loss = losses.Logistic()
-    objective = Objective(source, loss, 0.0, moments(source, loss, about_mean=True), True, True)
+    dataset = InMemory(Array(X), rng.integers(0, 2, len(X)).astype(float))
+    spec = ModelSpec(Logistic(), L2(0.0), intercept=True, standardize=True)
+    objective = LinearObjective(dataset, spec, moments(dataset, spec.loss, about_mean=True))
     point = np.zeros(objective.size)
-    pass_seconds, read_seconds = _interleaved(lambda: objective(point), lambda: passes.read(X))
+    pass_seconds, read_seconds = _interleaved(lambda: objective(point), lambda: read(X))
     rows: list[tuple[str, Any]] = [
         ("fastgd", __version__),
         ("python", platform.python_version()),
         *((name, _version(name)) for name in ("numpy", "numba", "scikit-learn", "narwhals", "pyarrow", "matplotlib")),
         ("threads", f"{allowed_threads()} of {os.cpu_count()} processors"),
-        ("threading layer", passes.threading_layer()),
+        ("threading layer", threading_layer()),
         ("kernel cache", _cache()),
         ("memory read", f"{X.nbytes / read_seconds / 1e9:.1f} GB/s"),
         ("logistic pass", f"{X.nbytes / pass_seconds / 1e9:.1f} GB/s, {read_seconds / pass_seconds:.0%} of reading"),
     ]
     for name, value in rows:
-        say(f"{name:<16} {value}")
+        print_line(f"{name:<16} {value}")
     return 0
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastgd._cli.output import check_distinct, conclude, print_error, say, summary, warnings_in_one_line
+from fastgd._cli.output import check_distinct, conclude, print_error, print_line, summary, warnings_in_one_line
 from fastgd._utils.atomic_io import check_writable, replacing
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ REPORT_ROWS = 200_000  # at most, that pictures are drawn from
 def run_fit(options: argparse.Namespace) -> int:
     from fastgd._data.open import is_libsvm, is_npy
     from fastgd._linear.fit import fit
-    from fastgd._optim.messages import quietly
+    from fastgd._optim.messages import without_warning
 
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
@@ -37,7 +37,7 @@ def run_fit(options: argparse.Namespace) -> int:
     for path in filter(None, paths):
         check_distinct({"data": path, **written})
     with warnings_in_one_line():
-        result = quietly(fit)(
+        result = without_warning(fit)(
             *(_arrays(options) if data is None else [data]),
             loss={"linear": "squared", "logistic": "logistic"}[options.model],
             l2=options.l2,
@@ -59,7 +59,7 @@ def run_fit(options: argparse.Namespace) -> int:
 
     def save_model() -> None:
         result.save(options.output)
-        say(f"\nwrote {options.output}")
+        print_line(f"\nwrote {options.output}")
 
     def save_report() -> None:
         assert data is not None  # noqa: S101  others are refused
@@ -75,13 +75,16 @@ def run_fit(options: argparse.Namespace) -> int:
         )
         with replacing(options.report) as temporary:
             temporary.write_text(page, encoding="utf-8")
-        say(f"\nwrote {options.report}")
+        print_line(f"\nwrote {options.report}")
 
     if options.drop_missing and data is not None:
-        say(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
+        print_line(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
     failed = False
     saving = [save_model] * bool(options.output) + [save_report] * bool(options.report)
-    for work in (lambda: say(summary(result)), *saving):  # each whatever became of the others: a fit is not done twice
+    for work in (
+        lambda: print_line(summary(result)),
+        *saving,
+    ):  # each whatever became of the others: a fit is not done twice
         try:
             work()
         except OSError as error:

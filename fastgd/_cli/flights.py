@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._cli.output import check_distinct, conclude, say, summary
+from fastgd._cli.output import check_distinct, conclude, print_line, summary
 from fastgd._linear.result import FitResult
 
 try:
@@ -80,14 +80,14 @@ def run_demo(options: argparse.Namespace) -> int:
     from fastgd import plots
     from fastgd._data.readers import arrow as files
     from fastgd._linear.fit import fit
-    from fastgd._optim.messages import quietly
+    from fastgd._optim.messages import without_warning
 
     check_distinct({"--plot": options.plot, "--export": options.export, "--export-recorded": options.export_recorded})
     plots.check_output(options.plot)
     for path in filter(None, (options.export, options.export_recorded)):
         files.check_output(path)
     data = flights()
-    say(
+    print_line(
         f"{len(data.late):,} flights from New York in 2013 that arrived ({data.without_arrival:,} others never did)."
         f"\nLate by {LATE_MINUTES} minutes or more: {data.late.mean():.1%}. "
         f"Fitting four fifths of them, holding out {data.held_out.sum():,}.\n"
@@ -97,20 +97,20 @@ def run_demo(options: argparse.Namespace) -> int:
     if options.export:
         files.write_table(options.export, {**data.table, TARGET: data.late})
     seen = ~data.held_out
-    result = quietly(fit)(
+    result = without_warning(fit)(
         data.part(seen),
         data.late[seen],
         loss="logistic",
         l2=1e-6,
         progress=sys.stderr.isatty(),
     )
-    say(summary(result))
+    print_line(summary(result))
     scored = score(result, data)
-    say(
+    print_line(
         f"\nheld out        model    base rate\n"
         f"log loss     {scored.log_loss:8.4f}     {scored.base_log_loss:8.4f}\n"
         f"AUC          {scored.auc:8.4f}     {0.5:8.4f}\n"
     )
     plots.save(plots.history(result.history, "Late flights: the descent"), options.plot)
-    say(f"wrote {options.plot}")
+    print_line(f"wrote {options.plot}")
     return conclude(result)

@@ -1,4 +1,4 @@
-"""The command line: ``fastgd fit | predict | roll | rates | demo | doctor`` (extra: cli).
+"""The command line: ``fastgd fit | predict | roll | rates | demo | guide | doctor`` (extra: cli).
 
 Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage; 130 Ctrl-C.
 """
@@ -13,6 +13,7 @@ from fastgd._cli import roll as rolling
 from fastgd._cli.doctor import run_doctor
 from fastgd._cli.fit import run_fit
 from fastgd._cli.flights import run_demo
+from fastgd._cli.guide import run_guide
 from fastgd._cli.output import print_error
 from fastgd._cli.predict import run_predict
 from fastgd._optim.registry import SOLVERS, check_solver
@@ -21,7 +22,7 @@ from fastgd._version import __version__
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; give the exit code."""
-    parser = _parser()
+    parser = make_parser()
     given = sys.argv[1:] if arguments is None else [*arguments]
     options = parser.parse_args(given, argparse.Namespace(given=given))
     if "solver" in options:
@@ -45,12 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastgd", description="Linear and logistic regression by gradient descent on large data."
     )
     parser.add_argument("--version", action="version", version=f"fastgd {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="fit | predict | roll | rates | demo | doctor")
+    commands = parser.add_subparsers(required=True, metavar="fit | predict | roll | rates | demo | guide | doctor")
 
     fit = commands.add_parser("fit", help="fit a model to Parquet, CSV or Arrow files, of any size")
     fit.set_defaults(command=run_fit)
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--no-standardize", action="store_true", help="descend in the coefficients as they are")
     fit.add_argument("--solver", choices=SOLVERS, default="auto", help="default: auto")
     fit.add_argument("--learning-rate", type=_rate, default="auto", help="of gd, nesterov and sgd; default: auto")
-    fit.add_argument("--tol", type=_at_least(0.0), default=1e-6, help="largest slope at convergence; default: 1e-6")
+    fit.add_argument("--tol", type=_at_least(0.0), default=1e-6, help="gradient norm at convergence; default: 1e-6")
     fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="for sgd: epochs; default: 1000")
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
     fit.add_argument("--memory-limit", help="of data that are streamed, 512MB or the like; default: 512MB")
@@ -100,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--plot", default="fastgd-demo.png", help="the loss curve; default: fastgd-demo.png")
     demo.add_argument("--export", help="also write the flights with their target, .csv or .parquet")
     demo.add_argument("--export-recorded", help="also write them as recorded, with delays, .csv or .parquet")
+
+    guide = commands.add_parser("guide", help="list the chapters of the guide, or print one")
+    guide.set_defaults(command=run_guide)
+    guide.add_argument("chapter", nargs="?", help="its name, as the list has it")
 
     doctor = commands.add_parser("doctor", help="versions, threads, cache, and the speed of a pass on this machine")
     doctor.set_defaults(command=run_doctor)

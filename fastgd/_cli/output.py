@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastgd._linear.result import FitResult
-from fastgd._optim.result import Status
+from fastgd._optim.result import Result, Status
+from fastgd.exceptions import CheckpointWarning
 
 LARGEST = 10
+"""Coefficients that a summary lists."""
+SENTENCES = {
+    Status.MAX_ITER: (
+        "Stopped at --max-iter before reaching --tol: raise --max-iter, or choose a larger --tol or another --solver."
+    ),
+    Status.TIME_LIMIT: "Stopped at --time-limit before reaching --tol: raise --time-limit, or choose a larger --tol.",
+    Status.INTERRUPTED: ("Interrupted: the best point so far is returned; with --checkpoint the same command goes on."),
+    Status.DIVERGED: (
+        "Diverged: the learning rate is too large; choose a smaller one, --learning-rate auto, or --solver lbfgs."
+    ),
+    Status.SADDLE: (
+        "Stopped at a saddle point: the gradient is 0, but the loss falls to both sides; use --escape-saddles."
+    ),
+    Status.PRECISION_LIMIT: (
+        "No further progress is possible in floating point before reaching --tol: choose a larger --tol."
+    ),
+    Status.SEPARATED: "The classes can be separated, so no finite coefficients are best: add a penalty (--l2 > 0).",
+}
+"""What the command line says of statuses that name arguments."""
+
+
+def print_line(text: str) -> None:
+    """Print a text at once; an OSError says if standard output takes none, as on a full disk."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python tries again at its end, and fails in its own way
+        os.close(nowhere)
+        raise OSError(f"standard output: {error.strerror or error}") from None
 
 
 def print_error(what: object) -> None:
-    """Say what is wrong in one line, also what other libraries say in several."""
+    """Print what is wrong on stderr, in one line, also if another library says it in several."""
     print("fastgd:", *str(what).split(), file=sys.stderr)
 
 
 @contextmanager
 def warnings_in_one_line() -> Iterator[None]:
-    """Have the warning that a checkpoint cannot be written look like what else the command says."""
-    from fastgd.exceptions import CheckpointWarning
-
+    """Print the warning that a checkpoint cannot be written as the command prints errors, within a block."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", CheckpointWarning)
         shown = warnings.showwarning
@@ -41,14 +69,38 @@ def warnings_in_one_line() -> Iterator[None]:
         yield
 
 
+def describe(result: Result) -> str:
+    """Return a result's message in the words of the command line."""
+    return result.outcome.text(SENTENCES, lambda name, value: f"--{name.replace('_', '-')} {value}")
+
+
+class CoefficientRow(NamedTuple):
+    """A coefficient by its name, and its effect per standard deviation of its feature."""
+
+    name: str
+    coef: float
+    effect: float
+
+
+def coefficient_rows(result: FitResult, most: int) -> list[CoefficientRow]:
+    """Return the coefficients of the largest effects, the largest first, at most so many."""
+    coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
+    names = result.coef_names
+    if result.coef.ndim == 2:
+        outputs = range(len(result.coef)) if result.classes is None else result.classes
+        names = [f"{output}: {name}" for output in outputs for name in names]
+    order = np.argsort(-np.abs(effects), kind="stable")[:most]
+    return [CoefficientRow(names[j], coef[j], effects[j]) for j in order]
+
+
 def summary(result: FitResult) -> str:
-    """Lay out a fit as a table for people to read."""
+    """Return a fit as a table for people to read."""
     passes, seconds = result.history.passes[-1], result.history.seconds[-1]
     lines = [
         ("rows", f"{result.rows:,}"),
         ("coefficients", f"{result.coef.size:,}"),
-        ("loss", f"{result.loss:.8g} ({result.settings['loss']['name']})"),
-        ("solver", result.settings["solver"]),
+        ("loss", f"{result.loss:.8g} ({result.settings.loss['name']})"),
+        ("solver", result.settings.solver),
         ("status", result.status.name.capitalize().replace("_", " ")),  # the sentence is on stderr if it is needed
         ("passes", f"{passes:.4g}"),
         ("seconds", f"{seconds:.3g}"),
@@ -58,54 +110,25 @@ def summary(result: FitResult) -> str:
     if result.redundant:
         more = f" and {len(result.redundant) - LARGEST} more" if len(result.redundant) > LARGEST else ""
         lines.append(("redundant", ", ".join(result.redundant[:LARGEST]) + more))
-    coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
-    names = result.coef_names
-    if result.coef.ndim == 2:
-        outputs = range(len(result.coef)) if result.classes is None else result.classes
-        names = [f"{output}: {name}" for output in outputs for name in names]
-    order = np.argsort(-np.abs(effects), kind="stable")[:LARGEST]
-    width = max(len("largest coefficients"), *(len(names[j]) for j in order))
+    rows = coefficient_rows(result, LARGEST)
+    width = max(len("largest coefficients"), *(len(row.name) for row in rows))
     text = [f"{label:<{width}}  {value}" for label, value in lines]
     text.append(f"\n{'largest coefficients':<{width}}  {'coefficient':>12}  {'per std. dev.':>13}")
-    text += [f"{names[j]:<{width}}  {coef[j]:>12.6g}  {effects[j]:>13.4g}" for j in order]
+    text += [f"{row.name:<{width}}  {row.coef:>12.6g}  {row.effect:>13.4g}" for row in rows]
     return "\n".join(text)
 
 
 def conclude(result: FitResult) -> int:
+    """Print the message of a fit that did not converge, and return the command's exit code."""
     if not result.converged:
-        message = result.message.replace(result.status.value, as_options(result.status.value))
-        limit = r"(?<= s\. )(max_iter|time_limit)="  # the rest may name columns
-        print_error(re.sub(limit, lambda found: as_options(found[0]), message))
+        print_error(describe(result))
     if result.status is Status.INTERRUPTED:
         return 130
     return 0 if result.converged else 1
 
 
-def say(text: str) -> None:
-    """Print a text at once; an OSError says if standard output takes none, as on a full disk."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python tries again at its end, and fails in its own way
-        os.close(nowhere)
-        raise OSError(f"standard output: {error.strerror or error}") from None
-
-
-def as_options(sentence: str) -> str:
-    """Spell the arguments in a sentence as the command line does."""
-    sentence = sentence.replace("continue with start=result", "with --checkpoint the same command goes on")
-    names = r"\b(solver|learning_rate|escape_saddles|max_iter|time_limit|tol|l2)\b(?:=True|='(\w+)'|(=))?"
-
-    def option(found: re.Match[str]) -> str:
-        value = f" {found[2]}" if found[2] else " " if found[3] else ""
-        return f"--{found[1].replace('_', '-')}{value}"
-
-    return re.sub(names, option, sentence)
-
-
 def check_distinct(files: Mapping[str, str | os.PathLike[str] | None]) -> None:
-    """Refuse arguments that name one file, of which one would be written over the other: by links, too."""
+    """Raise ValueError for arguments that name one file, of which one would be written over the other, by links too."""
     given = [(name, path) for name, path in files.items() if path is not None]
     for (first, one), (second, other) in combinations(given, 2):
         if _same(Path(one), Path(other)):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from fastgd._cli.output import check_distinct, say
+from fastgd._cli.output import check_distinct, print_line
+from fastgd._linear.predictor import LinearPredictor, probabilities
 from fastgd._linear.result import FitResult, load
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def run_predict(options: argparse.Namespace) -> int:
         check_distinct({"model": options.model, "data": path, "--output": options.output})
     files.check_output(options.output)
     model = load(options.model)
+    predictor = model.predictor(unseen=options.unseen)
     parts = _parts(options, model)
     rows = 0
 
@@ -31,14 +33,14 @@ def run_predict(options: argparse.Namespace) -> int:
         for X, name in parts:
             if X.shape[0]:
                 with named(name):
-                    margins = model.decision_function(X, unseen=options.unseen)
-                rows += len(margins)
-                yield _columns_of(model, margins)
+                    eta = predictor.decision_function(X)
+                rows += len(eta)
+                yield _columns_of(predictor, eta)
         if not rows:
             raise ValueError(f"{' '.join(options.data)}: no rows")
 
     files.write_tables(options.output, predictions())
-    say(f"wrote {rows:,} predictions to {options.output}")
+    print_line(f"wrote {rows:,} predictions to {options.output}")
     return 0
 
 
@@ -61,11 +63,11 @@ def _parts(options: argparse.Namespace, model: FitResult) -> Iterator[tuple[Any,
     return data.tables()
 
 
-def _columns_of(model: FitResult, margins: NDArray[Any]) -> dict[str, Any]:
+def _columns_of(model: LinearPredictor, eta: NDArray[Any]) -> dict[str, Any]:
+    """Return the columns of the output, given linear predictors."""
     if model.classes is None:
-        return {"prediction": margins}
-    predicted = {"prediction": model.to_labels(margins)}
-    probabilities = model.to_probabilities(margins)
+        return {"prediction": eta}
+    predicted, shares = {"prediction": model.labels(eta)}, probabilities(eta)
     if len(model.classes) == 2:
-        return {**predicted, "probability": probabilities[:, 1]}
-    return predicted | {f"probability[{label}]": probabilities[:, k] for k, label in enumerate(model.classes)}
+        return {**predicted, "probability": shares[:, 1]}
+    return predicted | {f"probability[{label}]": shares[:, k] for k, label in enumerate(model.classes)}

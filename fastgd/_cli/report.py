@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd import plots
+from fastgd._cli.output import coefficient_rows
 from fastgd._linear.result import FitResult
 
 _COEFFICIENTS = 200  # that are listed at most
@@ -52,15 +53,15 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, re
     facts = [
         ("rows", f"{result.rows:,}"),
         ("coefficients", f"{result.coef.size:,}"),
-        ("loss", f"{result.loss:.8g} ({result.settings['loss']['name']}, penalty included)"),
-        ("solver", f"{result.settings['solver']} ({result.settings['solver_reason']})"),
+        ("loss", f"{result.loss:.8g} ({result.settings.loss['name']}, penalty included)"),
+        ("solver", f"{result.settings.solver} ({result.settings.solver_reason})"),
         ("passes over the data", f"{history.passes[-1]:.4g}"),
         ("seconds", f"{history.seconds[-1]:.3g}"),
-        ("largest slope", f"{history.gradient_norm[-1]:.3g}, tolerance {result.settings['tol']:.3g}"),
+        ("gradient norm", f"{history.gradient_norm[-1]:.3g}{_tolerance(result)}"),
         ("intercept", ", ".join(f"{b:.6g}" for b in np.ravel(result.intercept))),
     ]
     if len(history) > 1:
-        descent = _picture(plots.history(history), "Loss, slope, step and ratio of decreases against passes")
+        descent = _picture(plots.history(history), "Loss, gradient norm, step and ratio of decreases against passes")
     else:
         descent = "<p>There was no way to go: the first evaluation was the last one.</p>"
     if np.ndim(result.intercept):
@@ -69,7 +70,7 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, re
         judged = _picture(plots.fit(result, X, y, target=target), "Predicted against actual")
         if result.classes is None:
             judged += _picture(plots.residuals(result, X, y), "Residuals against predictions")
-    settings = json.dumps({**result.settings, "fastgd": result.version}, indent=1)
+    settings = json.dumps({**dict(result.settings), "fastgd": result.version}, indent=1)
     mood = "good" if result.converged else "bad"
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -95,17 +96,16 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, re
 
 
 def _coefficients(result: FitResult) -> str:
-    """List them, the largest effects first."""
-    coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
-    names = result.coef_names
-    if result.coef.ndim == 2:
-        outputs = range(len(result.coef)) if result.classes is None else result.classes
-        names = [f"{output}: {name}" for output in outputs for name in names]
-    order = np.argsort(-np.abs(effects), kind="stable")
-    rows = [(names[j], f"{coef[j]:.6g}", f"{effects[j]:.4g}") for j in order[:_COEFFICIENTS]]
-    left = len(order) - len(rows)
+    """Return the table of coefficients, the largest effects first."""
+    rows = coefficient_rows(result, _COEFFICIENTS)
+    left = result.coef.size - len(rows)
     more = f"<p>{left:,} more, with smaller effects, are in the model.</p>" if left else ""
-    return _table(("name", "coefficient", "effect per standard deviation"), rows, numbers=2) + more
+    cells = [(row.name, f"{row.coef:.6g}", f"{row.effect:.4g}") for row in rows]
+    return _table(("name", "coefficient", "effect per standard deviation"), cells, numbers=2) + more
+
+
+def _tolerance(result: FitResult) -> str:
+    return "" if result.settings.tol is None else f", tolerance {result.settings.tol:.3g}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:

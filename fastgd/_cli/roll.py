@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fastgd._cli.output import as_options, check_distinct, say
+from fastgd._cli.output import check_distinct, describe, print_line
 from fastgd._optim.gradient_descent import estimate_lipschitz
-from fastgd._optim.registry import MINIMIZERS, RATED
+from fastgd._optim.registry import MINIMIZERS, REGISTRY
 from fastgd._utils.atomic_io import check_writable
 from fastgd.surfaces._functions import SURFACES, Surface
 
@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
     roll = commands.add_parser("roll", help="let a ball roll down a surface, or down the loss of a regression")
     roll.set_defaults(command=_roll)
     _add_ground(roll)
-    roll.add_argument("--solver", dest="rule", choices=MINIMIZERS, default="gd", help="default: gd")
+    roll.add_argument("--solver", dest="method", choices=MINIMIZERS, default="gd", help="default: gd")
     roll.add_argument(
         "--learning-rate", dest="rate", type=_positive, help="of gd and nesterov; default: a fifth of 1/L"
     )
@@ -103,7 +103,7 @@ def _ground(options: argparse.Namespace) -> Surface:
     if options.drop_missing:
         read = table.num_rows
         table = files.drop_missing(table)
-        say(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
+        print_line(f"left out {read - table.num_rows:,} of {read:,} rows with missing values")
     files.check_complete(table)
     target = files.as_numpy(table[options.target])
     model = options.model or "linear"
@@ -115,7 +115,7 @@ def _ground(options: argparse.Namespace) -> Surface:
 
 def _roll(options: argparse.Namespace) -> int:
     from fastgd import plots
-    from fastgd._optim.messages import quietly
+    from fastgd._optim.messages import without_warning
     from fastgd._optim.minimize import minimize
     from fastgd._utils.validation import as_point, generator
     from fastgd.plots._animation import MOVING
@@ -131,13 +131,14 @@ def _roll(options: argparse.Namespace) -> int:
     surface = _ground(options)
     start = surface.start if options.start is None else as_point(options.start)
     rate = options.rate
-    if rate is None and options.rule in RATED:
+    takes_rate = options.method in REGISTRY and REGISTRY[options.method].takes_rate
+    if rate is None and takes_rate and options.method != "annealed":
         rate = GENTLE / estimate_lipschitz(surface, start, generator(options.seed))
-        say(f"learning rate {rate:.4g}: {GENTLE:g}/L, so that the ball rolls rather than jumps")
-    result = quietly(minimize)(
+        print_line(f"learning rate {rate:.4g}: {GENTLE:g}/L, so that the ball rolls rather than jumps")
+    result = without_warning(minimize)(
         surface,
         start,
-        solver=options.rule,
+        solver=options.method,
         learning_rate="auto" if rate is None else rate,
         max_iter=options.max_iter,
         escape_saddles=options.escape_saddles,
@@ -148,10 +149,10 @@ def _roll(options: argparse.Namespace) -> int:
         plots.animate(result, surface, options.output)
     else:
         plots.save(plots.path(result, surface, view="both"), options.output)
-    x, y = result.coef
-    say(f"{surface.name}: {surface.formula}\nend: ({x:.6g}, {y:.6g}), height {result.loss:.6g}")
-    say(as_options(result.message))
-    say(f"wrote {options.output}")
+    x, y = result.x
+    print_line(f"{surface.name}: {surface.formula}\nend: ({x:.6g}, {y:.6g}), height {result.loss:.6g}")
+    print_line(describe(result))
+    print_line(f"wrote {options.output}")
     return 0
 
 
@@ -165,8 +166,8 @@ def _rates(options: argparse.Namespace) -> int:
         plots.check_output(options.output)
     surface = _ground(options)
     sweep = learning_rates(surface, rates=options.rates, start=options.start, max_iter=options.max_iter)
-    say(f"{surface.name}: {surface.formula}\n\n{sweep}")
+    print_line(f"{surface.name}: {surface.formula}\n\n{sweep}")
     if options.output:
         plots.save(plots.learning_rates(sweep), options.output)
-        say(f"\nwrote {options.output}")
+        print_line(f"\nwrote {options.output}")
     return 0

@@ -86,7 +86,7 @@ class ShownChunks(Chunks):
 
     def __init__(self, chunks: Chunks) -> None:
         self.chunks = chunks
-        self.readings, self.rows = 0, None
+        self.passes, self.rows = 0, None
 
     def limit(self, chunk_bytes: int) -> None:
         """Read no more at once than this."""
@@ -94,13 +94,13 @@ class ShownChunks(Chunks):
 
     def __iter__(self) -> Iterator[Chunk]:
         """Read from the start."""
-        what = f"reading {self.readings + 1}"
+        what = f"pass {self.passes + 1}"
         with bar(desc=what, total=self.rows, unit=" rows", unit_scale=True, position=1) as line:
             for chunk in self.chunks:
                 yield chunk
                 line.update(len(chunk.y))
             self.rows = line.n
-        self.readings += 1
+        self.passes += 1
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def named(name: str) -> Iterator[None]:
 _END = object()
 
 
-def ahead(items: Iterator[Any], most: int = AHEAD) -> Generator[Any]:
+def prefetch(items: Iterator[Any], most: int = AHEAD) -> Generator[Any]:
     """Make items in a thread of its own, at most so many ahead of who takes them; its errors are raised here."""
     waiting: queue.Queue[Any] = queue.Queue(most)
     abandoned = threading.Event()

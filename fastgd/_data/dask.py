@@ -1,14 +1,13 @@
-"""Samples in the partitions of Dask's collections: a source whose sums are added up where the samples lie.
+"""Samples in the partitions of Dask's collections: a data set whose sums are added up where the samples lie.
 
-What travels is a function that adds up, to every partition, and O(d) sums from each, or O(d²) once; and a sample of
-rows for the warm start and the metric, as many as a share of the memory limit here holds. It is the sample that would
-be drawn in memory, so that a fit differs from that by rounding alone.
+To every partition goes a function that adds up, and O(d) sums come back from each, or O(d²) once. A sample of rows
+comes here for the warm start and the preconditioner, as many as a share of the memory limit holds. It is the sample
+that would be drawn in memory, so that a fit differs from one in memory by rounding alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -17,37 +16,45 @@ from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunk, named
 from fastgd._data.dask_graph import Partitions, is_array, is_frame, mapped, partition_rows
-from fastgd._data.dataset import SAMPLE_SHARE, Given, InMemory, T, stratified_rows
-from fastgd._data.encoder import Form, distinct_labels
+from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, T, stratified_rows
+from fastgd._data.encoder import Encoder, OpenRequest
+from fastgd._data.schema import ColumnChoice, choose_columns
 from fastgd._data.sparse import Rows
-from fastgd._data.survey import Surveyed, checked, closed, heaviest_of, merged_classes, positive, settled, together
-from fastgd._data.targets import choose_classes, labels_of, one_class_weighs, some_weights
+from fastgd._data.survey import Profile, ProfiledDataset, concat, finalize
+from fastgd._data.targets import check_weights, labels_of
 from fastgd._kernels.threads import alone
+from fastgd._optim.base import Need
 from fastgd._typing import Floats
-from fastgd._utils.interrupts import Lost
-from fastgd._utils.validation import memory_bytes
+from fastgd._utils.interrupts import ClusterLost, no_check
 
 
 class Reader(NamedTuple):
-    """How the blocks of a partition become samples: columns of one frame, or X, y and weights."""
+    """How the blocks of a partition become samples.
 
-    form: Form
-    features: Sequence[Any] | None
-    """Of a frame that holds everything: the columns to predict from, then the target and the weights."""
-    target: Any
-    weight: Any
+    Attributes
+    ----------
+    encoder : Encoder
+    columns : ColumnChoice or None
+        Of a frame that holds everything: which columns are features, target and weights. None if a partition has
+        blocks of X, y and weights.
+    starts : list of int, or None
+        Each partition's first row, where known.
+    """
+
+    encoder: Encoder
+    columns: ColumnChoice | None
     starts: list[int] | None
-    """Each partition's first row, where known."""
 
     def name(self, number: int) -> str:
-        """Say which partition this is."""
+        """Return how messages name a partition."""
         return f"partition {number}" + ("" if self.starts is None else f", from row {self.starts[number]}")
 
     def __call__(self, number: int, X: Any, y: Any = None, weight: Any = None) -> InMemory | None:
-        """Give the samples; None if there are none."""
-        if self.features is not None:
-            y, weight = X[self.target], None if self.weight is None else X[self.weight]
-            X = X[self.features]
+        """Return the samples of a partition, None if it has none."""
+        if self.columns is not None:
+            chosen = self.columns
+            y, weight = X[chosen.target], None if chosen.weight is None else X[chosen.weight]
+            X = X[chosen.features]
         name = self.name(number)
         rows = {"X": len(X) if hasattr(X, "columns") else X.shape[0], "y": len(y)}
         if weight is not None:
@@ -55,43 +62,25 @@ class Reader(NamedTuple):
         if len(set(rows.values())) > 1:
             found = ", ".join(f"{what} has {count} rows" for what, count in rows.items())
             raise ValueError(f"{name}: {found}; all have to be cut alike")
-        return self.form.of(Chunk(X, y, weight, name))
+        return self.encoder.encode(Chunk(X, y, weight, name))
 
 
-class _Known(NamedTuple):
-    """What a survey says of some partitions that follow each other."""
-
-    form: Form
-    rows: int
-    weight: float
-    lightest: float
-    heaviest: InMemory | None
-    size: float
-    """Bytes of X."""
-    candidates: list[int]
-    """Of each partition the rows that a sample can have."""
-    classes: NDArray[Any] | None
-    weighted: NDArray[Any] | None
-    """Classes of samples that have a weight, if there are weights."""
-    levels: list[dict[str, None]]
-
-
-class Partitioned(Surveyed):
+class DaskDataset(ProfiledDataset):
     """Samples in partitions, wherever Dask has them.
 
     Parameters
     ----------
     partitions : Partitions
     reader : Reader
-        With the form that a survey found out.
+        With the encoder that a first pass found out.
     example : InMemory
-        The heaviest of the samples that were looked at, in that form.
-    known : _Known, or None
-        What the survey says; None without one.
-    kept_bytes : int
+        The heaviest of the samples that were looked at, as that encoder gives it.
+    profile : Profile or None
+        What a pass said of all samples, if there was one.
+    sample_bytes : int
         What a sample may take here.
-    look : callable
-        Called while a reading is waited for; it may raise an exception.
+    check_interrupt : callable
+        Called while a pass is waited for; it may raise an exception.
     """
 
     def __init__(
@@ -99,44 +88,48 @@ class Partitioned(Surveyed):
         partitions: Partitions,
         reader: Reader,
         example: InMemory,
-        known: _Known | None,
-        kept_bytes: int,
-        look: Callable[[], object],
+        profile: Profile | None,
+        sample_bytes: int,
+        check_interrupt: Callable[[], None],
     ) -> None:
-        super().__init__(example, *((known.rows, known.weight, known.lightest) if known else (None, None, 1.0)))
-        self.partitions, self.reader, self.look = partitions, reader, look
-        self.candidates = known.candidates if known else []
-        self.row_bytes = known.size / known.rows if known else example.row_bytes
-        self.sample_rows = int(kept_bytes / max(1.0, self.row_bytes)) if known else 0
+        super().__init__(reader.encoder, example, profile)
+        self.partitions, self.reader, self.check_interrupt = partitions, reader, check_interrupt
+        self.candidates = profile.candidates if profile else []
+        self.row_bytes = profile.bytes / profile.rows if profile else example.row_bytes
+        self.sample_rows = int(sample_bytes / max(1.0, self.row_bytes)) if profile else 0
         self.drawn: InMemory | None = None
-        self.readings = 1.0 if known else 0.0
 
     @property
-    def known(self) -> InMemory:
+    def local_sample(self) -> InMemory:
         """What was drawn last, or else the example."""
         return self.drawn or self.example
 
-    def reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:
-        """Put together what a function gives for the partitions, as a tree: one reading."""
-        rows, weight, total = self._turn(partial(_one, self.reader, of_part), partial(_together, combine))
+    def require(self, needs: frozenset[Need]) -> None:
+        """Raise ValueError if a solver needs minibatches."""
+        check_needs(needs)
+
+    def map_reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:
+        """Return what a function gives for the partitions, combined as a tree: one pass."""
+        of_partition, of_results = partial(_of_samples, self.reader, of_part), partial(_with_totals, combine)
+        rows, weight, total = self._compute(of_partition, of_results)
         self.check_same(rows, weight)
         return total  # type: ignore[no-any-return]
 
-    def _turn(self, of_partition: Callable[..., Any], combine: Callable[[list[Any]], Any], own: Any = None) -> Any:
+    def _compute(self, of_partition: Callable[..., Any], combine: Callable[[list[Any]], Any], own: Any = None) -> Any:
         try:
-            return self.partitions.turn(of_partition, combine, self.look, own)
-        except Lost as lost:
+            return self.partitions.map_reduce(of_partition, combine, self.check_interrupt, own)
+        except ClusterLost as lost:
             self.fault = lost.cause
             raise
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
-        """Draw samples where they lie, and bring them here; once the partitions are gone, from those drawn before."""
+        """Draw rows where they lie, and bring them here; once the partitions are gone, from those drawn before."""
         size = min(size, self.sample_rows)
         if self.rows is None or not self.candidates:
             return self.example
         if self.fault is not None:
             if self.drawn is None:
-                raise Lost(self.fault)
+                raise ClusterLost(self.fault)
             return self.drawn.sample(size, rng)
         ends = np.cumsum(self.candidates)
         drawn = np.arange(ends[-1]) if size >= ends[-1] else stratified_rows(int(ends[-1]), size, rng)
@@ -146,41 +139,41 @@ class Partitioned(Surveyed):
             for number, (share, end, count) in enumerate(zip(shares, ends, self.candidates, strict=True))
             if len(share)
         }
-        pieces = self._turn(partial(_picked, self.reader), list, own)
-        self.drawn = together(pieces, self.features)
-        self.drawn.look = self.look
+        pieces = self._compute(partial(_take_candidates, self.reader), list, own)
+        self.drawn = concat(pieces, self.features)
+        self.drawn.check_interrupt = self.check_interrupt
         return self.drawn
 
     def check_finite(self) -> None:
-        """Find the first NaN or infinity, and say in which partition: a ValueError."""
-        self._turn(partial(_checked, self.reader, InMemory.check_finite), _nothing)
+        """Raise ValueError naming the partition, row and column of the first NaN or infinity."""
+        self._compute(partial(_check_part, self.reader, InMemory.check_finite), _nothing)
 
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:
-        """Look into such columns (d,) of each partition: one more reading, if there are any."""
-        if suspects.any() and isinstance(self.example.matrix, Rows):
-            self._turn(partial(_checked, self.reader, partial(_check_differences, suspects)), _nothing)
+        """Raise ValueError for a column among these (d,) that is not constant: one more pass, if there are any."""
+        if suspects.any() and isinstance(self.example.design, Rows):
+            self._compute(partial(_check_part, self.reader, partial(_check_differences, suspects)), _nothing)
 
 
-def _one(reader: Reader, of_part: Callable[[InMemory], Any], number: int, *blocks: Any) -> Any:
+def _of_samples(reader: Reader, of_part: Callable[[InMemory], Any], number: int, *blocks: Any) -> Any:
     with alone():
         part = reader(number, *blocks)
         return (0, 0.0, None) if part is None else (part.shape[0], part.total_weight(), of_part(part))
 
 
-def _together(combine: Callable[[list[Any]], Any], results: list[Any]) -> Any:
+def _with_totals(combine: Callable[[list[Any]], Any], results: list[Any]) -> Any:
     rows, weights, each = zip(*results, strict=True)
     there = [one for one in each if one is not None]
     return sum(rows), reduce(float.__add__, weights), combine(there) if there else None
 
 
-def _picked(reader: Reader, number: int, *blocks_and_rows: Any) -> InMemory:
+def _take_candidates(reader: Reader, number: int, *blocks_and_rows: Any) -> InMemory:
     *blocks, rows = blocks_and_rows
     part = reader(number, *blocks)
     assert part is not None  # noqa: S101  rows are drawn from what is there
-    return part.picked(positive(part)[rows])
+    return part.take(part.positive_rows[rows], copy=True)
 
 
-def _checked(reader: Reader, check: Callable[[InMemory], None], number: int, *blocks: Any) -> None:
+def _check_part(reader: Reader, check: Callable[[InMemory], None], number: int, *blocks: Any) -> None:
     part = reader(number, *blocks)
     if part:
         with named(reader.name(number)):
@@ -195,142 +188,88 @@ def _nothing(_: list[Any]) -> None:
     pass
 
 
-def _example(reader: Reader, number: int, *blocks: Any) -> tuple[InMemory, Form] | None:
-    """Look at a partition, and say what all others have to look like."""
+def _example(reader: Reader, number: int, *blocks: Any) -> tuple[InMemory, Encoder] | None:
+    """Return the heaviest row of a partition, and the encoder that it implies for all others."""
     part = reader(number, *blocks)
-    return None if part is None else (heaviest_of(part), reader.form.learned(part))
+    return None if part is None else (part.heaviest_row(), reader.encoder.implied_by(part))
 
 
 def _first(results: list[Any]) -> Any:
     return next((result for result in results if result), None)
 
 
-def _survey(reader: Reader, number: int, *blocks: Any) -> _Known:
-    form, part = reader.form, reader(number, *blocks)
-    if part is None:
-        return _Known(form, 0, 0.0, np.inf, None, 0.0, [0], None, None, [{} for _ in form.features or ()])
-    some = not part.weight.size or bool(part.weight.any())
-    return _Known(
-        form,
-        part.shape[0],
-        part.total_weight(),
-        part.lightest() if some else np.inf,
-        heaviest_of(part),
-        part.shape[0] * part.row_bytes,
-        [len(positive(part))],
-        distinct_labels(part.y) if form.loss.classifies else None,
-        distinct_labels(part.y[part.weight > 0.0]) if form.loss.classifies and part.weight.any() else None,
-        [dict.fromkeys(feature.levels or ()) for feature in part.features or ()],
-    )
+def _profile(reader: Reader, number: int, *blocks: Any) -> Profile:
+    return Profile.of(reader(number, *blocks), reader.encoder)
 
 
-def _merged(results: list[_Known]) -> _Known:
-    return reduce(_merged_two, results)
+def check_needs(needs: frozenset[Need]) -> None:
+    """Raise ValueError if a solver needs what partitions cannot give, before they are read."""
+    if Need.MINIBATCHES in needs:
+        raise ValueError(
+            "solver='sgd' goes from batch to batch, and of partitions every one would be a round of messages; choose "
+            "'newton' or 'lbfgs', which go from pass to pass"
+        )
 
 
-def _merged_two(a: _Known, b: _Known) -> _Known:
-    if not (a.rows and b.rows):
-        more = a if a.rows else b
-        return more._replace(candidates=a.candidates + b.candidates)
-    assert a.heaviest and b.heaviest  # noqa: S101, PT018  there are rows
-    outweighs = b.heaviest.weight.size and b.heaviest.weight[0] > a.heaviest.weight[0]
-    return _Known(
-        a.form,
-        a.rows + b.rows,
-        a.weight + b.weight,
-        min(a.lightest, b.lightest),
-        b.heaviest if outweighs else a.heaviest,
-        a.size + b.size,
-        a.candidates + b.candidates,
-        a.classes if b.classes is None else merged_classes(a.classes, b.classes),
-        a.weighted if b.weighted is None else merged_classes(a.weighted, b.weighted),
-        [{**one, **other} for one, other in zip(a.levels, b.levels, strict=True)],
-    )
-
-
-def open_partitions(
-    X: Any,
-    y: Any,
-    *,
-    target: str | None,
-    features: Sequence[str] | None,
-    sample_weight: Any,
-    form: Form,
-    memory_limit: int | str | None,
-    unsurveyed: int,
-    look: Callable[[], object],
-) -> Given:
-    """Get to know collections: by a survey, or if there are few features, all numbers, by the first partition.
-
-    Parameters as for `fit` and `fastgd.streams.open_stream`.
-    """
-    collections, columns, target, weight = _collections(X, y, target, features, sample_weight)
+def open_partitions(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
+    """Open collections as a data set: by a first pass, or if they have few features, all numbers, by one partition."""
+    session = request.session
+    check_needs(request.needs)
+    if session.n_threads is not None:
+        raise ValueError(
+            f"n_threads={session.n_threads}: of Dask's partitions each task takes one thread; leave it out"
+        )
+    collections, columns = _choose_collections(X, y, request)
     _check_alike(dict(zip(("X", "y", "sample_weight"), collections, strict=False)))
     partitions = Partitions(collections)
     rows = partition_rows(collections[0])
     starts = None if np.isnan(rows).any() else [0, *map(int, np.cumsum(rows)[:-1])]
-    reader = Reader(form, columns, target, weight, starts)
+    reader = Reader(request.encoder, columns, starts)
     found = None
     for number in range(len(partitions)):
-        if found := partitions.turn(partial(_example, reader), _first, look, {number: None}):
+        alone_asked = {number: None}
+        if found := partitions.map_reduce(partial(_example, reader), _first, session.check_interrupt, alone_asked):
             break
     if found is None:
         raise ValueError("X has no rows")
-    example, form = found
-    reader = reader._replace(form=form)
-    plain = all(feature.levels is None for feature in form.features or ())
-    known = None
-    if not (plain and example.shape[1] < unsurveyed):
-        known = partitions.turn(partial(_survey, reader), _merged, look)
-        checked(known.rows, known.weight)
-        if known.classes is not None:
-            loss, classes = choose_classes(known.classes, form.loss)
-            if known.weighted is not None and len(known.weighted) == 1:
-                raise ValueError(one_class_weighs(known.weighted[0]))
-            form = replace(form, loss=loss, classes=classes)
-        if form.features is not None:
-            pairs = zip(form.features, known.levels, strict=True)
-            form = replace(form, features=tuple(closed(feature, levels) for feature, levels in pairs))
-        reader, example = reader._replace(form=form), settled([known.heaviest], form)
-    source = Partitioned(partitions, reader, example, known, memory_bytes(memory_limit) // SAMPLE_SHARE, look)
-    return Given(source, form.loss, form.classes, form.outputs or 0, bool(form.weighted), None)
+    example, encoder = found
+    reader = reader._replace(encoder=encoder)
+    profile = None
+    if not (encoder.all_numbers and example.shape[1] < request.skip_profile):
+        profile = partitions.map_reduce(partial(_profile, reader), Profile.merge_all, session.check_interrupt)
+        encoder = profile.finish(encoder)
+        reader, example = reader._replace(encoder=encoder), finalize([profile.heaviest], encoder)
+    sample_bytes = request.spec.memory_bytes // SAMPLE_SHARE
+    dataset = DaskDataset(partitions, reader, example, profile, sample_bytes, session.check_interrupt)
+    return OpenedDataset(dataset, encoder.loss, encoder.classes, encoder.targets or 0, bool(encoder.weighted), None)
 
 
-def _collections(
-    X: Any, y: Any, target: str | None, features: Sequence[str] | None, sample_weight: Any
-) -> tuple[list[Any], list[Any] | None, Any, Any]:
-    """Give the collections, and if that is one frame, its columns of features, target and weights."""
+def _choose_collections(X: Any, y: Any, request: OpenRequest) -> tuple[list[Any], ColumnChoice | None]:
+    """Return the collections, and if that is one frame, which of its columns are features, target and weights."""
+    spec = request.spec
     if not (is_array(X) or is_frame(X)):
         raise TypeError(f"X is a {type(X).__module__}.{type(X).__name__}; a Dask array or dataframe is needed")
     if is_array(X) and X.ndim != 2:
         raise ValueError(f"X has {X.ndim} dimensions; (rows, features) is needed")
     if is_array(X) and X.numblocks[1] > 1:
         raise ValueError(f"X is cut into {X.numblocks[1]} blocks of columns; X.rechunk({{1: -1}}) puts rows together")
-    names = [*X.columns] if is_frame(X) else []
     if y is None:
-        if target is None:
+        if spec.target is None:
             raise TypeError("y is missing: give a Dask collection, or for a dataframe the column's name by target=")
         if not is_frame(X):
             raise ValueError("target: X has no named columns; give y")
-        if not (sample_weight is None or isinstance(sample_weight, str)):
+        if not (spec.sample_weight is None or isinstance(spec.sample_weight, str)):
             raise ValueError("sample_weight: the target is a column of X; give the name of the weights' column, too")
-        beside = [name for name in (target, sample_weight) if name is not None]
-        if features is None:
-            features = [name for name in names if name not in beside]
-        for what, name in (("target", target), ("sample_weight", sample_weight), *(("features", f) for f in features)):
-            if name is not None and name not in names:
-                raise ValueError(f"{what} {name}: X has no such column; it has {', '.join(map(str, names))}")
-            if what == "features" and name in beside:
-                raise ValueError(f"features: {name} is the {'target' if name == target else 'weight'}")
-        return [X[[*features, *beside]]], [*features], target, sample_weight
-    for name, value in (("target", target), ("features", features)):
+        chosen = choose_columns([*X.columns], spec.target, spec.features, spec.sample_weight)
+        return [X[chosen.all]], chosen
+    for name, value in (("target", spec.target), ("features", spec.features)):
         if value is not None:
             raise ValueError(f"{name}={value!r}: that is for dataframes without y; leave it out")
-    return [X, y, *([] if sample_weight is None else [sample_weight])], None, None, None
+    return [X, y, *([] if spec.sample_weight is None else [spec.sample_weight])], None
 
 
 def _check_alike(collections: Mapping[str, Any]) -> None:
-    """Refuse collections that are cut in different ways, as far as can be seen before they are computed."""
+    """Raise for collections that are cut in different ways, as far as can be seen before they are computed."""
     first, *others = collections
     rows = partition_rows(collections[first])
     for name in others:
@@ -348,7 +287,7 @@ def _check_alike(collections: Mapping[str, Any]) -> None:
                 f"{name} has {len(own)} partitions, {first} has {len(rows)}; rechunk or repartition one of them"
             )
         for number, (one, other) in enumerate(zip(own, rows, strict=True)):
-            if abs(one - other) > 0:  # False where one is not known, which a reading finds out
+            if abs(one - other) > 0:  # false where one is not known: a pass finds out
                 raise ValueError(
                     f"partition {number}: {name} has {one} rows, {first} has {other}; "
                     f"{name}.rechunk({first}.chunks[0]) cuts them alike"
@@ -356,11 +295,13 @@ def _check_alike(collections: Mapping[str, Any]) -> None:
 
 
 def total_weight(y: Any, weight: Any) -> float:
-    """Give the sum of the weights of collections, or the number of their samples."""
+    """Return the sum of the weights of collections, or the number of their samples."""
     if weight is None and not np.isnan(rows := partition_rows(y)).any():
         return float(sum(rows))
     _check_alike(_named(y, weight))
-    return float(Partitions([y if weight is None else weight]).turn(partial(_total, weight is None), sum, bool))
+    return float(
+        Partitions([y if weight is None else weight]).map_reduce(partial(_total, weight is None), sum, no_check)
+    )
 
 
 def _named(y: Any, weight: Any) -> dict[str, Any]:
@@ -369,14 +310,14 @@ def _named(y: Any, weight: Any) -> dict[str, Any]:
 
 def _total(count: bool, number: int, values: Any) -> float:
     with named(f"partition {number}"):
-        return float(len(values)) if count else float(some_weights(values, len(values)).sum()) if len(values) else 0.0
+        return float(len(values)) if count else float(check_weights(values, len(values)).sum()) if len(values) else 0.0
 
 
 def class_totals(y: Any, weight: Any) -> tuple[NDArray[Any], Floats]:
-    """Give the labels of a collection, sorted, and the sum of the weights of each."""
+    """Return the labels of a collection, sorted, and the sum of the weights of each."""
     collections = _named(y, weight)
     _check_alike(collections)
-    totals = Partitions([*collections.values()]).turn(_class_totals, _added_up, bool)
+    totals = Partitions([*collections.values()]).map_reduce(_class_totals, _added_up, no_check)
     classes = np.array(sorted(totals))
     return classes, np.array([totals[label] for label in classes.tolist()])
 
@@ -386,7 +327,7 @@ def _class_totals(number: int, y: Any, weight: Any = None) -> dict[Any, float]:
         return {}
     with named(f"partition {number}"):
         found, codes = np.unique(labels_of("y", y, len(y)), return_inverse=True)
-        own = None if weight is None else some_weights(weight, len(y))
+        own = None if weight is None else check_weights(weight, len(y))
         return dict(zip(found.tolist(), np.bincount(codes, own).tolist(), strict=True))
 
 
@@ -399,7 +340,7 @@ def _added_up(results: list[dict[Any, float]]) -> dict[Any, float]:
 
 
 def weighed(y: Any, weight: Any, classes: NDArray[Any], of_class: Floats) -> Any:
-    """Give the weights of a collection's samples times those of their classes: a Dask array."""
+    """Return the weights of a collection's samples times those of their classes: a Dask array."""
     times = mapped(partial(_weights, classes, of_class), y, None, np.float64)
     return times if weight is None else times * (weight if is_array(weight) else weight.values)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastgd._utils.interrupts import Lost
+from fastgd._utils.interrupts import ClusterLost, no_check
 
 try:
     import cloudpickle
@@ -27,7 +27,7 @@ except ImportError:
     raise ImportError("Dask's collections need dask: pip install 'fastgd[dask]'") from None
 
 FAN_IN = 8  # results that one task combines
-GLANCE = 0.1  # seconds between looks at Ctrl-C
+WAIT = 0.1  # seconds between checks for Ctrl-C
 
 
 class _Work(NamedTuple):
@@ -35,7 +35,7 @@ class _Work(NamedTuple):
 
     of_partition: Callable[..., Any]
     combine: Callable[[list[Any]], Any]
-    look: Callable[[], object]
+    check_interrupt: Callable[[], None]
 
 
 class _Fault(NamedTuple):
@@ -46,7 +46,7 @@ class _Fault(NamedTuple):
 
 def _of_partition(work: _Work | bytes, number: int, own: Any, *blocks: Any) -> Any:
     work = cloudpickle.loads(work) if isinstance(work, bytes) else work
-    work.look()
+    work.check_interrupt()
     try:
         return work.of_partition(number, *blocks) if own is None else work.of_partition(number, *blocks, own)
     except (ValueError, TypeError) as error:
@@ -89,11 +89,11 @@ class Partitions:
         """Give the number of partitions."""
         return len(self.keys)
 
-    def turn(
+    def map_reduce(
         self,
         of_partition: Callable[..., Any],
         combine: Callable[[list[Any]], Any],
-        look: Callable[[], object],
+        check_interrupt: Callable[[], None],
         own: Mapping[int, Any] | None = None,
     ) -> Any:
         """Call a function for partitions, and combine what it gives, in order.
@@ -116,11 +116,11 @@ class Partitions:
         Lost
             If whoever was to do the work is gone, or has given it up.
         """
-        work: Any = _Work(of_partition, combine, look)
+        work: Any = _Work(of_partition, combine, check_interrupt)
         if self.client is not None:
-            work = cloudpickle.dumps(work._replace(look=_nothing))
+            work = cloudpickle.dumps(work._replace(check_interrupt=no_check))
         last = Delayed(*self._laid_out(work, own))
-        result = _computed(self.client, last, look) if self.client else last.compute(optimize_graph=False)
+        result = _computed(self.client, last, check_interrupt) if self.client else last.compute(optimize_graph=False)
         if isinstance(result, _Fault):
             raise result.error
         return result
@@ -147,10 +147,6 @@ class Partitions:
         return keys[0], graph
 
 
-def _nothing() -> None:
-    """Look at nothing: where tasks run nobody presses Ctrl-C."""
-
-
 def _client() -> Any:
     """Give the client of a cluster, if there is one that Dask would take now."""
     get = get_scheduler()
@@ -158,7 +154,7 @@ def _client() -> Any:
     return client if hasattr(client, "scheduler_info") else None
 
 
-def _computed(client: Any, last: Delayed, look: Callable[[], object]) -> Any:
+def _computed(client: Any, last: Delayed, check_interrupt: Callable[[], None]) -> Any:
     """Have a cluster compute a turn's last task, and wait for it."""
     from distributed import CancelledError, KilledWorker
     from distributed.comm.core import CommClosedError
@@ -169,13 +165,13 @@ def _computed(client: Any, last: Delayed, look: Callable[[], object]) -> Any:
     except Exception as error:
         if client.status == "running":
             raise
-        raise Lost(error) from None
+        raise ClusterLost(error) from None
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())
     try:
-        look()
-        while not done.wait(GLANCE) and future.status == "pending":
-            look()
+        check_interrupt()
+        while not done.wait(WAIT) and future.status == "pending":
+            check_interrupt()
     except BaseException:
         future.cancel()
         raise
@@ -184,7 +180,7 @@ def _computed(client: Any, last: Delayed, look: Callable[[], object]) -> Any:
     except gone as error:
         if future.status == "error" and not isinstance(error, KilledWorker):  # a task's own
             raise
-        raise Lost(error) from None
+        raise ClusterLost(error) from None
 
 
 def is_array(collection: Any) -> bool:

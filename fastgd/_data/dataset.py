@@ -1,184 +1,228 @@
-"""Samples that stand out, picked in one reading wherever they live."""
+"""Where samples live. A data set adds up a function over its samples, in a fixed order.
+
+Partial sums are added block by block, so the size of a tile changes no bit of the result.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property, partial, reduce
 from mmap import mmap
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.design import COPY_BYTES, Matrix, check_finite, spans
+from fastgd._data.design import COPY_BYTES, Design, check_finite, tile_ranges
 from fastgd._data.schema import Feature
 from fastgd._kernels.layout import Tile
+from fastgd._optim.base import Need
 from fastgd._typing import Floats
+from fastgd._utils.interrupts import no_check
 from fastgd.losses import Loss
 
-
-def check_not_empty(matrix: Matrix | Source) -> None:
-    """Refuse X without rows or without features."""
-    if 0 in matrix.shape:
-        alone = "; all its columns are categories of one level, the reference" if matrix.features else ""
-        raise ValueError(f"X has shape {matrix.shape}; at least one row and one feature are needed{alone}")
-
-
-class Picked(NamedTuple):
-    """What is wanted of some samples, (k, ...), and by what they stand out, (kinds, k): the larger, the more."""
-
-    keys: Floats
-    rows: Floats
-
-
-def pick(source: Source, of_part: Callable[[InMemory], Picked], most: int) -> Picked:
-    """Give the samples of all parts whose keys, of any kind, are among the ``most`` largest, in order."""
-    found: Picked = source.reduce(of_part, partial(_of_all, most))
-    return found
-
-
-def leading(keys: Floats, most: int) -> NDArray[np.intp]:
-    """Say, in order, which samples those are."""
-    if keys.shape[1] <= most:
-        return np.arange(keys.shape[1])
-    return np.unique(np.argpartition(-keys, most, axis=1)[:, :most])
-
-
-def _of_all(most: int, several: list[Picked]) -> Picked:
-    keys, rows = (np.concatenate(each, axis) for each, axis in zip(zip(*several, strict=True), (1, 0), strict=True))
-    kept = leading(keys, most)
-    return Picked(keys[:, kept], rows[kept])
-
-
 T = TypeVar("T")
-LEAST_TILE = 16  # blocks at least, for threads to share, where a visit is so much work that tiles are made smaller
+MIN_TILE_BLOCKS = 16
+"""Blocks of a tile at least where a visit is so much work that tiles are made smaller: threads share them."""
+SAMPLE_SHARE = 8
+"""A sample of the rows takes at most one byte in so many of the memory limit."""
 
 
-class Source(Protocol):
+class Dataset(ABC):
     """Samples with targets and weights, wherever they live.
 
-    Whatever is asked of them is a sum over **parts**, samples in memory: in this process, one after the other (a
-    stream), or each in its own (a cluster). A source elsewhere implements `reduce` and `sample`; the rest is small.
+    Whatever is asked of them is a sum over **parts**, samples in memory: one part, chunks that are read one after the
+    other, or partitions each in a process of its own. A data set that lives elsewhere implements `map_reduce`, `sample`
+    and the few questions that need no pass.
 
     Attributes
     ----------
     shape : tuple of int
         (n, d); n is what has been seen so far if nothing has read all samples yet.
+    dtype : dtype
+        Of the tiles.
     row_bytes : float
         What a row takes in memory, as it is read.
     sample_rows : int
         The most rows that `sample` can give.
-    readings : float
-        Spent to get to know the samples, before anything was asked of them.
-    fault : BaseException, or None
-        What ended the readings, if whoever holds the samples is gone.
+    passes : float
+        Passes spent to get to know the samples, before anything was asked of them.
+    fault : BaseException or None
+        What ended the passes, if whoever holds the samples is gone.
     order, features, copied
-        As for `Matrix`.
+        As for `Design`.
+    rereads : bool
+        Whether each pass reads chunks from where they are stored, so that a larger sub-sample pays.
     """
 
-    shape: tuple[int, int]
     dtype: np.dtype[Any]
     row_bytes: float
     sample_rows: int
-    readings: float = 0.0
+    passes: float = 0.0
     fault: BaseException | None = None
     order: NDArray[np.intp] | None = None
     features: tuple[Feature, ...] | None = None
     copied: str | None = None
+    rereads: bool = False
 
     @property
-    def known(self) -> InMemory:
-        """Samples that can be looked at without a reading."""
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """The numbers of rows and of coefficients."""
 
-    def reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:
-        """Put together what a function gives for the parts, each in memory, in a fixed order: one reading.
+    @property
+    @abstractmethod
+    def local_sample(self) -> InMemory:
+        """Samples that can be looked at without a pass."""
 
-        ``combine`` makes one of several that follow each other. The functions keep nothing from one part to the next,
-        so parts can be far apart.
+    @abstractmethod
+    def map_reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:
+        """Return what a function gives for the parts, combined in a fixed order: one pass.
+
+        ``combine`` makes one result of several that follow each other. The functions keep nothing from one part to the
+        next, so that parts can be in different processes.
         """
 
-    def add_up(self, of_part: Callable[[InMemory], Floats]) -> Floats:
-        """Add up what a function gives for the parts: one reading."""
-        return self.reduce(of_part, _sum)
-
-    def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
-
-        A visit that takes ``work`` times as long as that of a pass has smaller tiles.
-        """
-        return self.add_up(lambda part: part.fold(visit, work))
-
+    @abstractmethod
     def total_weight(self) -> float:
-        """Give the sum of the weights, without reading X."""
+        """Return the sum of the weights, without a pass."""
 
-    def lightest(self) -> float:
-        """Give the smallest positive weight, without reading X."""
+    @abstractmethod
+    def min_weight(self) -> float:
+        """Return the smallest positive weight, without a pass."""
 
+    @abstractmethod
     def pivot(self) -> tuple[Floats, Floats]:
-        """Give the dense features and the targets of a sample that no other, or not many, outweigh."""
+        """Return dense features and targets of a row that no other, or not many, outweigh."""
 
+    @abstractmethod
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
-        """Draw samples of positive weight at random; all of them, or `sample_rows`, if there are no more."""
+        """Draw rows of positive weight at random; all of them, or `sample_rows`, if there are no more."""
 
+    @abstractmethod
     def check_finite(self) -> None:
-        """Find the first NaN or infinity in X, and say where it stands: a ValueError."""
+        """Raise ValueError naming row and column of the first NaN or infinity in X, if there is one."""
 
+    @abstractmethod
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:
-        """Refuse columns (d,) that sums show as constant but that are not: a ValueError."""
+        """Raise ValueError for a column among these (d,) that sums show as constant, but that is not."""
+
+    def require(self, needs: frozenset[Need]) -> None:  # noqa: B027  most data sets offer everything
+        """Raise ValueError if these samples cannot give what a solver needs, and say what to choose instead."""
+
+    def sum(self, of_part: Callable[[InMemory], Floats]) -> Floats:
+        """Return the sum of what a function gives for the parts: one pass."""
+        return self.map_reduce(of_part, _sum)
+
+    def sum_tiles(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile, and return the sum of the rows that it gives: one pass.
+
+        Parameters
+        ----------
+        visit : callable
+            Gives an array of one row for each block of the tile.
+        work : float
+            How long a visit takes, in units of a pass; if it takes longer, tiles are smaller.
+        """
+        return self.sum(lambda part: part.sum_tiles(visit, work))
+
+    def to_tile_order(self, coef: Floats) -> Floats:
+        """Return coefficients (k, d), given in the caller's order of columns, in that of tiles."""
+        if self.order is None:
+            return coef
+        tiled = np.empty_like(coef)
+        tiled[:, self.order] = coef
+        return tiled
+
+    def to_caller_order(self, columns: NDArray[Any]) -> NDArray[Any]:
+        """Return an array (..., d), with columns in the order of tiles, in the caller's order."""
+        return columns if self.order is None else columns[..., self.order]
 
 
-class InMemory(Source):
-    """Samples in memory: a matrix, and the arrays of targets, (n,) or (n, targets), and weights.
+class InMemory(Dataset):
+    """Samples in memory: a design, and the arrays of targets, (n,) or (n, targets), and weights.
 
-    ``look`` is called before every tile; it may raise an exception. Where X lies on disk and is only mapped into
-    memory, ``sample_rows`` says how many rows a sample may have: it is copied, because rows here and there cost as much
-    to read as all of them.
+    Parameters
+    ----------
+    design : Design
+    y : ndarray of shape (n,) or (n, targets)
+    weight : ndarray of shape (n,), optional
+    check_interrupt : callable
+        Called before every tile; it may raise an exception.
+    sample_rows : int, optional
+        Given where X lies on disk and is only mapped into memory: how many rows a sample may have. It is copied,
+        because rows here and there cost as much to read as all of them.
     """
 
     def __init__(
         self,
-        matrix: Matrix,
+        design: Design,
         y: NDArray[Any],
         weight: Floats | None = None,
         *,
-        look: Callable[[], object] = bool,
+        check_interrupt: Callable[[], None] = no_check,
         sample_rows: int | None = None,
     ) -> None:
-        self.matrix = matrix
-        self.shape = matrix.shape
-        self.dtype = matrix.dtype
-        self.row_bytes = matrix.row_bytes
+        self.design = design
+        self.dtype = design.dtype
+        self.row_bytes = design.row_bytes
         self.y = y
         self.weight = np.empty(0) if weight is None else weight
-        self.look = look
+        self.check_interrupt = check_interrupt
         self.mapped = sample_rows is not None
         self.sample_rows = self.shape[0] if sample_rows is None else sample_rows
-        self.order, self.features, self.copied = matrix.order, matrix.features, matrix.copied
+        self.order, self.features, self.copied = design.order, design.features, design.copied
 
     @property
-    def known(self) -> InMemory:
+    def shape(self) -> tuple[int, int]:
+        """The numbers of rows and of coefficients."""
+        return self.design.shape
+
+    @property
+    def local_sample(self) -> InMemory:
         """These samples; not an attribute, as what refers to itself stays in memory for a while."""
         return self
 
-    def reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:  # noqa: ARG002
-        """Give what a function gives for these samples, which are one part."""
+    @property
+    def positive_rows(self) -> NDArray[np.intp]:
+        """The rows of positive weight."""
+        return np.flatnonzero(self.weight) if self.weight.size else np.arange(self.shape[0])
+
+    def require(self, needs: frozenset[Need]) -> None:
+        """Raise ValueError if minibatches are needed, but rows cannot be read one by one."""
+        if Need.MINIBATCHES in needs and not self.design.row_access:
+            raise ValueError("solver='sgd' reads rows, but X is a sparse CSC: give X.tocsr(), or choose solver='lbfgs'")
+
+    def map_reduce(self, of_part: Callable[[InMemory], T], combine: Callable[[list[T]], T]) -> T:  # noqa: ARG002
+        """Return what a function gives for these samples, which are one part."""
         return of_part(self)
 
-    def lightest(self) -> float:
-        """Give the smallest positive weight."""
+    def total_weight(self) -> float:
+        """Return the sum of the weights."""
+        return float(self.weight.sum()) if self.weight.size else float(self.shape[0])
+
+    def min_weight(self) -> float:
+        """Return the smallest positive weight."""
         return float(self.weight[self.weight > 0.0].min()) if self.weight.size else 1.0
 
-    def fold(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile and add up the rows of sums that it gives, in order.
+    def sum_tiles(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
+        """Call ``visit(tile, block_rows)`` on every tile, and return the sum of the rows that it gives: one pass.
 
-        A visit that takes ``work`` times as long as that of a pass has smaller tiles.
+        Parameters
+        ----------
+        visit : callable
+            Gives an array of one row for each block of the tile.
+        work : float
+            How long a visit takes, in units of a pass; if it takes longer, tiles are smaller.
         """
-        block_rows = self.matrix.block_rows
+        block_rows = self.design.block_rows
         total: Floats | None = None
-        least = min(self.matrix.tile_bytes, LEAST_TILE * block_rows * self.row_bytes)
-        for start, stop in spans(self.matrix, int(max(self.matrix.tile_bytes / max(1.0, work), least)), block_rows):
-            self.look()
-            X, rows, entries = self.matrix.place(start, stop)
+        least = min(self.design.tile_bytes, MIN_TILE_BLOCKS * block_rows * self.row_bytes)
+        tile_bytes = int(max(self.design.tile_bytes / max(1.0, work), least))
+        for start, stop in tile_ranges(self.design, tile_bytes, block_rows):
+            self.check_interrupt()
+            X, rows, entries = self.design.tile(start, stop)
             y = _as_targets(self.y[start:stop])
             partial = visit(Tile(X, y, self.weight[start:stop], rows, entries), block_rows)
             if total is not None:
@@ -187,14 +231,10 @@ class InMemory(Source):
         assert total is not None  # noqa: S101  there is at least one row
         return total
 
-    def total_weight(self) -> float:
-        """Give the sum of the weights, without reading X."""
-        return float(self.weight.sum()) if self.weight.size else float(self.shape[0])
-
     def pivot(self) -> tuple[Floats, Floats]:
-        """Give the dense features and the targets of a sample that no other outweighs."""
+        """Return dense features and targets of a row that no other outweighs."""
         row = int(np.argmax(self.weight)) if self.weight.size else 0
-        X, rows, _ = self.matrix.place(row, row + 1)
+        X, rows, _ = self.design.tile(row, row + 1)
         return X[rows[0] if rows.size else 0].astype(np.float64), np.atleast_1d(self.y[row]).astype(np.float64)
 
     @cached_property
@@ -203,55 +243,132 @@ class InMemory(Source):
         return _as_targets(self.y)
 
     def runs(self, starts: NDArray[np.intp], run_rows: int) -> tuple[Tile, NDArray[np.intp]]:
-        """Give a tile that holds runs of rows, and where in it they start: X as it lies, or gathered and converted.
+        """Return a tile that holds runs of rows, and where in it they start.
 
-        ``starts`` ascend; only the run at the end of the data may be shorter than ``run_rows``.
+        X is taken as it lies, or gathered and converted.
+
+        Parameters
+        ----------
+        starts : ndarray of int
+            First rows, ascending.
+        run_rows : int
+            Rows of each run; only one at the end of the data may be shorter.
         """
-        self.look()
+        self.check_interrupt()
         n = self.shape[0]
-        if self.matrix.tile_bytes != COPY_BYTES:
-            X, rows, entries = self.matrix.place(0, n)
+        if self.design.tile_bytes != COPY_BYTES:
+            X, rows, entries = self.design.tile(0, n)
             return Tile(X, self._targets, self.weight, rows, entries), starts
         index = (starts[:, None] + np.arange(run_rows)).ravel()
         index = index[index < n]
-        X, rows, entries = self.matrix.take(index).place(0, len(index))
+        X, rows, entries = self.design.take(index).tile(0, len(index))
         weight = self.weight[index] if self.weight.size else self.weight
         tile = Tile(X, np.ascontiguousarray(self._targets[..., index]), weight, rows, entries)
         return tile, np.arange(len(starts)) * run_rows
 
+    def as_tile(self) -> Tile:
+        """Return all rows as one tile."""
+        X, rows, entries = self.design.tile(0, self.shape[0])
+        return Tile(X, _as_targets(self.y), self.weight, rows, entries)
+
     def check_finite(self) -> None:
-        """Find the first NaN or infinity in X, and say where it stands: a ValueError."""
-        check_finite(self.matrix)
+        """Raise ValueError naming row and column of the first NaN or infinity in X, if there is one."""
+        check_finite(self.design)
 
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:
-        """Refuse columns (d,) that sums show as constant but that are not: a ValueError."""
-        self.matrix.check_differences(suspects)
+        """Raise ValueError for a column among these (d,) that sums show as constant, but that is not."""
+        self.design.check_differences(suspects)
 
-    def rows(self, rows: NDArray[np.intp]) -> InMemory:
-        """Give some of the samples."""
-        if self.mapped:
-            return self.picked(rows)
+    def take(self, rows: NDArray[np.intp], *, copy: bool = False) -> InMemory:
+        """Return some of the samples; unless told to copy, many rows are read where they lie."""
         weight = self.weight[rows] if self.weight.size else None
-        return InMemory(self.matrix.some(rows), self.y[rows], weight, look=self.look)
+        design = self.design.take(rows, copy=copy or self.mapped)
+        return InMemory(design, self.y[rows], weight, check_interrupt=self.check_interrupt)
 
-    def picked(self, rows: NDArray[np.intp]) -> InMemory:
-        """Copy some of the samples."""
-        weight = self.weight[rows] if self.weight.size else None
-        return InMemory(self.matrix.take(rows), self.y[rows], weight, look=self.look)
+    def heaviest_row(self) -> InMemory:
+        """Return the first of the samples that no other outweighs."""
+        return self.take(np.array([np.argmax(self.weight) if self.weight.size else 0]), copy=True)
 
     def by_rows(self) -> InMemory:
-        """Give the same samples so that tiles have rows."""
-        return InMemory(self.matrix.by_rows(), self.y, self.weight, look=self.look)
+        """Return the same samples with tiles whose sparse entries are stored by rows."""
+        return InMemory(self.design.by_rows(), self.y, self.weight, check_interrupt=self.check_interrupt)
 
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
-        """Draw samples of positive weight at random; all of them if there are no more than ``size``."""
-        rows = np.flatnonzero(self.weight) if self.weight.size else None
+        """Draw rows of positive weight at random; all of them if there are no more than ``size``."""
+        rows = self.positive_rows if self.weight.size else None
         n = self.shape[0] if rows is None else len(rows)
         size = min(size, self.sample_rows)
         if size >= n:
-            return self if rows is None else self.rows(rows)
+            return self if rows is None else self.take(rows)
         drawn = stratified_rows(n, size, rng)
-        return self.rows(drawn if rows is None else rows[drawn])
+        return self.take(drawn if rows is None else rows[drawn])
+
+
+class OpenedDataset(NamedTuple):
+    """Samples that a caller gave, and what is known of them.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    loss : Loss
+        For as many classes as there are.
+    classes : ndarray or None
+        The labels, sorted.
+    targets : int
+        Columns of y, 0 if it is a vector.
+    weighted : bool
+        Whether there are weights.
+    cached : str or None
+        Where chunks were kept, if they were.
+    """
+
+    dataset: Dataset
+    loss: Loss
+    classes: NDArray[Any] | None
+    targets: int
+    weighted: bool
+    cached: str | None
+
+    @property
+    def outputs(self) -> int:
+        """How many linear predictors a sample has: one for each target, or for each of more than two classes."""
+        if self.loss.multiclass and self.classes is not None:
+            return len(self.classes)
+        return max(1, self.targets)
+
+
+class Picked(NamedTuple):
+    """Some samples that stand out.
+
+    Attributes
+    ----------
+    keys : ndarray of shape (kinds, k)
+        By what they stand out: the larger, the more.
+    rows : ndarray of shape (k, ...)
+        What is wanted of them.
+    """
+
+    keys: Floats
+    rows: Floats
+
+
+def pick(dataset: Dataset, of_part: Callable[[InMemory], Picked], most: int) -> Picked:
+    """Return the samples of all parts whose keys, of any kind, are among the ``most`` largest, in order: one pass."""
+    found: Picked = dataset.map_reduce(of_part, partial(_pick_of_all, most))
+    return found
+
+
+def leading(keys: Floats, most: int) -> NDArray[np.intp]:
+    """Return the indices, ascending, of samples whose keys (kinds, k) are among the ``most`` largest of a kind."""
+    if keys.shape[1] <= most:
+        return np.arange(keys.shape[1])
+    return np.unique(np.argpartition(-keys, most, axis=1)[:, :most])
+
+
+def _pick_of_all(most: int, several: list[Picked]) -> Picked:
+    keys, rows = (np.concatenate(each, axis) for each, axis in zip(zip(*several, strict=True), (1, 0), strict=True))
+    kept = leading(keys, most)
+    return Picked(keys[:, kept], rows[kept])
 
 
 def _sum(several: list[Floats]) -> Floats:
@@ -260,7 +377,7 @@ def _sum(several: list[Floats]) -> Floats:
 
 
 def _as_targets(y: NDArray[Any]) -> Floats:
-    """Give targets (n,) or (n, targets) as tiles have them: float64, one row for each kind of target."""
+    """Return targets (n,) or (n, targets) as tiles have them: float64, one row for each kind of target."""
     return np.require(y.T, np.float64, ["C", "ALIGNED"])
 
 
@@ -276,25 +393,14 @@ def stratified_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.i
 
 
 def is_mapped(X: Any) -> bool:
-    """Tell whether an array lies in a file that is mapped into memory."""
+    """Whether an array lies in a file that is mapped into memory."""
     while isinstance(X, np.ndarray):
         X = X.base
     return isinstance(X, mmap)
 
 
-SAMPLE_SHARE = 8  # of the limit, that the survey keeps, which is put together by a copy
-
-
-class Given(NamedTuple):
-    """Samples that a caller gave, and what is known of them.
-
-    ``loss`` is for as many classes as there are, ``targets`` the columns of y, 0 if it is a vector, and ``cached`` says
-    where a stream was kept, if it was.
-    """
-
-    source: Source
-    loss: Loss
-    classes: NDArray[Any] | None
-    targets: int
-    weighted: bool
-    cached: str | None
+def check_not_empty(design: Design | Dataset) -> None:
+    """Raise ValueError if X has no rows or no features."""
+    if 0 in design.shape:
+        alone = "; all its columns are categories of one level, the reference" if design.features else ""
+        raise ValueError(f"X has shape {design.shape}; at least one row and one feature are needed{alone}")

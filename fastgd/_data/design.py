@@ -1,9 +1,15 @@
-"""Features of n rows, without targets: arrays of numbers, subsets of rows, and how rows are cut into tiles."""
+"""Features of n rows, without targets: arrays of numbers, subsets of rows, and how rows are cut into tiles.
+
+A **tile** is a run of rows as the compiled passes want them: dense columns, float64 or float32 in any order, and then
+sparse ones. Arrays and sparse matrices that already look so are only sliced; everything else (integers, tables with
+categories) is converted one tile at a time, so there is never a copy of X. Tile borders fall on block borders.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,66 +19,83 @@ from fastgd._kernels.layout import Part
 from fastgd._typing import Floats
 from fastgd._utils.validation import as_array, name_value
 
-BLOCK_BYTES = 1 << 20  # of X per block: few enough partial sums, enough blocks for many threads
-LEAST_BLOCK_ROWS = 64  # bounds the partial sums to 1/64 of a float64 tile when rows are long,
-PARTIAL_SHARE = 150  # and to one in so many bytes when they are sparse, but for
-LEAST_BLOCKS = 8  # for threads to share
-VIEW_BYTES = 1 << 28  # of X per tile that is only sliced: ten milliseconds, so Ctrl-C is never far
-TURN_BYTES = 1 << 26  # if rows are turned around in the cache: every block of a tile has its own room for that
-VIEW_ROWS = 1 << 20  # at most: labels and integers of y are converted tile by tile, and stay in cache for the pass
-COPY_BYTES = 1 << 22  # of X per tile that is converted: it stays in cache until the pass has read it
+BLOCK_BYTES = 1 << 20
+"""Bytes of X in a block: few enough partial sums, enough blocks for many threads."""
+MIN_BLOCK_ROWS = 64
+"""Rows of a block at least; keeps partial sums below 1/64 of a float64 tile."""
+SPARSE_BYTES_PER_SUM = 150
+"""For sparse X: at most one byte of partial sums per so many bytes of entries."""
+MIN_BLOCKS = 8
+"""But never fewer blocks than these, so that threads have work."""
+VIEW_BYTES = 1 << 28
+"""Bytes of X in a tile that is only sliced: ten milliseconds, so that Ctrl-C is never far."""
+GATHER_BYTES = 1 << 26
+"""The same where rows are put in order in the cache: every block of a tile needs work space for that."""
+VIEW_ROWS = 1 << 20
+"""Rows of a tile at most: y is converted tile by tile, and stays in the cache for the pass."""
+COPY_BYTES = 1 << 22
+"""Bytes of X in a tile that is converted: it stays in the cache until the pass has read it."""
 
 
-class Matrix(Protocol):
-    """The samples' features without their targets: ``shape`` (n, d), the tiles' ``dtype``, and rows on demand.
+class Design(ABC):
+    """The features of n rows.
 
     Attributes
     ----------
+    dtype : dtype
+        Of the tiles, float64 or float32.
     row_bytes : float
         What a row takes in memory, as it is read.
     tile_bytes : int
-        `VIEW_BYTES` or `TURN_BYTES` if parts are slices of what there is, `COPY_BYTES` if they are converted.
+        `VIEW_BYTES` or `GATHER_BYTES` if tiles are slices of what there is, `COPY_BYTES` if they are converted.
     order : ndarray of int (d,), or None
-        Where in a part each of the d columns stands, if not in its own place.
+        Where in a tile each of the caller's d columns stands, if not in its own place.
     features : tuple of Feature, or None
         The columns' names, if they have any.
     copied : str, or None
         Why there had to be a copy, in a sentence, if there was one.
+    row_access : bool
+        Whether single rows can be read without reading all columns.
     """
 
-    shape: tuple[int, int]
     dtype: np.dtype[Any]
     row_bytes: float
     tile_bytes: int
     order: NDArray[np.intp] | None = None
     features: tuple[Feature, ...] | None = None
     copied: str | None = None
+    row_access: bool = True
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
 
     @property
     def block_rows(self) -> int:
         """Rows of a block: the same wherever the samples live."""
         return rows_per_block(self.shape, self.row_bytes)
 
-    def place(self, start: int, stop: int) -> Part:
-        """Give rows start to stop, of this dtype."""
+    @abstractmethod
+    def tile(self, start: int, stop: int) -> Part:
+        """Return rows start to stop, of this dtype."""
 
-    def take(self, rows: NDArray[np.intp]) -> Matrix:
-        """Give some rows as a matrix in memory."""
+    @abstractmethod
+    def copy_rows(self, rows: NDArray[np.intp]) -> Design:
+        """Return some rows as a design of their own."""
 
-    def some(self, rows: NDArray[np.intp]) -> Matrix:
-        """Give some rows: a copy if they are few, otherwise gathered whenever they are read."""
-        return self.take(rows) if len(rows) * self.row_bytes <= COPY_BYTES else Subset(self, rows)
+    def take(self, rows: NDArray[np.intp], *, copy: bool = True) -> Design:
+        """Return some rows. Without ``copy`` they are read where they lie, unless they are few."""
+        few = len(rows) * self.row_bytes <= COPY_BYTES
+        return self.copy_rows(rows) if copy or few else Subset(self, rows)
 
-    def by_rows(self) -> Matrix:
-        """Give the same matrix so that its parts have rows."""
-        return self
+    @abstractmethod
+    def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``, (n, k), one tile at a time.
 
-    def check_differences(self, suspects: NDArray[np.bool_]) -> None:  # noqa: ARG002
-        """Refuse columns among those that look constant whose differences are hidden by sums about 0."""
-        return
-
-    def margins(self, coef: Floats, intercept: Floats) -> Floats:
-        """Compute ``X @ coef.T + intercept``, (n, outputs), from (outputs, d) and (outputs,), one tile at a time.
+        Parameters
+        ----------
+        coef : ndarray of shape (k, d)
+            In the caller's order of columns.
+        intercept : ndarray of shape (k,)
 
         Raises
         ------
@@ -80,111 +103,118 @@ class Matrix(Protocol):
             Naming row and column of the first NaN or infinity.
         """
 
+    def by_rows(self) -> Design:
+        """Return the same rows with tiles whose sparse entries are stored by rows."""
+        return self
 
-class Array(Matrix):
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:  # noqa: B027  only sums about 0 hide anything
+        """Raise ValueError for a column among these (d,) that sums show as constant, but that is not."""
+
+
+class Array(Design):
     """A two-dimensional NumPy array of numbers: any order, strides and real dtype."""
 
     def __init__(self, X: NDArray[Any]) -> None:
+        super().__init__(X.shape)
         self.X = X
-        self.shape = X.shape
         self.dtype = tile_dtype(X.dtype)
         self.row_bytes = self.dtype.itemsize * max(1, X.shape[1])
-        # Other orders have kernels of their own, which need not be compiled for what is copied in no time.
+        # Small arrays of other orders are copied, so that no kernel has to be compiled for them.
         ordered = X.flags.c_contiguous or X.nbytes > COPY_BYTES
         self.sliced = X.flags.aligned and X.dtype == self.dtype and ordered
-        self.tile_bytes = COPY_BYTES if not self.sliced else VIEW_BYTES if X.flags.c_contiguous else TURN_BYTES
+        self.tile_bytes = COPY_BYTES if not self.sliced else VIEW_BYTES if X.flags.c_contiguous else GATHER_BYTES
 
-    def place(self, start: int, stop: int) -> Part:
-        """Give rows start to stop, of this dtype."""
+    def tile(self, start: int, stop: int) -> Part:
+        """Return rows start to stop, of this dtype."""
         rows = self.X[start:stop]
         return Part(rows if self.sliced else np.require(rows, self.dtype, ["C", "ALIGNED"]))
 
-    def take(self, rows: NDArray[np.intp]) -> Array:
-        """Give some rows as an array in memory."""
-        # np.take is the faster one, but copies all of an array that is not contiguous
+    def copy_rows(self, rows: NDArray[np.intp]) -> Array:
+        """Return some rows as a design of their own."""
+        # np.take is faster, but copies all of an array that is not contiguous.
         taken = np.take(self.X, rows, axis=0) if self.X.flags.c_contiguous else self.X[rows]
         return Array(np.require(taken, self.dtype, ["C", "ALIGNED"]))
 
-    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+    def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
         z = np.empty((self.shape[0], len(coef)))
         names = coef_names(self.features, self.shape[1])
-        for start, stop in spans(self):
-            tile = self.place(start, stop).X
+        for start, stop in tile_ranges(self):
+            tile = self.tile(start, stop).X
             check_finite_tile(tile, start, names)
             z[start:stop] = tile.astype(np.float64, copy=False) @ coef.T + intercept
         return z
 
 
-class Subset(Matrix):
-    """Some rows of a matrix: read where they lie, or if they have to be converted, gathered one tile at a time."""
+class Subset(Design):
+    """Some rows of a design: read where they lie, or if they have to be converted, gathered one tile at a time."""
 
-    def __init__(self, matrix: Matrix, rows: NDArray[np.intp]) -> None:
-        self.matrix = matrix
+    def __init__(self, design: Design, rows: NDArray[np.intp]) -> None:
+        super().__init__((len(rows), design.shape[1]))
+        self.design = design
         self.index = rows
-        self.shape = (len(rows), matrix.shape[1])
-        self.dtype = matrix.dtype
-        self.row_bytes = matrix.row_bytes
-        self.tile_bytes = matrix.tile_bytes
-        self.order, self.features = matrix.order, matrix.features
+        self.dtype = design.dtype
+        self.row_bytes = design.row_bytes
+        self.tile_bytes = design.tile_bytes
+        self.order, self.features = design.order, design.features
 
-    def place(self, start: int, stop: int) -> Part:
-        """Give rows start to stop, of this dtype."""
+    def tile(self, start: int, stop: int) -> Part:
+        """Return rows start to stop, of this dtype."""
         index = self.index[start:stop]
         if self.tile_bytes == COPY_BYTES:
-            return self.matrix.take(index).place(0, len(index))
-        whole = self.matrix.place(0, self.matrix.shape[0])
+            return self.design.take(index).tile(0, len(index))
+        whole = self.design.tile(0, self.design.shape[0])
         return whole._replace(rows=whole.rows[index] if whole.rows.size else index)
 
-    def take(self, rows: NDArray[np.intp]) -> Matrix:
-        """Give some rows as a matrix in memory."""
-        return self.matrix.take(self.index[rows])
+    def copy_rows(self, rows: NDArray[np.intp]) -> Design:
+        """Return some rows as a design of their own."""
+        return self.design.take(self.index[rows])
 
-    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+    def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
-        return self.matrix.take(self.index).margins(coef, intercept)
+        return self.design.take(self.index).linear_predictor(coef, intercept)
 
 
 def rows_per_block(shape: tuple[int, int], row_bytes: float) -> int:
-    """Rows of a block: about `BLOCK_BYTES` of X, more where sums would take more than their share; a multiple of 64."""
+    """Return the rows of a block: about `BLOCK_BYTES` of X, more where sums would take too much; a multiple of 64."""
     n, d = shape
     rows = BLOCK_BYTES // max(1.0, row_bytes)
     if row_bytes < 8 * d:
-        rows = max(rows, min(PARTIAL_SHARE * 8 * d // max(1.0, row_bytes), -(-n // LEAST_BLOCKS)))
-    return max(LEAST_BLOCK_ROWS, int(rows) & ~63)
+        rows = max(rows, min(SPARSE_BYTES_PER_SUM * 8 * d // max(1.0, row_bytes), -(-n // MIN_BLOCKS)))
+    return max(MIN_BLOCK_ROWS, int(rows) & ~63)
 
 
-def spans(matrix: Matrix, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> Iterator[tuple[int, int]]:
-    """Cut a matrix into tiles of whole blocks: their first rows and the rows after their last.
+def tile_ranges(design: Design, tile_bytes: int = COPY_BYTES, block_rows: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield first rows, and rows after the last, of tiles of whole blocks.
 
-    Small ones, unless told: NumPy's functions make temporary arrays of a tile's size.
+    Tiles are small by default, as NumPy's functions make temporary arrays of a tile's size.
     """
-    n = matrix.shape[0]
-    tile_rows = max(1, min(VIEW_ROWS, int(tile_bytes // max(1.0, matrix.row_bytes))) // block_rows) * block_rows
+    n = design.shape[0]
+    tile_rows = max(1, min(VIEW_ROWS, int(tile_bytes // max(1.0, design.row_bytes))) // block_rows) * block_rows
     for start in range(0, n, tile_rows):
         yield start, min(start + tile_rows, n)
 
 
-def dense_rows(matrix: Matrix, rows: NDArray[np.intp]) -> Floats:
-    """Give some rows, (rows, d), as an array of float64 with the columns in the caller's order."""
+def dense_rows(design: Design, rows: NDArray[np.intp]) -> Floats:
+    """Return some rows (rows, d) as an array of float64, columns in the caller's order."""
     if not len(rows):
-        return np.empty((0, matrix.shape[1]))
-    taken = matrix.take(rows)
-    part = taken.place(0, len(rows))
+        return np.empty((0, design.shape[1]))
+    taken = design.take(rows)
+    part = taken.tile(0, len(rows))
     if part.entries is None and taken.order is None and not part.rows.size:
         return part.X.astype(np.float64)
     d = taken.shape[1]
-    return taken.margins(np.eye(d), np.zeros(d))
+    return taken.linear_predictor(np.eye(d), np.zeros(d))
 
 
 def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Choose the smaller of float32 and float64 that holds every value of a real dtype (float64 if neither does)."""
+    """Return float32 if it holds every value of a real dtype, otherwise float64."""
     exact = np.result_type(dtype, np.float32)
     return exact if exact == np.float32 else np.dtype(np.float64)
 
 
-def as_matrix(X: Any) -> Matrix:
-    """Look at an array, without a copy, as rows of numbers; a ValueError says what was found, and what is allowed."""
+def as_design(X: Any) -> Design:
+    """Return an array as a design, without a copy; a ValueError says what was found, and what is allowed."""
     array = as_array("X", X)
     if array.ndim != 2:
         raise ValueError(f"X has {array.ndim} dimensions, shape {array.shape}; (rows, features) is needed")
@@ -195,13 +225,13 @@ def as_matrix(X: Any) -> Matrix:
     return Array(array)
 
 
-def check_finite(matrix: Matrix) -> None:
-    """Find the first NaN or infinity in X, and say where it stands; a ValueError names row and column."""
-    matrix.margins(np.zeros((1, matrix.shape[1])), np.zeros(1))
+def check_finite(design: Design) -> None:
+    """Raise ValueError naming row and column of the first NaN or infinity in X, if there is one."""
+    design.linear_predictor(np.zeros((1, design.shape[1])), np.zeros(1))
 
 
 def check_finite_tile(tile: NDArray[Any], start: int, names: Sequence[str], first_column: int = 0) -> None:
-    """Do so for some columns, whose first row is row ``start`` of X."""
+    """Raise ValueError naming row and column of the first NaN or infinity in a block that starts at row ``start``."""
     if np.isfinite(tile).all():
         return
     row, column = (int(index) for index in np.argwhere(~np.isfinite(tile))[0])

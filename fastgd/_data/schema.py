@@ -1,18 +1,29 @@
-"""The columns of a table: names, levels, and the coefficients they have."""
+"""The columns of a table: names, levels, the coefficients they have, and which of them a fit takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fastgd._utils.validation import check_flag, memory_bytes
 
 
 class Feature(NamedTuple):
-    """A column by its name; a categorical one with its levels, of which the first may be the reference."""
+    """A column by its name.
+
+    Attributes
+    ----------
+    name : str
+    levels : tuple of str, or None
+        Of a categorical column.
+    reference : bool
+        Whether the first level is the reference, without a coefficient.
+    """
 
     name: str
     levels: tuple[str, ...] | None = None
     reference: bool = True
-    """Whether the first level has no coefficient."""
 
     @property
     def width(self) -> int:
@@ -20,14 +31,90 @@ class Feature(NamedTuple):
         return 1 if self.levels is None else len(self.levels) - self.reference
 
     def coef_names(self) -> list[str]:
-        """Name the coefficients this column has: ``distance``, or ``carrier[AA]``, ``carrier[UA]``, ..."""
+        """Return the names of its coefficients: ``distance``, or ``carrier[AA]``, ``carrier[UA]``, ..."""
         if self.levels is None:
             return [self.name]
         return [f"{self.name}[{level}]" for level in self.levels[self.reference :]]
 
 
 def coef_names(features: Sequence[Feature] | None, d: int) -> list[str]:
-    """Name the coefficients: by the table's columns and levels, or x0, x1, ... for an array."""
+    """Return names of d coefficients: by the table's columns and levels, or x0, x1, ... for an array."""
     if features is None:
         return [f"x{j}" for j in range(d)]
     return [name for feature in features for name in feature.coef_names()]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """How a caller wants X and y to be read: arguments of `fastgd.fit` of the same names."""
+
+    target: str | None = None
+    features: Sequence[str] | None = None
+    sample_weight: Any = None
+    categorical: str | Sequence[str] = "auto"
+    drop_first: bool = True
+    memory_limit: int | str | None = None
+    cache: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or ValueError if an argument is wrong, whatever X is."""
+        check_flag("drop_first", self.drop_first)
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory limit in bytes."""
+        return memory_bytes(self.memory_limit)
+
+
+class ColumnChoice(NamedTuple):
+    """The columns of a table that a fit takes: features, the target and the weights."""
+
+    features: list[str]
+    target: str | None
+    weight: str | None
+
+    @property
+    def all(self) -> list[str]:
+        """Features, then target and weight if there are any."""
+        return [*self.features, *self.beside]
+
+    @property
+    def beside(self) -> list[str]:
+        """Target and weight, if there are any."""
+        return [name for name in (self.target, self.weight) if name is not None]
+
+
+def choose_columns(
+    names: Sequence[str], target: str | None, features: Sequence[str] | None, weight: str | None, owner: str = "X"
+) -> ColumnChoice:
+    """Return the columns of a table that a fit takes.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All columns of the table.
+    target, weight : str or None
+    features : sequence of str or None
+        None for all but target and weight.
+    owner : str
+        How messages name the table.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming a column that is not there, or that is feature and target at once.
+    """
+    for what, name in (("target", target), ("sample_weight", weight)):
+        if name is not None and name not in names:
+            raise ValueError(f"{what} {name}: {owner} has no such column; it has {', '.join(map(str, names))}")
+    beside = ColumnChoice([], target, weight).beside
+    if features is None:
+        return ColumnChoice([name for name in names if name not in beside], target, weight)
+    if isinstance(features, str) or not all(isinstance(name, str) for name in features) or not features:
+        raise TypeError(f"features={features!r}; a list of column names is needed")
+    if missing := [name for name in features if name not in names]:
+        raise ValueError(f"{owner}: has no column {', '.join(missing)}; it has {', '.join(map(str, names))}")
+    for name in beside:
+        if name in features:
+            raise ValueError(f"features: {name} is the {'target' if name == target else 'weight'}")
+    return ColumnChoice([*dict.fromkeys(features)], target, weight)

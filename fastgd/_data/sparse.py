@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.design import COPY_BYTES, VIEW_BYTES, Matrix, tile_dtype
+from fastgd._data.design import COPY_BYTES, VIEW_BYTES, Design, tile_dtype
 from fastgd._kernels.layout import Part, SparseColumns, SparseRows
 from fastgd._typing import Floats
 from fastgd._utils.validation import name_value
@@ -21,18 +21,18 @@ GATHERED = 1 << 20  # entries looked at together where temporary arrays are made
 NARROW = 1e-5  # of a value, differences below which are looked for where no spread was found
 
 
-class _Sparse(Matrix):
+class _Sparse(Design):
     """What both orders have in common."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
+        super().__init__(X.shape)
         self.copied = copied
         self.X = X
-        self.shape = X.shape
         self.dtype = tile_dtype(X.data.dtype)
         self.row_bytes = max(1.0, X.nnz * (self.dtype.itemsize + X.indices.itemsize) / max(1, X.shape[0]))
         self.tile_bytes = VIEW_BYTES if X.data.dtype == self.dtype else COPY_BYTES
 
-    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+    def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
         finite = np.isfinite(self.X.data)
         if not finite.all():
@@ -80,8 +80,8 @@ class Rows(_Sparse):
         super().__init__(X, copied)
         self.distinct = bool(X.has_canonical_format)
 
-    def place(self, start: int, stop: int) -> Part:
-        """Give rows start to stop, of this dtype."""
+    def tile(self, start: int, stop: int) -> Part:
+        """Return rows start to stop, of this dtype."""
         X = self.X
         begins, columns, values = X.indptr[start : stop + 1], X.indices, X.data
         if self.tile_bytes == COPY_BYTES:
@@ -89,8 +89,8 @@ class Rows(_Sparse):
             begins, columns, values = begins - begins[0], columns[entries], values[entries].astype(self.dtype)
         return Part(np.empty((stop - start, 0), self.dtype), entries=SparseRows(begins, columns, values, self.distinct))
 
-    def take(self, rows: NDArray[np.intp]) -> Rows:
-        """Give some rows as a matrix in memory."""
+    def copy_rows(self, rows: NDArray[np.intp]) -> Rows:
+        """Return some rows as a design of their own."""
         return Rows(self.X[rows])
 
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
@@ -101,58 +101,61 @@ class Rows(_Sparse):
 class Columns(_Sparse):
     """A CSC matrix or array, whose rows ascend in every column."""
 
+    row_access = False
+
     def __init__(self, X: Any, copied: str | None = None) -> None:
         super().__init__(X, copied)
         self.begins = _block_begins(X, self.block_rows)
 
-    def place(self, start: int, stop: int) -> Part:
+    def tile(self, start: int, stop: int) -> Part:
         """Give rows start to stop, which are whole blocks, of this dtype."""
         X, block_rows = self.X, self.block_rows
         begins = self.begins[start // block_rows : -(-stop // block_rows) + 1]
         entries = SparseColumns(begins, X.indices, X.data, block_rows, start)
         return Part(np.empty((stop - start, 0), self.dtype), entries=entries)
 
-    def take(self, rows: NDArray[np.intp]) -> Rows:
-        """Give some rows as a matrix in memory."""
+    def copy_rows(self, rows: NDArray[np.intp]) -> Rows:
+        """Return some rows as a design of their own."""
         return Rows(self.X[rows].tocsr())
 
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
         """Give the columns of some entries."""
         return np.searchsorted(self.X.indptr, np.arange(first, last), side="right") - 1
 
-    def some(self, rows: NDArray[np.intp]) -> Rows:
-        """Give them as a copy, once: looking for rows takes a reading of all columns."""
-        return self.take(rows)
+    def take(self, rows: NDArray[np.intp], *, copy: bool = True) -> Rows:  # noqa: ARG002
+        """Return a copy of some rows: finding them takes a pass over all columns, so it is done once."""
+        return self.copy_rows(rows)
 
     def by_rows(self) -> _Turned:
         """Give the same matrix so that its parts have rows."""
         return _Turned(self)
 
 
-class _Turned(Matrix):
+class _Turned(Design):
     """A CSC matrix whose rows are looked up a sixteenth of it at a time: each takes a reading of all columns."""
 
     def __init__(self, columns: Columns) -> None:
+        super().__init__(columns.shape)
         self.columns = columns
-        self.shape, self.dtype, self.row_bytes = columns.shape, columns.dtype, columns.row_bytes
+        self.dtype, self.row_bytes = columns.dtype, columns.row_bytes
         self.tile_bytes = max(COPY_BYTES, int(columns.shape[0] * columns.row_bytes) // 16)
 
-    def place(self, start: int, stop: int) -> Part:
-        """Give rows start to stop, of this dtype."""
-        return Rows(self.columns.X[start:stop].tocsr()).place(0, stop - start)
+    def tile(self, start: int, stop: int) -> Part:
+        """Return rows start to stop, of this dtype."""
+        return Rows(self.columns.X[start:stop].tocsr()).tile(0, stop - start)
 
-    def take(self, rows: NDArray[np.intp]) -> Rows:
-        """Give some rows as a matrix in memory."""
-        return self.columns.take(rows)
+    def copy_rows(self, rows: NDArray[np.intp]) -> Rows:
+        """Return some rows as a design of their own."""
+        return self.columns.copy_rows(rows)
 
-    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+    def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
-        return self.columns.margins(coef, intercept)
+        return self.columns.linear_predictor(coef, intercept)
 
 
-def stacked(matrices: Sequence[Rows]) -> Rows:
+def concat_rows(designs: Sequence[Rows]) -> Rows:
     """Put rows of several CSR matrices together."""
-    parts = [matrix.X for matrix in matrices]
+    parts = [design.X for design in designs]
     ends = np.cumsum([len(X.indices) for X in parts])
     begins = [X.indptr[:-1] + end - len(X.indices) for X, end in zip(parts, ends, strict=True)]
     arrays = (

@@ -25,14 +25,14 @@ class Place(NamedTuple):
     lengths: list[int]
 
 
-class Scratch:
+class SpillFile:
     """The file: made when it is first written to, gone after the ``with`` block."""
 
     def __init__(self) -> None:
         self.file: IO[bytes] | None = None
         self.end = 0
 
-    def __enter__(self) -> Scratch:
+    def __enter__(self) -> SpillFile:
         """Begin the block."""
         return self
 
@@ -74,19 +74,19 @@ class Scratch:
         return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301  written above, and nobody else can
 
 
-class Kept(Chunks):
+class SpilledChunks(Chunks):
     """Chunks that are kept in a scratch file in the first complete reading, and then read from there.
 
     Parameters
     ----------
     chunks : Chunks
-    scratch : Scratch
+    spill : SpillFile
     must : bool
         Whether it is an error if the file cannot be written: otherwise chunks are read again from where they came.
     """
 
-    def __init__(self, chunks: Chunks, scratch: Scratch, *, must: bool) -> None:
-        self.chunks, self.scratch, self.must = chunks, scratch, must
+    def __init__(self, chunks: Chunks, spill: SpillFile, *, must: bool) -> None:
+        self.chunks, self.spill, self.must = chunks, spill, must
         self.places: list[Place] | None = None
         self.refused: str | None = None
 
@@ -97,22 +97,27 @@ class Kept(Chunks):
     def __iter__(self) -> Iterator[Chunk]:
         """Read from the start."""
         if self.places is not None:
-            yield from map(self.scratch.read, self.places)
+            yield from map(self.spill.read, self.places)
             return
-        self.scratch.clear()
+        self.spill.clear()
         places = []
         for chunk in self.chunks:
             if self.refused is None:
                 try:
-                    places.append(self.scratch.write(chunk))
+                    places.append(self.spill.write(chunk))
                 except OSError as error:
                     if self.must:
                         raise OSError(f"cache='disk': in {folder()}: {error}") from None
                     self.refused = str(error)
-                    self.scratch.clear()
+                    self.spill.clear()
             yield chunk
         if self.refused is None:
             self.places = places
+
+    def forget(self) -> None:
+        """Remove the file: the chunks are in memory by now."""
+        self.places = None
+        self.spill.clear()
 
     def __str__(self) -> str:
         """Say what became of it."""

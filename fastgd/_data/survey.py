@@ -1,140 +1,242 @@
-"""What the first pass over a data set finds out: rows, weights, levels, classes, and a sample of rows."""
+"""What one pass over a data set finds out: rows, weights, levels, classes, and a sample of rows."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from functools import reduce
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.dataset import InMemory, Source
-from fastgd._data.encoder import Form
+from fastgd._data.dataset import Dataset, InMemory
+from fastgd._data.encoder import Encoder
 from fastgd._data.schema import Feature
-from fastgd._data.tables import joined, sort_levels
-from fastgd._data.targets import MODERATE, coded
+from fastgd._data.tables import concat_designs, sort_levels
+from fastgd._data.targets import MAX_WEIGHT, check_several_weigh, choose_classes, encode_labels
 from fastgd._typing import Floats
+from fastgd.losses import LABELS
 
-MANY_CLASSES = 10_000  # labels of a stream: more are a mistake, and would not fit in memory
+MAX_CLASSES = 10_000
+"""Different labels that chunks may have: more are a mistake, and would not fit in memory."""
 
 
-class Surveyed(Source):
-    """Samples that are read anew for every sum: what is known of them, and whether each reading finds the same.
+class Profile(NamedTuple):
+    """What one pass says of some samples, in a form that can be merged.
+
+    Attributes
+    ----------
+    rows : int
+    weight : float
+        The sum of the weights.
+    min_weight : float
+        The smallest positive weight, infinite if there is none.
+    bytes : float
+        What X takes in memory.
+    heaviest : InMemory or None
+        The first row that no other outweighs.
+    candidates : list of int
+        Of each part the number of rows of positive weight.
+    classes, weighted_classes : ndarray or None
+        The labels that occur, and those of samples of positive weight, where targets are labels.
+    levels : list of dict
+        Of each column of a table the levels that occur.
+    """
+
+    rows: int
+    weight: float
+    min_weight: float
+    bytes: float
+    heaviest: InMemory | None
+    candidates: list[int]
+    classes: NDArray[Any] | None
+    weighted_classes: NDArray[Any] | None
+    levels: list[dict[str, None]]
+
+    @classmethod
+    def of(cls, part: InMemory | None, encoder: Encoder) -> Profile:
+        """Return the profile of one part; None has no rows."""
+        if part is None:
+            return cls(0, 0.0, np.inf, 0.0, None, [0], None, None, [{} for _ in encoder.features or ()])
+        some_weight = not part.weight.size or bool(part.weight.any())
+        labels = encoder.loss.target is LABELS
+        weighted = part.y[part.weight > 0.0] if labels and part.weight.any() else None
+        return cls(
+            part.shape[0],
+            part.total_weight(),
+            part.min_weight() if some_weight else np.inf,
+            part.shape[0] * part.row_bytes,
+            part.heaviest_row(),
+            [len(part.positive_rows)],
+            distinct_labels(part.y) if labels else None,
+            None if weighted is None else distinct_labels(weighted),
+            [dict.fromkeys(feature.levels or ()) for feature in part.features or ()],
+        )
+
+    def merge(self, other: Profile) -> Profile:
+        """Return the profile of these samples followed by others."""
+        if self.heaviest is None or other.heaviest is None:
+            more = other if self.heaviest is None else self
+            return more._replace(candidates=self.candidates + other.candidates)
+        outweighs = other.heaviest.weight.size and other.heaviest.weight[0] > self.heaviest.weight[0]
+        return Profile(
+            self.rows + other.rows,
+            self.weight + other.weight,
+            min(self.min_weight, other.min_weight),
+            self.bytes + other.bytes,
+            other.heaviest if outweighs else self.heaviest,
+            self.candidates + other.candidates,
+            _merge_labels(self.classes, other.classes),
+            _merge_labels(self.weighted_classes, other.weighted_classes),
+            [{**one, **more} for one, more in zip(self.levels, other.levels, strict=True)],
+        )
+
+    @staticmethod
+    def merge_all(several: list[Profile]) -> Profile:
+        """Return the profile of all samples, in order."""
+        return reduce(Profile.merge, several)
+
+    def finish(self, encoder: Encoder) -> Encoder:
+        """Return the encoder with all levels and classes; a ValueError says why there can be no fit."""
+        check_total_weight(self.weight)
+        if self.classes is not None:
+            loss, classes = choose_classes(self.classes, encoder.loss)
+            check_several_weigh(self.weighted_classes)
+            encoder = replace(encoder, loss=loss, classes=classes)
+        if encoder.features is None:
+            return encoder
+        found = zip(encoder.features, self.levels, strict=True)
+        return replace(encoder, features=tuple(_with_levels(feature, levels) for feature, levels in found))
+
+
+class ProfiledDataset(Dataset):
+    """Samples that are read anew for every sum: what is known of them, and whether each pass finds the same.
 
     Parameters
     ----------
+    encoder : Encoder
     example : InMemory
         The heaviest of the samples that were looked at.
-    rows, weight
-        Of all samples, if they are known.
-    lightest : float
-        The smallest positive weight.
+    profile : Profile or None
+        What a pass said of all samples, if there was one.
     """
 
-    def __init__(self, example: InMemory, rows: int | None, weight: float | None, lightest: float) -> None:
-        self.example, self.rows, self.weight, self.least_weight = example, rows, weight, lightest
+    def __init__(self, encoder: Encoder, example: InMemory, profile: Profile | None) -> None:
+        self.encoder = encoder
+        self.example = example
+        self.rows = profile.rows if profile else None
+        self.weight = profile.weight if profile else None
+        self.least_weight = profile.min_weight if profile else 1.0
+        self.passes = 1.0 if profile else 0.0
         self.dtype, self.order = example.dtype, example.order
         self.features, self.copied = example.features, example.copied
 
     @property
-    def shape(self) -> tuple[int, int]:  # type: ignore[override]
+    def shape(self) -> tuple[int, int]:
         """The numbers of rows, 1 if nothing has read all of them yet, and of coefficients."""
         return self.example.shape[0] if self.rows is None else self.rows, self.example.shape[1]
 
     def check_same(self, rows: int, weight: float) -> None:
-        """Compare what a whole reading found with what the first one did."""
+        """Raise ValueError if a whole pass found other rows or weights than the first one."""
         if self.rows is None:
-            self.rows, self.weight = checked(rows, weight)
+            check_total_weight(weight)
+            self.rows, self.weight = rows, weight
         elif rows != self.rows or weight != self.weight:
             what = f"{rows} rows instead of {self.rows}" if rows != self.rows else "other weights"
-            raise ValueError(f"X changed while it was read: the last reading found {what}")
+            raise ValueError(f"X changed while it was read: the last pass found {what}")
 
     def total_weight(self) -> float:
-        """Give the sum of the weights."""
+        """Return the sum of the weights."""
         if self.weight is None:
             raise RuntimeError("the samples have not been read yet")
         return self.weight
 
-    def lightest(self) -> float:
-        """Give the smallest positive weight."""
+    def min_weight(self) -> float:
+        """Return the smallest positive weight."""
         return self.least_weight
 
     def pivot(self) -> tuple[Floats, Floats]:
-        """Give the dense features and the targets of the heaviest sample that was looked at."""
+        """Return dense features and targets of the heaviest sample that was looked at."""
         return self.example.pivot()
 
 
-def checked(rows: int, weight: float) -> tuple[int, float]:
-    """Give what a whole reading found, if it is anything."""
+def check_total_weight(weight: float) -> None:
+    """Raise ValueError if the samples of a whole pass weigh too little."""
     if weight == 0.0:
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
-    if weight < 1.0 / MODERATE:
+    if weight < 1.0 / MAX_WEIGHT:
         raise ValueError(f"sample_weight: the sum is {weight:g}; only ratios matter, so scale the weights up")
-    return rows, weight
 
 
-def closed(feature: Feature, found: dict[str, None]) -> Feature:
-    """Give a feature with the levels that were found."""
-    return feature if feature.levels is None else feature._replace(levels=tuple(sort_levels(found)))
+def distinct_labels(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the labels that occur, sorted."""
+    if labels.dtype.kind != "U":
+        low, high = labels.min(), labels.max()
+        if bool(np.all((labels == low) | (labels == high))):
+            return np.unique(np.array([low, high], labels.dtype))
+    return np.unique(labels)
 
 
-def merged_classes(classes: NDArray[Any] | None, found: NDArray[Any]) -> NDArray[Any]:
-    """Give the labels of two parts; a ValueError refuses text beside numbers, and more than can be classes."""
-    if classes is None:
-        merged = found
-    elif (classes.dtype.kind == "U") != (found.dtype.kind == "U"):
+def _merge_labels(labels: NDArray[Any] | None, others: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Return the labels of two parts; a ValueError refuses text beside numbers, and more than can be classes."""
+    if labels is None or others is None:
+        return others if labels is None else labels
+    if (labels.dtype.kind == "U") != (others.dtype.kind == "U"):
         raise ValueError("y has text in some chunks and numbers in others; convert them to one type")
-    else:
-        merged = np.union1d(classes, found)
-    if len(merged) > MANY_CLASSES:
+    merged = np.union1d(labels, others)
+    if len(merged) > MAX_CLASSES:
         some = ", ".join(map(str, merged[:5].tolist()))
-        raise ValueError(f"y has more than {MANY_CLASSES} different values: {some}, ...; are they classes?")
+        raise ValueError(f"y has more than {MAX_CLASSES} different values: {some}, ...; are they classes?")
     return merged
 
 
-def together(pieces: list[InMemory], features: tuple[Feature, ...] | None) -> InMemory:
-    """Put pieces together by a copy, with the levels that all of them have."""
-    matrix = joined([piece.matrix for piece in pieces], features)
+def _with_levels(feature: Feature, found: dict[str, None]) -> Feature:
+    return feature if feature.levels is None else feature._replace(levels=tuple(sort_levels(found)))
+
+
+def concat(pieces: list[InMemory], features: tuple[Feature, ...] | None) -> InMemory:
+    """Return pieces put together by a copy, with the levels that all of them have."""
+    design = concat_designs([piece.design for piece in pieces], features)
     y = np.concatenate([piece.y for piece in pieces])
     weight = np.concatenate([piece.weight for piece in pieces])
-    return InMemory(matrix, y, weight if weight.size else None)
+    return InMemory(design, y, weight if weight.size else None)
 
 
-def settled(pieces: list[InMemory], form: Form) -> InMemory:
-    """Put pieces together in the form that was found out."""
-    whole = together(pieces, form.features)
-    if form.classes is None:
+def finalize(pieces: list[InMemory], encoder: Encoder) -> InMemory:
+    """Return pieces put together by a copy, with all levels and labels as the finished encoder has them."""
+    whole = concat(pieces, encoder.features)
+    if encoder.classes is None:
         return whole
-    return InMemory(
-        whole.matrix, coded(whole.y, len(whole.y), form.classes), whole.weight if whole.weight.size else None
-    )
-
-
-def heaviest_of(part: InMemory) -> InMemory:
-    """Give the first of the samples that no other outweighs."""
-    return part.picked(np.array([np.argmax(part.weight) if part.weight.size else 0]))
+    labels = encode_labels(whole.y, len(whole.y), encoder.classes)
+    return InMemory(whole.design, labels, whole.weight if whole.weight.size else None)
 
 
 class Sampler:
-    """Keeps one row at random from each **stretch** of as many rows: without repetition, evenly along the stream.
+    """A sample of rows that grows while chunks are read: one row at random from each **stretch** of as many rows.
 
-    Stretches are one row long, that is all rows are kept, until they take more than ``most_bytes``; then rows of weight
-    0 are dropped and no longer counted, and as often as needed two stretches become one, and of their rows one is
-    drawn.
+    Rows are drawn without repetition, evenly along the chunks. Stretches are one row long, so that all rows are kept,
+    until they take more than ``most_bytes``. Then rows of weight 0 are dropped and no longer counted, and as often as
+    needed two stretches become one, and of their rows one is drawn.
+
+    Parameters
+    ----------
+    most_bytes : int
+    rng : Generator
     """
 
     def __init__(self, most_bytes: int, rng: np.random.Generator) -> None:
         self.most_bytes = most_bytes
         self.rng = rng
         self.stretch = 1
-        self.begun = 0  # stretches of which a row has been drawn,
-        self.pending = np.empty(0, np.intp)  # and the last one's row, if it has not come yet
-        self.passed = 0  # rows
+        self.begun = 0  # stretches of which a row has been drawn
+        self.pending = np.empty(0, np.intp)  # the row of the last of them, if it has not come yet
+        self.passed = 0  # rows seen so far
         self.complete = True
         self.pieces: list[InMemory] = []
 
     def add(self, part: InMemory) -> None:
         """Take from a chunk the rows that are drawn."""
-        candidates = np.arange(part.shape[0]) if self.complete else positive(part)
+        candidates = np.arange(part.shape[0]) if self.complete else part.positive_rows
         end = self.passed + len(candidates)
         until = -(-end // self.stretch)
         begin = np.arange(self.begun, until) * self.stretch
@@ -142,11 +244,11 @@ class Sampler:
         self.begun = until
         self.pending, drawn = drawn[drawn >= end], drawn[drawn < end]
         if len(drawn):
-            self.pieces.append(part.picked(candidates[drawn - self.passed]))
+            self.pieces.append(part.take(candidates[drawn - self.passed], copy=True))
         self.passed = end
         if self.complete and self._bytes() > self.most_bytes:
             self.complete = False
-            self._keep([positive(piece) for piece in self.pieces])
+            self._keep([piece.positive_rows for piece in self.pieces])
             self.begun = self.passed = self._rows()
         while self._bytes() > self.most_bytes and self._rows() > 1:
             self._halve()
@@ -160,7 +262,7 @@ class Sampler:
     def _keep(self, rows: list[NDArray[np.intp]]) -> None:
         """Forget all but some rows of each piece."""
         pairs = zip(self.pieces, rows, strict=True)
-        self.pieces = [piece.picked(kept) for piece, kept in pairs if len(kept)]
+        self.pieces = [piece.take(kept, copy=True) for piece, kept in pairs if len(kept)]
 
     def _within(self, begin: NDArray[np.intp]) -> NDArray[np.intp]:
         """Draw a row from each stretch that begins at one of these rows."""
@@ -180,8 +282,3 @@ class Sampler:
             self.pending = self._within(np.array([self.begun * self.stretch]))
         self.begun = -(-self.begun // 2)
         self.stretch *= 2
-
-
-def positive(part: InMemory) -> NDArray[np.intp]:
-    """Give the rows of positive weight."""
-    return np.flatnonzero(part.weight) if part.weight.size else np.arange(part.shape[0])

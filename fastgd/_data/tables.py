@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.columns import NUMBERS, TEXT, UNSEEN, ArrayColumn, SeriesColumn, table_columns
-from fastgd._data.design import COPY_BYTES, VIEW_BYTES, Array, Matrix, as_matrix, check_finite_tile, tile_dtype
+from fastgd._data.design import COPY_BYTES, VIEW_BYTES, Array, Design, as_design, check_finite_tile, tile_dtype
 from fastgd._data.schema import Feature
-from fastgd._data.sparse import Rows, as_sparse, stacked
+from fastgd._data.sparse import Rows, as_sparse, concat_rows
 from fastgd._kernels.layout import Part, SparseRows
 from fastgd._typing import Floats
-from fastgd._utils.validation import STRETCH_ROWS, Values, find_missing, refuse_missing, refuse_mixed
+from fastgd._utils.validation import STRETCH_ROWS, Values, check_no_missing, check_one_type, find_missing
 
 
 def as_features(
@@ -30,7 +30,7 @@ def as_features(
     drop_first: bool = True,
     features: Sequence[Feature] | None = None,
     unseen: str = "error",
-) -> Matrix:
+) -> Design:
     """Look at X, without a copy of its numbers, as rows of features.
 
     Parameters
@@ -72,7 +72,7 @@ def as_features(
             raise ValueError("categorical: X has no named columns; give a table (DataFrame, pyarrow Table, dict)")
         if features is not None and any(feature.levels is not None for feature in features):
             raise ValueError("X: the model has categorical columns; give a table with the columns' names")
-        return as_sparse(X) if hasattr(X, "tocsr") else as_matrix(X)
+        return as_sparse(X) if hasattr(X, "tocsr") else as_design(X)
     if features is None:
         _check_known("categorical", named, table)
         encoded = {name for name, column in table.items() if name in named or (auto and column.kind == TEXT)}
@@ -88,7 +88,7 @@ def as_features(
     _check_kinds(features, chosen)
     pairs = list(zip(features, chosen, strict=True))
     if any(column.missing(nan=feature.levels is not None)[0] for feature, column in pairs):
-        refuse_missing({feature.name: column.missing(nan=True) for feature, column in pairs})
+        check_no_missing({feature.name: column.missing(nan=True) for feature, column in pairs})
     columns = [
         Column(feature, column.values) if feature.levels is None else _encode(feature, column, unseen)
         for feature, column in pairs
@@ -122,19 +122,20 @@ class Column(NamedTuple):
     values: Values
 
 
-class Table(Matrix):
+class Table(Design):
     """Named columns: numbers are the dense columns of a part, categories its sparse ones, with an entry per row.
 
     Its value is 0 where a level has no coefficient: finding out whether entries are needed takes longer than adding 0.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
+        features = tuple(column.feature for column in columns)
+        widths = [feature.width for feature in features]
+        super().__init__((len(columns[0].values) if columns else 0, sum(widths)))
         self.columns = list(columns)
-        self.features = tuple(column.feature for column in columns)
+        self.features = features
         self.numbers = [values for feature, values in columns if feature.levels is None]
         self.codes = [column for column in columns if column.feature.levels is not None and column.feature.width]
-        widths = [feature.width for feature in self.features]
-        self.shape = (len(columns[0].values) if columns else 0, sum(widths))
         self.dtype = np.dtype(np.float64)
         self.row_bytes = 8.0 * len(self.numbers) + 12.0 * len(self.codes)
         self.tile_bytes = COPY_BYTES
@@ -142,7 +143,7 @@ class Table(Matrix):
         if self.codes:
             self.order = np.argsort(np.argsort(~of_numbers, kind="stable"))
 
-    def place(self, start: int, stop: int) -> Part:
+    def tile(self, start: int, stop: int) -> Part:
         """Give rows start to stop, float64."""
         rows = slice(start, stop)
         X = np.empty((stop - start, len(self.numbers)))
@@ -163,7 +164,7 @@ class Table(Matrix):
         entries = SparseRows(begins, columns.ravel(), ones.ravel(), distinct=True)
         return Part(X, entries=entries)
 
-    def take(self, rows: NDArray[np.intp]) -> Table:
+    def copy_rows(self, rows: NDArray[np.intp]) -> Table:
         """Give some rows as a table in memory."""
         return Table([Column(feature, values[rows]) for feature, values in self.columns])
 
@@ -178,7 +179,7 @@ class Table(Matrix):
             columns.append(Column(feature, values))
         return Table(columns)
 
-    def margins(self, coef: Floats, intercept: Floats) -> Floats:
+    def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names what is missing or infinite."""
         z = np.tile(intercept, (self.shape[0], 1))
         first = 0
@@ -192,7 +193,7 @@ class Table(Matrix):
                     z[start : start + STRETCH_ROWS] += own[part]
                     continue
                 if not np.isfinite(part).all():
-                    refuse_missing({feature.name: find_missing(values) for feature, values in self.columns})
+                    check_no_missing({feature.name: find_missing(values) for feature, values in self.columns})
                     check_finite_tile(part[:, None], start, [feature.name], number)
                 z[start : start + STRETCH_ROWS] += part[:, None] * own
             first += feature.width
@@ -207,32 +208,32 @@ class Packed(Array):
         self.sliced, self.tile_bytes = True, VIEW_BYTES
         self.features = features
 
-    def take(self, rows: NDArray[np.intp]) -> Packed:
+    def copy_rows(self, rows: NDArray[np.intp]) -> Packed:
         """Give some rows, a row after the other."""
         return Packed(np.ascontiguousarray(self.X[rows]), self.features)
 
 
-def packed(matrix: Matrix) -> Matrix:
+def pack_columns(design: Design) -> Design:
     """Copy a table that has numbers alone once, instead of in every tile; give any other matrix as it is."""
-    if not isinstance(matrix, Table) or not matrix.numbers or len(matrix.numbers) < len(matrix.columns):
-        return matrix
-    dtype = tile_dtype(np.result_type(*(values[:0].dtype for values in matrix.numbers)))
-    X = np.empty(matrix.shape, dtype, order="F")
-    for j, values in enumerate(matrix.numbers):
+    if not isinstance(design, Table) or not design.numbers or len(design.numbers) < len(design.columns):
+        return design
+    dtype = tile_dtype(np.result_type(*(values[:0].dtype for values in design.numbers)))
+    X = np.empty(design.shape, dtype, order="F")
+    for j, values in enumerate(design.numbers):
         X[:, j] = values[:]
-    return Packed(X, matrix.features)
+    return Packed(X, design.features)
 
 
-def joined(matrices: Sequence[Matrix], features: Sequence[Feature] | None) -> Matrix:
+def concat_designs(designs: Sequence[Design], features: Sequence[Feature] | None) -> Design:
     """Put rows of several matrices together: tables, whose levels are among those of ``features``, or all alike."""
-    first = matrices[0]
+    first = designs[0]
     if isinstance(first, Table):
-        tables = [table.recoded(features or ()).columns for table in matrices if isinstance(table, Table)]
+        tables = [table.recoded(features or ()).columns for table in designs if isinstance(table, Table)]
         columns = zip(*tables, strict=True)
         return Table([Column(c[0].feature, np.concatenate([each.values[:] for each in c])) for c in columns])
     if isinstance(first, Array):
-        return Packed(np.concatenate([matrix.place(0, matrix.shape[0]).X for matrix in matrices]), first.features)
-    return stacked([matrix for matrix in matrices if isinstance(matrix, Rows)])
+        return Packed(np.concatenate([design.tile(0, design.shape[0]).X for design in designs]), first.features)
+    return concat_rows([design for design in designs if isinstance(design, Rows)])
 
 
 def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> None:
@@ -263,7 +264,7 @@ def _encode(feature: Feature, column: ArrayColumn | SeriesColumn, unseen: str) -
     if isinstance(column, SeriesColumn) and column.kind == NUMBERS:
         column = ArrayColumn(column.values)
     texts = {value: _level(value) for value in column.distinct}
-    refuse_mixed(f"X: column {feature.name}", texts)
+    check_one_type(f"X: column {feature.name}", texts)
     found = dict.fromkeys(texts.values())  # in the order of the values, of which several may have one text
     levels = feature.levels or tuple(found if column.ordered else sort_levels(found))
     numbers = {level: number for number, level in enumerate(levels)}

@@ -1,4 +1,4 @@
-"""Whether what a caller gave can be used: clear errors before any work."""
+"""Targets and weights as a caller gives them: checked, and labels replaced by numbers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd._typing import Floats
-from fastgd._utils.validation import as_array, check_present, check_vector, refuse_mixed, stretches
-from fastgd.losses import Logistic, Loss, Softmax
+from fastgd._utils.validation import as_array, check_one_type, check_present, check_vector, stretches
+from fastgd.losses import LABELS, Logistic, Loss, Softmax
 
-MODERATE = 1e9  # the largest weight for which sums with squares do not overflow, and the inverse of the smallest
+MAX_WEIGHT = 1e9
+"""The largest weight for which sums with squares do not overflow, and the inverse of the smallest."""
 
 
 def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
-    """Give the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for."""
-    if not loss.classifies:
+    """Return the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for."""
+    if loss.target is not LABELS:
         return loss, numbers(y, n), None
     labels = labels_of("y", y, n)
     if labels.dtype.kind != "U":
@@ -27,16 +28,16 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
     distinct = np.unique(np.concatenate([np.unique(part) for part in stretches(labels)]))
     chosen, classes = choose_classes(distinct, loss)
     dtype = np.dtype(bool) if len(classes) == 2 else np.min_scalar_type(len(classes))
-    return chosen, _codes(labels, distinct, dtype), classes
+    return chosen, _encode(labels, distinct, dtype), classes
 
 
-def _codes(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Replace labels by their places among the classes."""
+def _encode(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the places of labels among the sorted classes."""
     return np.concatenate([np.searchsorted(classes, part).astype(dtype) for part in stretches(labels)])
 
 
 def numbers(y: ArrayLike, n: int) -> NDArray[Any]:
-    """Check targets of a regression, (n,) or (n, targets)."""
+    """Return targets of a regression, (n,) or (n, targets), checked."""
     array = as_array("y", y)
     if array.ndim == 1:
         return check_vector("y", array, n)
@@ -48,7 +49,7 @@ def numbers(y: ArrayLike, n: int) -> NDArray[Any]:
 
 
 def choose_classes(distinct: NDArray[Any], loss: Loss) -> tuple[Loss, NDArray[Any]]:
-    """Give the loss for as many classes as there are different labels, which are sorted, and the classes."""
+    """Return the loss for as many classes as there are different labels, which are sorted, and the classes."""
     some = _some(distinct)
     if len(distinct) == 1:
         raise ValueError(f"y has only one class: {some}; at least two are needed")
@@ -64,7 +65,7 @@ def choose_classes(distinct: NDArray[Any], loss: Loss) -> tuple[Loss, NDArray[An
 
 
 def all_classes(classes: ArrayLike) -> NDArray[Any]:
-    """Check the labels that a stream of samples may have; give them sorted."""
+    """Return the labels that samples may have, checked and sorted."""
     labels = labels_of("classes", classes, np.size(classes))
     found = np.unique(labels)
     if len(found) < 2:
@@ -72,8 +73,8 @@ def all_classes(classes: ArrayLike) -> NDArray[Any]:
     return found.astype(_of_labels(found.dtype))
 
 
-def coded(y: ArrayLike, n: int, classes: NDArray[Any]) -> NDArray[Any]:
-    """Give labels as 0, 1, ... for sorted classes; a ValueError names one that is not among them."""
+def encode_labels(y: ArrayLike, n: int, classes: NDArray[Any]) -> NDArray[Any]:
+    """Return labels as 0, 1, ... for sorted classes; a ValueError names one that is not among them."""
     labels = labels_of("y", y, n)
     known: NDArray[np.bool_] = np.zeros(n, bool)
     codes: NDArray[Any] = known
@@ -92,14 +93,14 @@ def coded(y: ArrayLike, n: int, classes: NDArray[Any]) -> NDArray[Any]:
 
 
 def labels_of(name: str, y: ArrayLike, n: int) -> NDArray[Any]:
-    """Give labels as an array of numbers or of NumPy's text."""
+    """Return labels as an array of numbers or of NumPy's text."""
     labels = as_array(name, y)
     if labels.shape != (n,):
         raise ValueError(f"{name} has shape {labels.shape}; X has {n} rows, so ({n},) is needed")
     if labels.dtype.kind in "OT":
         check_present(name, labels)
         values = labels.tolist()
-        refuse_mixed(name, values)
+        check_one_type(name, values)
         labels = np.array(values)
     if labels.dtype.kind in "biuf":
         check_vector(name, labels, n)
@@ -117,29 +118,29 @@ def _of_labels(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def weights(sample_weight: ArrayLike | None, n: int, *, ratios: bool = True) -> Floats | None:
-    """Check the weights; give them as float64.
+    """Return the weights of all rows as float64, checked.
 
     Where only their ratios matter, those whose sums with squares might over- or underflow are multiplied by a power of
     two, which changes no bit of a fit; otherwise they are refused.
     """
     if sample_weight is None:
         return None
-    weight = some_weights(sample_weight, n)
+    weight = check_weights(sample_weight, n)
     largest = float(weight.max())
     if largest == 0.0:
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
-    if 1.0 / MODERATE <= largest <= MODERATE:
+    if 1.0 / MAX_WEIGHT <= largest <= MAX_WEIGHT:
         return weight
     if not ratios:
         raise ValueError(
-            f"sample_weight: the largest is {largest:g}; {1.0 / MODERATE:.0e} to {MODERATE:.0e} is needed where chunks "
-            "are weighed against each other"
+            f"sample_weight: the largest is {largest:g}; {1.0 / MAX_WEIGHT:.0e} to {MAX_WEIGHT:.0e} is needed where "
+            "chunks are weighed against each other"
         )
     return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))
 
 
-def some_weights(sample_weight: ArrayLike, n: int) -> Floats:
-    """Check the weights of some of the rows, which may all be 0."""
+def check_weights(sample_weight: ArrayLike, n: int) -> Floats:
+    """Return the weights of some of the rows as float64, checked; they may all be 0."""
     weight = np.ascontiguousarray(check_vector("sample_weight", sample_weight, n), dtype=np.float64)
     row = int(np.argmin(weight))
     if weight[row] < 0.0:
@@ -148,16 +149,19 @@ def some_weights(sample_weight: ArrayLike, n: int) -> Floats:
 
 
 def check_weighted_classes(labels: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
-    """Refuse weights that leave a single class: those of 0 count as if they were not there."""
+    """Raise ValueError if weights leave a single class: samples of weight 0 count as if they were not there."""
     if weight is None or classes is None:
         return
     weighted = weight > 0.0
     low = np.min(labels, where=weighted, initial=len(classes) - 1)
-    if low == np.max(labels, where=weighted, initial=0):
-        raise ValueError(one_class_weighs(classes[int(low)]))
+    high = np.max(labels, where=weighted, initial=0)
+    check_several_weigh(classes[[int(low)]] if low == high else None)
 
 
-def one_class_weighs(label: Any) -> str:
-    """Say that all other classes have no weight."""
-    zero = f"sample_weight is zero for all samples but those of {label}"
-    return f"{zero}: y has only one class then; at least two are needed"
+def check_several_weigh(weighted_classes: NDArray[Any] | None) -> None:
+    """Raise ValueError if there is a single class with weight; None means that nothing is known against it."""
+    if weighted_classes is not None and len(weighted_classes) == 1:
+        raise ValueError(
+            f"sample_weight is zero for all samples but those of {weighted_classes[0]}: y has only one class then; at "
+            "least two are needed"
+        )

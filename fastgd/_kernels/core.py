@@ -1,8 +1,9 @@
-"""The compiled core: the loops over samples that add up losses and their derivatives; `passes` runs them.
+"""The compiled core: the loops over samples that add up losses and their derivatives; `sums` runs them.
 
-numba stamps a cached kernel with the file it stands in: an edit of what it calls elsewhere would go unnoticed. So
-kernels for a user's own loss are not cached, and an edit of what kernels are made of has to show here
-(jit, simd, losses, sparse, fastgd.losses: 7fdc410b78e1611e).
+numba stamps a cached kernel with the file it stands in, so an edit of a function that it calls in another file would go
+unnoticed. Therefore kernels for a user's own loss are not cached, and the checksum of all files that kernels are made
+of stands here; a test compares it
+(jit, simd, losses, sparse, fastgd.losses: 0e7463591d4390f7).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
@@ -10,7 +11,7 @@ for any number of threads, and the serial twin of a parallel pass gives them too
 
 Nor may the bits depend on where arrays were allocated. LLVM guards a vectorised loop that stores into one array and
 reads another by a check that they do not overlap, and takes a scalar loop where they merely touch. So no loop may
-reorder its additions (`EXACT`): sums over features and rows are written out in vectors of eight (`lanes`).
+reorder its additions (`EXACT`): sums over features and rows are written out in vectors of eight (`simd`).
 """
 
 from __future__ import annotations
@@ -28,23 +29,25 @@ from fastgd._kernels.losses import at_rows, curvatures
 from fastgd._kernels.simd import (
     WIDTH,
     add,
-    ahead,
+    bitcast,
     data,
-    dots,
     fma,
-    like,
+    horizontal_sum,
     load,
     load_first,
     multiply,
+    offset,
+    row_dots,
     splat,
     store,
     subtract,
-    sums,
-    turn,
+    transpose8,
 )
 
-GRAM_ROWS = 64  # that a Hessian is added up over in registers
-SPARSE_ROWS = 64  # of a sub-block with sparse columns
+GRAM_ROWS = 64
+"""Rows over which a Hessian is added up in registers."""
+SPARSE_ROWS = 64
+"""Rows of a sub-block with sparse columns."""
 
 
 class Samples(NamedTuple):
@@ -57,9 +60,15 @@ class Samples(NamedTuple):
 
 
 class Points(NamedTuple):
-    """One or two sets of coefficients and intercepts: of dense columns, padded with zeros to whole vectors, and others.
+    """One or two sets of coefficients and intercepts.
 
-    Their shapes are (points, outputs, size), (points, columns, outputs) and (points, outputs).
+    Attributes
+    ----------
+    dense : ndarray of shape (points, outputs, size)
+        Coefficients of dense columns, padded with zeros to whole vectors.
+    sparse : ndarray of shape (points, columns, outputs)
+        Coefficients of sparse columns.
+    intercepts : ndarray of shape (points, outputs)
     """
 
     dense: Any
@@ -68,7 +77,7 @@ class Points(NamedTuple):
 
 
 class Center(NamedTuple):
-    """What the dense columns, padded, and the targets are taken from; sparse ones are taken from 0."""
+    """What is subtracted from dense columns, padded to whole vectors, and from targets; sparse columns stay."""
 
     X: Any
     y: Any
@@ -77,48 +86,52 @@ class Center(NamedTuple):
 # --- Some rows, in the first cache ------------------------------------------------------------------------------------
 
 
-def _rows_at(X, index, start, rows, room):  # noqa: ARG001
+def _rows_at(X, index, start, rows, workspace):  # noqa: ARG001
     raise AssertionError("compiled code only")  # pragma: no cover
 
 
 @overload(_rows_at)
-def _select_layout(X, index, start, rows, room):  # noqa: ARG001
-    """Point at rows of X, or of the rows of X that are named, one after the other, copied into ``room`` if need be."""
+def _select_layout(X, index, start, rows, workspace):  # noqa: ARG001
+    """Return a pointer to rows of X in C order: where they lie, or copied into ``workspace``.
+
+    The rows are those of ``index`` if it is not empty.
+    """
     if X.layout == "C":
-        return lambda X, index, start, rows, room: _gathered(X, index, start, rows, room)
-    return lambda X, index, start, rows, room: _turned(X, index, start, rows, room)
+        return lambda X, index, start, rows, workspace: _gathered(X, index, start, rows, workspace)
+    return lambda X, index, start, rows, workspace: _turned(X, index, start, rows, workspace)
 
 
 @inlined
-def _gathered(X, index, start, rows, room):
+def _gathered(X, index, start, rows, workspace):
     d = X.shape[1]
     if not index.size:
-        return ahead(data(X), start * d)
-    copy = like(room, data(X))
+        return offset(data(X), start * d)
+    copy = bitcast(workspace, data(X))
     for k in range(rows):
-        row, to = ahead(data(X), index[start + k] * d), ahead(copy, k * d)
+        row, to = offset(data(X), index[start + k] * d), offset(copy, k * d)
         for j in range(d):
             to[j] = row[j]
     return copy
 
 
 @inlined
-def _turned(X, index, start, rows, room):
-    """Do so for other orders than C, by eight columns at once where columns are contiguous."""
+def _turned(X, index, start, rows, workspace):
+    """Copy rows of X from any other order than C, by eight columns at once where columns are contiguous."""
     d, across = X.shape[1], X.strides[1] // X.itemsize
     contiguous = X.strides[0] == X.itemsize and X.strides[1] % X.itemsize == 0 and index.size == 0
     whole_rows, whole = rows // WIDTH * WIDTH if contiguous else 0, d // WIDTH * WIDTH
     for j in range(0, whole, WIDTH):
         for k in range(0, whole_rows, WIDTH):
-            turn(data(X), start + k + j * across, across, room, k * d + j, d, rows)
+            transpose8(data(X), start + k + j * across, across, workspace, k * d + j, d, rows)
     for k in range(rows):
         i = index[start + k] if index.size else start + k
         for j in range(whole if k < whole_rows else 0, d):
-            room[k * d + j] = X[i, j]
-    return room
+            workspace[k * d + j] = X[i, j]
+    return workspace
 
 
-_NARROW = 2 * WIDTH  # features of a row up to which coefficients and gradient stay in registers
+_NARROW = 2 * WIDTH
+"""Features of a row up to which coefficients and gradient stay in registers."""
 
 
 @inlined
@@ -128,29 +141,29 @@ def _narrow_product(x, k, d, first, second):
 
 
 @inlined
-def _wide_margins(x, d, coef, intercept, rows, room, margin):
-    """Write X·coef + intercept of some rows; up to seven numbers after them mean nothing.
+def _wide_eta(x, d, coef, intercept, rows, workspace, eta_k):
+    """Write the linear predictors ``X·coef + intercept`` of some rows; up to seven numbers after them mean nothing.
 
-    Rows are taken one at a time: here X comes from memory, and the processor foresees one stream, read by few
+    Rows are taken one at a time: X comes from memory here, and the processor prefetches one stream, read by few
     instructions, better than several.
     """
-    dots(x, d, rows, coef, room)
+    row_dots(x, d, rows, coef, workspace)
     for k in range(0, rows, WIDTH):
-        at = ahead(room, k * WIDTH)
-        products = sums(
+        at = offset(workspace, k * WIDTH)
+        products = horizontal_sum(
             load(at, 0), load(at, 8), load(at, 16), load(at, 24), load(at, 32), load(at, 40), load(at, 48), load(at, 56)
         )
-        store(margin, k, add(splat(intercept), products))
+        store(eta_k, k, add(splat(intercept), products))
 
 
 @inlined
-def _margins(x, d, coef, intercept, rows, room, margin):
-    """Do so; narrow rows, of which many are in a line of cache, are taken eight at once."""
+def _eta(x, d, coef, intercept, rows, workspace, eta_k):
+    """Write the linear predictors of some rows; narrow rows, many of which share a cache line, eight at once."""
     last = rows - 1
     if d <= _NARROW:
         a, b = load(coef, 0), load(coef, WIDTH)
         for k in range(0, rows, WIDTH):
-            products = sums(
+            products = horizontal_sum(
                 _narrow_product(x, k, d, a, b),
                 _narrow_product(x, min(k + 1, last), d, a, b),
                 _narrow_product(x, min(k + 2, last), d, a, b),
@@ -160,20 +173,17 @@ def _margins(x, d, coef, intercept, rows, room, margin):
                 _narrow_product(x, min(k + 6, last), d, a, b),
                 _narrow_product(x, min(k + 7, last), d, a, b),
             )
-            store(margin, k, add(splat(intercept), products))
+            store(eta_k, k, add(splat(intercept), products))
         return
-    _wide_margins(x, d, coef, intercept, rows, room, margin)
+    _wide_eta(x, d, coef, intercept, rows, workspace, eta_k)
 
 
 @compiled(fastmath=EXACT)
-def _losses(y, stride, weight, weighted, loss, outputs, rows, most, value, room):
-    """Turn margins, which are where slopes go, into weighted values and slopes (`losses.at_rows`).
-
-    They are followed by zeros up to a multiple of eight.
-    """
-    at_rows(loss, y, stride, outputs, rows, most, value, room)
+def _losses(y, stride, weight, weighted, loss, outputs, rows, most, value, workspace):
+    """Replace linear predictors by weighted values and slopes (`losses.at_rows`), zeros up to a multiple of eight."""
+    at_rows(loss, y, stride, outputs, rows, most, value, workspace)
     for c in range(1 + outputs):
-        to = ahead(value, c * most)
+        to = offset(value, c * most)
         if weighted:
             for k in range(rows):
                 to[k] *= weight[k]
@@ -183,16 +193,17 @@ def _losses(y, stride, weight, weighted, loss, outputs, rows, most, value, room)
 
 @inlined
 def _add_gradient(x, d, slope, rows, gradient):
-    """Add slope·X of some rows; four at once load and store the gradient a quarter as often, narrow rows hardly ever.
+    """Add ``slope·X`` of some rows to the gradient.
 
-    Slopes after the last row, up to a multiple of eight, must be 0: they meet the last row again.
+    Four rows at once load and store the gradient a quarter as often; of narrow rows it stays in registers. Slopes after
+    the last row, up to a multiple of eight, must be 0: they meet the last row again.
     """
     last = rows - 1
     whole = d // WIDTH * WIDTH
     head, tail = load(gradient, 0), load(gradient, WIDTH)
     for k in range(0, rows, 4):
-        a, b = ahead(x, min(k, last) * d), ahead(x, min(k + 1, last) * d)
-        c, e = ahead(x, min(k + 2, last) * d), ahead(x, min(k + 3, last) * d)
+        a, b = offset(x, min(k, last) * d), offset(x, min(k + 1, last) * d)
+        c, e = offset(x, min(k + 2, last) * d), offset(x, min(k + 3, last) * d)
         s, t, u, v = splat(slope[k]), splat(slope[k + 1]), splat(slope[k + 2]), splat(slope[k + 3])
         if d <= _NARROW:
             count = min(d, WIDTH)
@@ -219,23 +230,23 @@ def _add_gradient(x, d, slope, rows, gradient):
 
 @inlined
 def _add_target_moments(y, stride, weight, weighted, pivots, rows, partial):
-    """Add Σs, and of every row of targets Σs(y−p) and Σs(y−p)², p being its pivot; give the place after these."""
+    """Add Σs, and of every row of targets Σs(y−p) and Σs(y−p)² about its pivot p; return a pointer behind these."""
     for k in range(rows):
         partial[0] += weight[k] if weighted else 1.0
     for c in range(pivots.size):
-        targets = ahead(y, c * stride)
+        targets = offset(y, c * stride)
         for k in range(rows):
             s = weight[k] if weighted else 1.0
             t = targets[k] - pivots[c]
             partial[1 + 2 * c] += s * t
             partial[2 + 2 * c] += (s * t) * t
-    return ahead(partial, 1 + 2 * pivots.size)
+    return offset(partial, 1 + 2 * pivots.size)
 
 
 @inlined
 def _add_moments(x, d, weight, weighted, pivot, rows, firsts, size):
     """Add all columns' Σs(x−p) and, after these, Σs(x−p)², p being a pivot row."""
-    seconds = ahead(firsts, size)
+    seconds = offset(firsts, size)
     for j in range(0, d, WIDTH):
         p, total, squares = load(pivot, j), load(firsts, j), load(seconds, j)
         count = min(d - j, WIDTH)
@@ -252,107 +263,107 @@ def _add_moments(x, d, weight, weighted, pivot, rows, firsts, size):
 
 
 @inlined
-def _dense_margins(x, d, coef, intercepts, outputs, size, rows, most, room, margins):
-    """Write the dense columns' part of the margins of some rows, for each output."""
+def _dense_eta(x, d, coef, intercepts, outputs, size, rows, most, workspace, eta):
+    """Write the dense columns' part of the linear predictors of some rows, for each output."""
     for c in range(outputs):
-        margin = ahead(margins, c * most)
+        eta_k = offset(eta, c * most)
         if d:
-            _margins(x, d, ahead(coef, c * size), intercepts[c], rows, room, margin)
+            _eta(x, d, offset(coef, c * size), intercepts[c], rows, workspace, eta_k)
         else:
             for k in range(rows):
-                margin[k] = intercepts[c]
+                eta_k[k] = intercepts[c]
 
 
 @compiled(fastmath=EXACT)
 def _rows_block(samples, entries, points, center, loss, first, last, scratch, partial):
     """Add Σ s L, Σ s L' and the sums Σ s L' x of rows first to last, then their moments about a centre if there is one.
 
-    With a second set of coefficients: what the sums are more than at those. X is read from memory once, as many rows
-    at a time as the first cache holds, for which scratch space is given.
+    With a second set of coefficients, the differences from the sums at those. X is read from memory once, as many rows
+    at a time as the first cache holds; ``scratch`` is work space for so many.
     """
     X, y, weight, index = samples
     (count, outputs, size), columns, most, d = points.dense.shape, points.sparse.shape[1], scratch.shape[1], X.shape[1]
     value, weighted, stride = data(scratch), weight.size > 0, y.shape[1]
-    runs = 1 + outputs  # of ``most`` numbers: values, and the slopes of each output
-    room = ahead(value, count * runs * most)
-    sums = data(partial)
-    gradient = ahead(sums, runs)
-    sparse_gradient = ahead(gradient, outputs * size)
-    moments = ahead(sparse_gradient, columns * outputs)
+    runs = 1 + outputs  # values, and the slopes of each output, ``most`` numbers each
+    workspace = offset(value, count * runs * most)
+    totals = data(partial)
+    gradient = offset(totals, runs)
+    sparse_gradient = offset(gradient, outputs * size)
+    moments = offset(sparse_gradient, columns * outputs)
     for start in range(first, last, most):
         rows = min(most, last - start)
-        x = _rows_at(X, index, start, rows, ahead(room, WIDTH * most))
-        targets, weights = ahead(data(y), start), ahead(data(weight), start)
+        x = _rows_at(X, index, start, rows, offset(workspace, WIDTH * most))
+        targets, weights = offset(data(y), start), offset(data(weight), start)
         for p in range(count):
-            at = ahead(value, p * runs * most)
+            at = offset(value, p * runs * most)
             coef, intercepts = (
-                ahead(data(points.dense), p * outputs * size),
-                ahead(data(points.intercepts), p * outputs),
+                offset(data(points.dense), p * outputs * size),
+                offset(data(points.intercepts), p * outputs),
             )
-            _dense_margins(x, d, coef, intercepts, outputs, size, rows, most, room, ahead(at, most))
+            _dense_eta(x, d, coef, intercepts, outputs, size, rows, most, workspace, offset(at, most))
             if entries is not None:
-                coef = ahead(data(points.sparse), p * columns * outputs)
-                sparse.add_row_margins(entries, index, start, rows, coef, outputs, most, ahead(at, most))
-            _losses(targets, stride, weights, weighted, loss, outputs, rows, most, at, room)
+                coef = offset(data(points.sparse), p * columns * outputs)
+                sparse.add_row_eta(entries, index, start, rows, coef, outputs, most, offset(at, most))
+            _losses(targets, stride, weights, weighted, loss, outputs, rows, most, at, workspace)
         for c in range(runs):
-            at = ahead(value, c * most)
+            at = offset(value, c * most)
             if count > 1:
-                other = ahead(at, runs * most)
+                other = offset(at, runs * most)
                 for k in range(0, rows, WIDTH):
                     store(at, k, subtract(load(at, k), load(other, k)))
             for k in range(rows):
-                sums[c] += at[k]
+                totals[c] += at[k]
         if d:
             for c in range(outputs):
-                _add_gradient(x, d, ahead(value, (1 + c) * most), rows, ahead(gradient, c * size))
+                _add_gradient(x, d, offset(value, (1 + c) * most), rows, offset(gradient, c * size))
         if entries is not None:
-            slopes = ahead(value, most)
+            slopes = offset(value, most)
             sparse.add_row_gradient(entries, index, start, rows, slopes, outputs, most, sparse_gradient)
         if center.y.size:
             firsts = _add_target_moments(targets, stride, weights, weighted, center.y, rows, moments)
             _add_moments(x, d, weights, weighted, data(center.X), rows, firsts, size)
             if entries is not None:
-                firsts = ahead(firsts, 2 * size)
+                firsts = offset(firsts, 2 * size)
                 sparse.add_row_moments(entries, index, start, rows, weights, weighted, firsts, columns)
 
 
 @compiled(fastmath=EXACT)
 def _columns_block(samples, entries, points, center, loss, first, last, scratch, partial):
-    """Do so where all columns are sparse and come by columns.
+    """Add the same sums as `_rows_block` where all columns are sparse and stored by columns.
 
-    They are read twice, as there are no rows whose margins could be finished before others are begun.
+    X is read twice: the linear predictors of all rows of the block are finished at the same time.
     """
     y, weight, stride, weighted = samples.y, samples.weight, samples.y.shape[1], samples.weight.size > 0
     _, columns, outputs = points.sparse.shape
     runs, block, rows, few = 1 + outputs, first // entries.block_rows, last - first, SPARSE_ROWS
     slopes, most = data(scratch), (scratch.size - few * (runs + 2)) // outputs
-    value = ahead(slopes, outputs * most)
-    room = ahead(value, runs * few)
-    sums = data(partial)
+    value = offset(slopes, outputs * most)
+    workspace = offset(value, runs * few)
+    totals = data(partial)
     for c in range(outputs):
         for k in range(rows):
             slopes[c * most + k] = points.intercepts[0, c]
-    sparse.add_column_margins(entries, block, first, data(points.sparse), outputs, most, slopes)
+    sparse.add_column_eta(entries, block, first, data(points.sparse), outputs, most, slopes)
     for start in range(0, rows, few):
         some = min(few, rows - start)
         for c in range(outputs):
             for k in range(some):
                 value[(1 + c) * few + k] = slopes[c * most + start + k]
-        targets, weights = ahead(data(y), first + start), ahead(data(weight), first + start)
-        _losses(targets, stride, weights, weighted, loss, outputs, some, few, value, room)
+        targets, weights = offset(data(y), first + start), offset(data(weight), first + start)
+        _losses(targets, stride, weights, weighted, loss, outputs, some, few, value, workspace)
         for c in range(runs):
             for k in range(some):
-                sums[c] += value[c * few + k]
+                totals[c] += value[c * few + k]
         for c in range(outputs):
             for k in range(some):
                 slopes[c * most + start + k] = value[(1 + c) * few + k]
-    gradient = ahead(sums, runs)
+    gradient = offset(totals, runs)
     sparse.add_column_gradient(entries, block, first, slopes, outputs, most, gradient)
     if center.y.size:
         moments, targets, weights = (
-            ahead(gradient, columns * outputs),
-            ahead(data(y), first),
-            ahead(data(weight), first),
+            offset(gradient, columns * outputs),
+            offset(data(y), first),
+            offset(data(weight), first),
         )
         firsts = _add_target_moments(targets, stride, weights, weighted, center.y, rows, moments)
         sparse.add_column_moments(entries, block, data(weight), weighted, firsts)
@@ -375,10 +386,10 @@ def _select_block(samples, entries, points, center, loss, first, last, scratch, 
 
 @inlined
 def _center(x, d, y, stride, center, factor, rows, z, width):
-    """Write rows less the centre, a 1 and the targets less their own, times a factor each, followed by zeros."""
+    """Write ``factor · (x − center, 1, y − center)`` of some rows, followed by zeros."""
     whole, center_x, targets = d // WIDTH * WIDTH, data(center.X), center.y.size
     for k in range(rows):
-        to = ahead(z, k * width)
+        to = offset(z, k * width)
         for j in range(0, whole, WIDTH):
             store(to, j, multiply(splat(factor[k]), subtract(load(x, k * d + j), load(center_x, j))))
         for j in range(whole, d):
@@ -394,22 +405,22 @@ def _center(x, d, y, stride, center, factor, rows, z, width):
 def _gram_block(samples, entries, points, center, loss, pair, step, width, first, last, scratch, gram):
     """Add Σ c z zᵀ of rows first to last to the upper triangle of ``gram``, and sparse columns' products below it.
 
-    Four by sixteen of its numbers stay in registers while rows in the first cache are added up. Where eight columns are
-    left, the other eight mean nothing.
+    Four by sixteen numbers of ``gram`` stay in registers while rows in the first cache are added up. Where eight
+    columns are left, the other eight mean nothing.
     """
     X, y, weight, index = samples
     (_, outputs, size), d, row, most = points.dense.shape, X.shape[1], gram.shape[1], GRAM_ROWS
     z, total, stride = data(scratch), data(gram), y.shape[1]
-    factor = ahead(z, most * width + WIDTH)
-    margins, room = ahead(factor, most), ahead(factor, (1 + outputs) * most)
+    factor = offset(z, most * width + WIDTH)
+    eta, workspace = offset(factor, most), offset(factor, (1 + outputs) * most)
     for start in range(first, last, most):
         rows = min(most, last - start)
-        x = _rows_at(X, index, start, rows, ahead(room, WIDTH * most))
-        targets = ahead(data(y), start)
-        _dense_margins(x, d, data(points.dense), data(points.intercepts), outputs, size, rows, most, room, margins)
+        x = _rows_at(X, index, start, rows, offset(workspace, WIDTH * most))
+        targets = offset(data(y), start)
+        _dense_eta(x, d, data(points.dense), data(points.intercepts), outputs, size, rows, most, workspace, eta)
         if entries is not None:
-            sparse.add_row_margins(entries, index, start, rows, data(points.sparse), outputs, most, margins)
-        curvatures(loss, targets, stride, outputs, pair, rows, most, step, factor, room)
+            sparse.add_row_eta(entries, index, start, rows, data(points.sparse), outputs, most, eta)
+        curvatures(loss, targets, stride, outputs, pair, rows, most, step, factor, workspace)
         for k in range(rows):
             factor[k] = np.sqrt(factor[k] * weight[start + k] if weight.size else factor[k])
         _center(x, d, targets, stride, center, factor, rows, z, width)
@@ -443,7 +454,7 @@ def _gram_block(samples, entries, points, center, loss, pair, step, width, first
 
 @compiled(cache=True, fastmath=EXACT, parallel=True)
 def pass_parallel(samples, entries, points, center, loss, starts, block_rows, scratch, partial):
-    """Run `_block` on every run of rows, as many for each row of sums; each of these has its own scratch space."""
+    """Add up every run of rows, in parallel over rows of ``partial``, each of which has its own scratch space."""
     runs = -(-starts.size // partial.shape[0])
     for b in prange(partial.shape[0]):
         for r in range(b * runs, min((b + 1) * runs, starts.size)):
@@ -453,7 +464,7 @@ def pass_parallel(samples, entries, points, center, loss, starts, block_rows, sc
 
 @compiled(cache=True, fastmath=EXACT)
 def pass_serial(samples, entries, points, center, loss, starts, block_rows, scratch, partial):
-    """Do so with one thread: the same runs, the same bits."""
+    """Add up every run of rows with one thread, to the same bits as `pass_parallel`."""
     runs = -(-starts.size // partial.shape[0])
     for b in range(partial.shape[0]):
         for r in range(b * runs, min((b + 1) * runs, starts.size)):

@@ -59,13 +59,13 @@ class _OfUser(caching.UserWideCacheLocator):
 
 
 def _folder(function: Any, locator: type) -> Any:
-    """Give numba's cache in one folder."""
+    """Return numba's cache in one folder."""
     place = type("Place", (caching.CompileResultCacheImpl,), {"_locator_classes": [locator]})
     return type("Folder", (_Apart,), {"_impl_class": place})(function)
 
 
 class _Apart(caching.FunctionCache):
-    """numba's cache, but with an index for each signature.
+    """The cache of numba, but with an index for each signature.
 
     Of one index for all, processes that compile at once would lose each other's entries, and two might write different
     code to a file of the same number, which a third would call.

@@ -10,12 +10,20 @@ from numpy.typing import NDArray
 from fastgd._typing import Floats
 
 EVERY = np.empty(0, np.intp)
+"""The row numbers that mean all rows."""
 
 
 class SparseRows(NamedTuple):
-    """Entries of sparse columns, row by row, in any order: those of row i are at ``begins[i]`` to ``begins[i + 1]``.
+    """Entries of sparse columns, row by row, in any order.
 
-    ``distinct``: no two of a row are in the same column. Otherwise such entries count together.
+    Attributes
+    ----------
+    begins : ndarray of int (n + 1,)
+        Entries of row i are at ``begins[i]`` to ``begins[i + 1]``.
+    columns, values : ndarray
+        The column and the value of each entry.
+    distinct : bool
+        Whether no two entries of a row are in the same column. Otherwise such entries count together.
     """
 
     begins: NDArray[np.integer[Any]]
@@ -25,9 +33,18 @@ class SparseRows(NamedTuple):
 
 
 class SparseColumns(NamedTuple):
-    """Entries of sparse columns, column by column, rows ascending from ``first_row``.
+    """Entries of sparse columns, column by column, rows ascending.
 
-    Those of column j in the rows of block b are at ``begins[b, j]`` to ``begins[b + 1, j]``.
+    Attributes
+    ----------
+    begins : ndarray of int (blocks + 1, d)
+        Entries of column j in the rows of block b are at ``begins[b, j]`` to ``begins[b + 1, j]``.
+    rows, values : ndarray
+        The row and the value of each entry.
+    block_rows : int
+        Rows of a block.
+    first_row : int
+        The number of the first row.
     """
 
     begins: NDArray[np.integer[Any]]
@@ -38,9 +55,15 @@ class SparseColumns(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Features of n samples: the rows of X, or if ``rows`` is not empty, those rows of it, (n,); and sparse columns.
+    """Features of n samples.
 
-    X is float64 or float32. ``rows`` are rows of the sparse columns, too, which follow those of X.
+    Attributes
+    ----------
+    X : ndarray of shape (·, dense columns), float64 or float32
+    rows : ndarray of int (n,)
+        Which rows of X, and of the sparse columns, they are; empty for all.
+    entries : SparseRows, SparseColumns or None
+        Sparse columns, which follow those of X.
     """
 
     X: NDArray[Any]
@@ -49,7 +72,16 @@ class Part(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """n samples: a `Part`; y (n,) or (targets, n) float64, weight (n,) float64 or empty for all ones."""
+    """n samples as compiled passes take them.
+
+    Attributes
+    ----------
+    X, rows, entries
+        As in `Part`.
+    y : ndarray of shape (n,) or (targets, n), float64
+    weight : ndarray of shape (n,), float64
+        Empty for all ones.
+    """
 
     X: NDArray[Any]
     y: Floats

@@ -1,6 +1,6 @@
 """Losses in compiled code: values, slopes and curvatures of a few rows, from their linear predictors.
 
-As numba looks at the file of a kernel alone, `core` names a checksum of this one.
+numba does not notice when this file is edited; `core` names its checksum for that reason.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 from numba.extending import overload
 
 from fastgd._kernels.jit import EXACT, compiled
-from fastgd._kernels.simd import ahead
+from fastgd._kernels.simd import offset
 
 
 @compiled(fastmath=EXACT)
@@ -58,74 +58,75 @@ def twice_artanh(s):
 
 
 def at_sample(loss, y, z):  # noqa: ARG001
+    """Return value and slope at one sample."""
     raise AssertionError("compiled code only")  # pragma: no cover
 
 
 @overload(at_sample)
 def _select_loss(loss, y, z):  # noqa: ARG001
-    return loss.instance_class.at
+    return loss.instance_class.value_slope
 
 
-# --- Some rows: values, followed by the margins or slopes of each output, in runs of ``most`` numbers -----------------
+# --- Some rows: values, then linear predictors or slopes of each output, ``most`` numbers each -----------------------
 
 
-def at_rows(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
-    """Turn margins, which are where slopes go, into values and slopes; an output's targets are ``stride`` further."""
+def at_rows(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: ARG001
+    """Write values, and replace linear predictors by slopes; the targets of outputs are ``stride`` numbers apart."""
     raise AssertionError("compiled code only")  # pragma: no cover
 
 
-def curvatures(loss, y, stride, outputs, pair, rows, most, step, value, room):  # noqa: ARG001
-    """Turn the margins into curvatures for a pair of outputs, where the values go, without their sign.
+def curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):  # noqa: ARG001
+    """Write the absolute curvatures for a pair of outputs in the place of values.
 
-    They are differences of slopes over ±step; without a step, 1.
+    They are differences of slopes over ±step, or 1 if the step is 0.
     """
     raise AssertionError("compiled code only")  # pragma: no cover
 
 
 @overload(at_rows)
-def _select_at_rows(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
-    return _softmax if loss.instance_class.joint else _each
+def _select_at_rows(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: ARG001
+    return _softmax if loss.instance_class.multiclass else _each
 
 
 @overload(curvatures)
-def _select_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, room):  # noqa: ARG001
-    return _softmax_curvatures if loss.instance_class.joint else _differences
+def _select_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):  # noqa: ARG001
+    return _softmax_curvatures if loss.instance_class.multiclass else _differences
 
 
-def _each(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
+def _each(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: ARG001
     for k in range(rows):
         value[k] = 0.0
     for c in range(outputs):
-        targets, slope = ahead(y, c * stride), ahead(value, (1 + c) * most)
+        targets, slope = offset(y, c * stride), offset(value, (1 + c) * most)
         for k in range(rows):
             term, slope[k] = at_sample(loss, targets[k], slope[k])
             value[k] += term
 
 
-def _differences(loss, y, stride, outputs, pair, rows, most, step, value, room):  # noqa: ARG001
-    targets, margin = ahead(y, pair[0] * stride), ahead(value, (1 + pair[0]) * most)
+def _differences(loss, y, stride, outputs, pair, rows, most, step, value, workspace):  # noqa: ARG001
+    targets, eta_k = offset(y, pair[0] * stride), offset(value, (1 + pair[0]) * most)
     for k in range(rows):
         if step == 0.0:
             value[k] = 1.0
             continue
-        _, above = at_sample(loss, targets[k], margin[k] + step)
-        _, below = at_sample(loss, targets[k], margin[k] - step)
+        _, above = at_sample(loss, targets[k], eta_k[k] + step)
+        _, below = at_sample(loss, targets[k], eta_k[k] - step)
         value[k] = max((above - below) / (2.0 * step), 0.0)
 
 
-def _softmax(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
-    """Take the largest margin off first, so that nothing overflows."""
-    largest, total, margins = room, ahead(room, most), ahead(value, most)
+def _softmax(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: ARG001
+    """Write values and slopes; the largest linear predictor is subtracted first, so that nothing overflows."""
+    largest, total, eta = workspace, offset(workspace, most), offset(value, most)
     for k in range(rows):
-        largest[k] = margins[k]
+        largest[k] = eta[k]
         total[k] = 0.0
         value[k] = 0.0
     for c in range(1, outputs):
-        margin = ahead(margins, c * most)
+        eta_k = offset(eta, c * most)
         for k in range(rows):
-            largest[k] = margin[k] if margin[k] > largest[k] else largest[k]
+            largest[k] = eta_k[k] if eta_k[k] > largest[k] else largest[k]
     for c in range(outputs):
-        slope = ahead(margins, c * most)
+        slope = offset(eta, c * most)
         for k in range(rows):
             m = slope[k] - largest[k]
             value[k] -= m if y[k] == c else 0.0
@@ -134,14 +135,14 @@ def _softmax(loss, y, stride, outputs, rows, most, value, room):  # noqa: ARG001
     for k in range(rows):
         value[k] += np.log(total[k])
     for c in range(outputs):
-        slope = ahead(margins, c * most)
+        slope = offset(eta, c * most)
         for k in range(rows):
             slope[k] = slope[k] / total[k] - (1.0 if y[k] == c else 0.0)
 
 
-def _softmax_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, room):  # noqa: ARG001
-    at_rows(loss, y, stride, outputs, rows, most, value, room)
-    first, second = ahead(value, (1 + pair[0]) * most), ahead(value, (1 + pair[1]) * most)
+def _softmax_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):  # noqa: ARG001
+    at_rows(loss, y, stride, outputs, rows, most, value, workspace)
+    first, second = offset(value, (1 + pair[0]) * most), offset(value, (1 + pair[1]) * most)
     for k in range(rows):
         p = first[k] + (1.0 if y[k] == pair[0] else 0.0)
         q = 1.0 - p if pair[0] == pair[1] else second[k] + (1.0 if y[k] == pair[1] else 0.0)

@@ -1,10 +1,10 @@
 """Vectors of eight numbers for compiled code: numba has no type for them, and leaves vectorising to LLVM's judgement.
 
-Written out, the order of additions is the same on every processor and in every layout of X, wherever arrays lie, and
-loops over rows keep the one form in which memory is foreseen: a processor foresees by the address of the instruction
-that reads, and an unrolled loop reads one stream by many instructions.
+Written out, the order of additions is the same on every processor, in every layout of X, and wherever arrays lie. Loops
+over rows are not unrolled: a processor prefetches by the address of the instruction that reads, and an unrolled loop
+reads one stream by many instructions.
 
-numba does not notice when this file is edited, only `kernels`, which names this file's checksum for that reason.
+numba does not notice when this file is edited; `core` names its checksum for that reason.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _constants(numbers: Any) -> ir.Constant:
 
 
 def _place(builder: ir.IRBuilder, pointer: ir.Value, k: ir.Value) -> tuple[ir.Value, ir.VectorType, int]:
-    """Point at eight numbers; give their type and the alignment of one."""
+    """Return a pointer to eight numbers, their type and the alignment of one."""
     element = pointer.type.pointee
     vector = ir.VectorType(element, WIDTH)
     place = builder.bitcast(builder.gep(pointer, [k]), vector.as_pointer())
@@ -83,7 +83,7 @@ def _multiplied_and_added(builder: ir.IRBuilder, *operands: ir.Value) -> ir.Valu
 
 @intrinsic
 def data(typing: Any, array: Any) -> Any:  # noqa: ARG001
-    """Point at an array's first number. Pointers are not reference-counted, as arrays given to a function are."""
+    """Return a pointer to an array's first number: unlike arrays, pointers are not reference-counted."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -92,26 +92,26 @@ def data(typing: Any, array: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic
-def ahead(typing: Any, pointer: Any, k: Any) -> Any:  # noqa: ARG001
-    """Point at the number k further on."""
+def offset(typing: Any, pointer: Any, k: Any) -> Any:  # noqa: ARG001
+    """Return a pointer to the number k further on."""
     return pointer(pointer, types.intp), lambda _, builder, __, arguments: builder.gep(arguments[0], [arguments[1]])
 
 
 @intrinsic
-def like(typing: Any, pointer: Any, other: Any) -> Any:  # noqa: ARG001
-    """Point at the same place as if it held what the other pointer points at."""
+def bitcast(typing: Any, pointer: Any, other: Any) -> Any:  # noqa: ARG001
+    """Return a pointer to the same place, of the other pointer's type."""
     return other(pointer, other), lambda _, builder, __, arguments: builder.bitcast(arguments[0], arguments[1].type)
 
 
 @intrinsic
 def load(typing: Any, pointer: Any, k: Any) -> Any:  # noqa: ARG001
-    """Load numbers k to k + 8, float32 or float64."""
+    """Load numbers k to k + 8, float32 or float64, as float64."""
     return lanes(pointer, types.intp), lambda _, builder, __, arguments: _loaded(builder, *arguments)
 
 
 @intrinsic
 def load_first(typing: Any, pointer: Any, k: Any, count: Any) -> Any:  # noqa: ARG001
-    """Load as many of them as ``count`` says; the rest is 0 and its memory is not touched."""
+    """Load numbers k to k + count; the rest of the vector is 0, and its memory is not touched."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return _first_loaded(builder, *arguments)
@@ -133,7 +133,7 @@ def store(typing: Any, pointer: Any, k: Any, value: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def splat(typing: Any, x: Any) -> Any:  # noqa: ARG001
-    """Give eight times the same number."""
+    """Return a vector of eight times the same number."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         undefined = ir.Constant(_LANES, ir.Undefined)
@@ -145,29 +145,29 @@ def splat(typing: Any, x: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def add(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
-    """Give a + b."""
+    """Return a + b."""
     return lanes(lanes, lanes), lambda _, builder, __, arguments: builder.fadd(*arguments)
 
 
 @intrinsic
 def subtract(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
-    """Give a − b."""
+    """Return a − b."""
     return lanes(lanes, lanes), lambda _, builder, __, arguments: builder.fsub(*arguments)
 
 
 @intrinsic
 def multiply(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
-    """Give a b."""
+    """Return a times b."""
     return lanes(lanes, lanes), lambda _, builder, __, arguments: builder.fmul(*arguments)
 
 
 @intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001
-    """Give a b + c, rounded once where the processor can."""
+    """Return a b + c, rounded once where the processor can."""
     return lanes(lanes, lanes, lanes), lambda _, builder, __, arguments: _multiplied_and_added(builder, *arguments)
 
 
-# How two vectors are mixed, so that three rounds of it turn eight by eight numbers around.
+# How two vectors are mixed, so that three rounds of it transpose eight by eight numbers.
 _MIXES = (
     ([0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]),
     ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
@@ -176,8 +176,8 @@ _MIXES = (
 
 
 @intrinsic
-def sums(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:  # noqa: ARG001
-    """Add up each of eight vectors: give the eight sums."""
+def horizontal_sum(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:  # noqa: ARG001
+    """Return the sums of eight vectors as one vector."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         values = list(arguments)
@@ -190,12 +190,12 @@ def sums(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h:
 
 
 @intrinsic
-def turn(typing: Any, source: Any, k: Any, stride: Any, target: Any, to: Any, row: Any, further: Any) -> Any:  # noqa: ARG001
+def transpose8(typing: Any, source: Any, k: Any, stride: Any, target: Any, to: Any, row: Any, further: Any) -> Any:  # noqa: ARG001
     """Copy eight columns, ``stride`` numbers from one to the next, into rows of float64, ``row`` from one to the next.
 
-    Eight numbers of each are taken, so the first column begins at ``source[k]`` and the first row at ``target[to]``.
-    What lies ``further`` on in the columns, which will be wanted next, is called for: the processor foresees few of so
-    many streams.
+    Eight numbers of each are taken: the first column begins at ``source[k]`` and the first row at ``target[to]``. What
+    lies ``further`` on in the columns, and is wanted next, is prefetched, because a processor by itself follows few of
+    so many streams.
     """
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
@@ -223,11 +223,12 @@ def turn(typing: Any, source: Any, k: Any, stride: Any, target: Any, to: Any, ro
     return types.void(source, types.intp, types.intp, target, types.intp, types.intp, types.intp), generate
 
 
-_STREAMS = 4  # vectors added up side by side, because one addition waits for the one before
+_STREAMS = 4
+"""Vectors added up side by side, because one addition waits for the one before."""
 
 
 @intrinsic
-def dots(typing: Any, x: Any, size: Any, rows: Any, coef: Any, target: Any) -> Any:  # noqa: ARG001
+def row_dots(typing: Any, x: Any, size: Any, rows: Any, coef: Any, target: Any) -> Any:  # noqa: ARG001
     """Write eight partial sums of the product with coef for each of some rows, ``size`` numbers each."""
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
@@ -264,7 +265,7 @@ def dots(typing: Any, x: Any, size: Any, rows: Any, coef: Any, target: Any) -> A
 
 @contextmanager
 def _rolled(builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: ir.Value) -> Iterator[ir.Value]:
-    """Loop, and tell LLVM not to unroll it: by a node that names itself, as LLVM wants it, at the closing branch."""
+    """Generate a loop that LLVM does not unroll: the closing branch refers to a metadata node that refers to itself."""
     with cgutils.for_range_slice(builder, start, stop, step, intp=start.type) as (index, _):
         yield index
         body = builder.basic_block

@@ -1,7 +1,7 @@
-"""Sparse columns in compiled code: their part of margins, gradients, moments and Hessians.
+"""Sparse columns in compiled code: their part of linear predictors, gradients, moments and Hessians.
 
-Coefficients and sums of a column stand together for all outputs. As numba looks at the file of a kernel alone,
-`kernels` names a checksum of this one.
+Coefficients and sums of a column stand together for all outputs. numba does not notice when this file is edited; `core`
+names its checksum for that reason.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 import numpy as np
 
 from fastgd._kernels.jit import inlined
-from fastgd._kernels.simd import WIDTH, ahead, data, fma, load, splat, store
+from fastgd._kernels.simd import WIDTH, data, fma, load, offset, splat, store
 
 # --- By rows ----------------------------------------------------------------------------------------------------------
 
 
 @inlined
 def _row(begins, i):
-    """Say where a row's entries begin, and how many it has."""
+    """Return where a row's entries begin, and how many it has."""
     first = np.int64(begins[i])
     return first, np.int64(begins[i + 1]) - first
 
 
 @inlined
-def add_row_margins(entries, index, start, rows, coef, outputs, most, margins):
-    """Add the entries' part of X·coef to the margins of some rows, (outputs, most)."""
+def add_row_eta(entries, index, start, rows, coef, outputs, most, eta):
+    """Add the entries' part of X·coef to the linear predictors of some rows, (outputs, most)."""
     begins, named = data(entries.begins), index.size > 0
     for k in range(rows):
         first, count = _row(begins, index[start + k] if named else start + k)
-        columns, values = ahead(data(entries.columns), first), ahead(data(entries.values), first)
+        columns, values = offset(data(entries.columns), first), offset(data(entries.values), first)
         if outputs == 1:
             a, b, whole = 0.0, 0.0, count // 2 * 2  # two sums, as one addition waits for the one before
             for e in range(0, whole, 2):
@@ -35,12 +35,12 @@ def add_row_margins(entries, index, start, rows, coef, outputs, most, margins):
                 b += values[e + 1] * coef[columns[e + 1]]
             if whole < count:
                 a += values[whole] * coef[columns[whole]]
-            margins[k] += a + b
+            eta[k] += a + b
         else:
             for e in range(count):
-                at = ahead(coef, columns[e] * outputs)
+                at = offset(coef, columns[e] * outputs)
                 for c in range(outputs):
-                    margins[c * most + k] += values[e] * at[c]
+                    eta[c * most + k] += values[e] * at[c]
 
 
 @inlined
@@ -49,14 +49,14 @@ def add_row_gradient(entries, index, start, rows, slopes, outputs, most, gradien
     begins, named = data(entries.begins), index.size > 0
     for k in range(rows):
         first, count = _row(begins, index[start + k] if named else start + k)
-        columns, values = ahead(data(entries.columns), first), ahead(data(entries.values), first)
+        columns, values = offset(data(entries.columns), first), offset(data(entries.values), first)
         if outputs == 1:
             slope = slopes[k]
             for e in range(count):
                 gradient[columns[e]] += values[e] * slope
         else:
             for e in range(count):
-                at = ahead(gradient, columns[e] * outputs)
+                at = offset(gradient, columns[e] * outputs)
                 for c in range(outputs):
                     at[c] += values[e] * slopes[c * most + k]
 
@@ -64,15 +64,15 @@ def add_row_gradient(entries, index, start, rows, slopes, outputs, most, gradien
 @inlined
 def add_row_moments(entries, index, start, rows, weight, weighted, moments, size):
     """Add Σ s x and Σ s x² of all columns, (columns, 2). Entries of the same row and column are added up before."""
-    begins, named, distinct, x = data(entries.begins), index.size > 0, entries.distinct, ahead(moments, 2 * size)
+    begins, named, distinct, x = data(entries.begins), index.size > 0, entries.distinct, offset(moments, 2 * size)
     for k in range(rows):
         first, count = _row(begins, index[start + k] if named else start + k)
-        columns, values = ahead(data(entries.columns), first), ahead(data(entries.values), first)
+        columns, values = offset(data(entries.columns), first), offset(data(entries.values), first)
         s = weight[k] if weighted else 1.0
         for e in range(0 if distinct else count):
             x[columns[e]] += values[e]
         for e in range(count):
-            at = ahead(moments, columns[e] * 2)
+            at = offset(moments, columns[e] * 2)
             value = np.float64(values[e])
             if not distinct:
                 value = x[columns[e]]
@@ -87,10 +87,10 @@ def add_row_products(entries, index, start, rows, factor, z, width, gram, row):
     begins, named = data(entries.begins), index.size > 0
     for k in range(rows):
         first, count = _row(begins, index[start + k] if named else start + k)
-        columns, values = ahead(data(entries.columns), first), ahead(data(entries.values), first)
+        columns, values = offset(data(entries.columns), first), offset(data(entries.values), first)
         for e in range(count):
             x = factor[k] * values[e]
-            to = ahead(gram, (width + columns[e]) * row)
+            to = offset(gram, (width + columns[e]) * row)
             for j in range(0, width, WIDTH):
                 store(to, j, fma(splat(x), load(z, k * width + j), load(to, j)))
             for f in range(count):
@@ -101,21 +101,21 @@ def add_row_products(entries, index, start, rows, factor, z, width, gram, row):
 
 
 @inlined
-def add_column_margins(entries, block, first, coef, outputs, most, margins):
-    """Add X·coef to the margins of a block's rows, (outputs, most)."""
+def add_column_eta(entries, block, first, coef, outputs, most, eta):
+    """Add X·coef to the linear predictors of a block's rows, (outputs, most)."""
     begins, rows, values, size = data(entries.begins), data(entries.rows), data(entries.values), entries.begins.shape[1]
-    margins = ahead(margins, -first - entries.first_row)
+    eta = offset(eta, -first - entries.first_row)
     for j in range(size):
         for e in range(begins[block * size + j], begins[(block + 1) * size + j]):
             for c in range(outputs):
-                margins[c * most + rows[e]] += values[e] * coef[j * outputs + c]
+                eta[c * most + rows[e]] += values[e] * coef[j * outputs + c]
 
 
 @inlined
 def add_column_gradient(entries, block, first, slopes, outputs, most, gradient):
     """Add slopes·X to the gradient, (columns, outputs)."""
     begins, rows, values, size = data(entries.begins), data(entries.rows), data(entries.values), entries.begins.shape[1]
-    slopes = ahead(slopes, -first - entries.first_row)
+    slopes = offset(slopes, -first - entries.first_row)
     for j in range(size):
         for c in range(outputs):
             total = 0.0
@@ -128,7 +128,7 @@ def add_column_gradient(entries, block, first, slopes, outputs, most, gradient):
 def add_column_moments(entries, block, weight, weighted, moments):
     """Add Σ s x and Σ s x² of all columns, (columns, 2). Entries of the same row, neighbours, are added up before."""
     begins, rows, values, size = data(entries.begins), data(entries.rows), data(entries.values), entries.begins.shape[1]
-    weight = ahead(weight, -entries.first_row)
+    weight = offset(weight, -entries.first_row)
     for j in range(size):
         e, end = begins[block * size + j], begins[(block + 1) * size + j]
         while e < end:

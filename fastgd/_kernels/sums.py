@@ -1,4 +1,4 @@
-"""Passes: run the compiled loops over a tile, with all threads or one, and give their sums, one row per block.
+"""Passes over a tile: run the compiled loops with all threads or one, and return their sums, one row per block.
 
 Nothing here is compiled, so edits need no care of numba's cache.
 """
@@ -20,23 +20,27 @@ from fastgd._kernels.simd import WIDTH
 from fastgd._kernels.threads import allowed_threads, parallel_loops, run_parts, share
 from fastgd._typing import Floats
 
-FIRST_CACHE = 1 << 12  # bytes of X that a sub-block takes, beside coefficients and gradient,
-SECOND_CACHE = 1 << 16  # and where its rows have to be copied in order
-CHANGE_PARTS = 8  # of the sums over a batch, enough for threads to share
-SERIAL_GRAM = 1 << 24  # products below which starting threads costs more than they save
-
-
-_BUILT_IN = "fastgd.losses"  # the module whose losses the checksum in `kernels` covers
-_SMALL = 1 << 17  # elements of X below which waking the threads costs more than they save
+FIRST_CACHE = 1 << 12
+"""Bytes of X in a sub-block, beside coefficients and gradient."""
+SECOND_CACHE = 1 << 16
+"""The same where rows have to be copied to be in C order."""
+CHANGE_PARTS = 8
+"""Rows of sums over a batch: enough for threads to share."""
+SERIAL_GRAM = 1 << 24
+"""Products below which starting threads costs more than they save."""
+_BUILT_IN = "fastgd.losses"
+"""The module whose losses the checksum in `core` covers."""
+_SMALL = 1 << 17
+"""Elements of X below which waking the threads costs more than they save."""
 
 
 def threading_layer() -> str:
-    """Name numba's threading layer, known after the first parallel pass."""
+    """Return the name of numba's threading layer, known after the first parallel pass."""
     return str(numba.threading_layer())  # type: ignore[attr-defined]
 
 
 def cache_folder() -> str | None:
-    """Give the folder in which compiled kernels are kept, None if they are compiled in memory alone."""
+    """Return the folder in which compiled kernels are kept, None if they are compiled in memory alone."""
     folder = kernels.pass_parallel.stats.cache_path
     return None if folder is None else str(folder)
 
@@ -61,11 +65,12 @@ def _for(loss: Any, kernel: Any) -> Any:
 
 @functools.cache
 def _uncached(kernel: Any) -> Any:
-    return njit(**kernel.targetoptions)(kernel.py_func)
+    options = {name: value for name, value in kernel.targetoptions.items() if name != "nopython"}
+    return njit(**options)(kernel.py_func)
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Give a read-only view: numba compiles a kernel for each kind of writability, and none of ours writes to data."""
+    """Return a read-only view: numba compiles a kernel for each kind of writability, and kernels only read."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -74,7 +79,7 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 def loss_sums(
     tile: Tile, coef: Floats, intercept: ArrayLike, loss: Any, block_rows: int, n_threads: int | None = None
 ) -> Floats:
-    """Add up loss and gradient over a tile in one reading of it.
+    """Add up loss and gradient over a tile in one pass.
 
     Parameters
     ----------
@@ -107,7 +112,7 @@ def first_sums(
     block_rows: int,
     n_threads: int | None = None,
 ) -> Floats:
-    """Do the work of `loss_sums`, and take weights and the first and second moments of y and every column.
+    """Add up loss, gradient, weights and the first and second moments of y and every column, in one pass.
 
     Returns
     -------
@@ -129,30 +134,28 @@ def run_sums(
     run_rows: int,
     n_threads: int | None = None,
 ) -> Floats:
-    """Give what `loss_sums` gives, for short runs of a tile's rows as `change_sums` takes them."""
+    """Add up loss and gradient as `loss_sums` does, over short runs of a tile's rows as `change_sums` takes them."""
     parts = min(CHANGE_PARTS, len(starts))
     return _pass(tile, [(coef, intercept)], loss, None, starts, run_rows, parts, n_threads)
 
 
 def change_sums(
     tile: Tile,
-    coef: Floats,
-    intercept: ArrayLike,
-    anchor: Floats,
-    anchor_intercept: ArrayLike,
+    at: tuple[Floats, ArrayLike],
+    anchor: tuple[Floats, ArrayLike],
     loss: Any,
     starts: NDArray[np.intp],
     run_rows: int,
     n_threads: int | None = None,
 ) -> Floats:
-    """Add up how loss and gradient differ from those at an anchor, over short runs of a tile's rows, read once.
+    """Add up how loss and gradient differ from those at an anchor, over short runs of a tile's rows, in one pass.
 
     Parameters
     ----------
-    tile, coef, intercept, loss, n_threads
+    tile, loss, n_threads
         As for `loss_sums`.
-    anchor, anchor_intercept
-        The other coefficients.
+    at, anchor : tuple
+        Coefficients and intercepts, as for `loss_sums`, of the point and of the anchor.
     starts : ndarray of shape (runs,)
         The first row of each run.
     run_rows : int
@@ -163,9 +166,7 @@ def change_sums(
     ndarray of shape (parts, 1 + outputs + outputs d), float64
         The differences of what `loss_sums` gives for the runs, of which each part has as many.
     """
-    points = [(coef, intercept), (anchor, anchor_intercept)]
-    parts = min(CHANGE_PARTS, len(starts))
-    return _pass(tile, points, loss, None, starts, run_rows, parts, n_threads)
+    return _pass(tile, [at, anchor], loss, None, starts, run_rows, min(CHANGE_PARTS, len(starts)), n_threads)
 
 
 def _pass(
@@ -178,7 +179,7 @@ def _pass(
     parts: int,
     n_threads: int | None,
 ) -> Floats:
-    """Run the one kernel that there is for a loss: give its sums without the padding of vectors."""
+    """Run the kernel of a loss, and return its sums without the padding of vectors."""
     d = tile.X.shape[1]
     at = _points(d, points)
     (_, outputs, size), columns = at.dense.shape, at.sparse.shape[1]
@@ -196,7 +197,7 @@ def _pass(
 
 
 class _Places(NamedTuple):
-    """Where in a row of the kernel's sums everything stands."""
+    """Where in a row of the kernel's sums each part begins."""
 
     outputs: int
     d: int
@@ -222,30 +223,32 @@ class _Places(NamedTuple):
 
     @property
     def stop(self) -> int:
-        """With room for a row of sparse columns at the end."""
+        """The length of a row, with work space for a row of sparse columns at its end."""
         return self.sparse_firsts + 3 * self.columns
 
-    def without_padding(self, sums: Floats) -> Floats:
-        """Give what they are, for every output the sums of its dense and sparse columns together."""
-        moments = sums.shape[1] > self.moments
+    def without_padding(self, horizontal_sum: Floats) -> Floats:
+        """Return the sums without padding, those of an output's dense and sparse columns side by side."""
+        moments = horizontal_sum.shape[1] > self.moments
         if self.size == self.d and not moments and (not self.columns or (not self.d and self.outputs == 1)):
-            return sums
-        rows, outputs = len(sums), self.outputs
-        dense = sums[:, 1 + outputs : self.sparse].reshape(rows, outputs, self.size)[:, :, : self.d]
-        sparse = sums[:, self.sparse : self.moments].reshape(rows, self.columns, outputs).transpose(0, 2, 1)
+            return horizontal_sum
+        rows, outputs = len(horizontal_sum), self.outputs
+        dense = horizontal_sum[:, 1 + outputs : self.sparse].reshape(rows, outputs, self.size)[:, :, : self.d]
+        sparse = horizontal_sum[:, self.sparse : self.moments].reshape(rows, self.columns, outputs).transpose(0, 2, 1)
         gradient = np.concatenate((dense, sparse), axis=2).reshape(rows, -1)
-        parts = [sums[:, : 1 + outputs], gradient]
+        parts = [horizontal_sum[:, : 1 + outputs], gradient]
         if moments:
-            parts.append(sums[:, self.moments : self.firsts])
-            sparse_moments = sums[:, self.sparse_firsts : self.stop - self.columns].reshape(rows, self.columns, 2)
+            parts.append(horizontal_sum[:, self.moments : self.firsts])
+            sparse_moments = horizontal_sum[:, self.sparse_firsts : self.stop - self.columns].reshape(
+                rows, self.columns, 2
+            )
             for k in range(2):
                 first = self.firsts + k * self.size
-                parts += [sums[:, first : first + self.d], sparse_moments[:, :, k]]
+                parts += [horizontal_sum[:, first : first + self.d], sparse_moments[:, :, k]]
         return np.hstack(parts)
 
 
 def _points(d: int, points: list[tuple[Floats, ArrayLike]]) -> Points:
-    """Lay out coefficients, of which the first d are those of dense columns, as the kernels want them."""
+    """Return coefficients, of which the first d are those of dense columns, as kernels take them."""
     coefs = np.stack([np.atleast_2d(coef) for coef, _ in points])
     intercepts = np.array([np.atleast_1d(np.asarray(intercept)) for _, intercept in points], np.float64)
     dense = np.zeros((*coefs.shape[:2], _padded_size(d)))
@@ -254,7 +257,7 @@ def _points(d: int, points: list[tuple[Floats, ArrayLike]]) -> Points:
 
 
 def _as_samples(tile: Tile) -> tuple[Samples, SparseRows | SparseColumns | None]:
-    """Give a tile in the two pieces that kernels take."""
+    """Return a tile in the two pieces that kernels take: samples, and sparse entries."""
     y = tile.y.reshape(-1, tile.y.shape[-1])
     samples = Samples(*map(_frozen, (tile.X, y, tile.weight, tile.rows)))
     if tile.entries is None:
@@ -266,12 +269,12 @@ def _as_samples(tile: Tile) -> tuple[Samples, SparseRows | SparseColumns | None]
 
 
 def _padded_size(d: int) -> int:
-    """Say how many numbers hold one for each dense feature in whole vectors, two at least if there are any."""
+    """Return the length of whole vectors for d dense features: two vectors at least if there are any features."""
     return max(2 * WIDTH, -(-d // WIDTH) * WIDTH) if d else 0
 
 
 def _scratch_shape(tile: Tile, points: int, outputs: int, run_rows: int) -> tuple[int, int]:
-    """Give the places and rows of scratch space: what the first cache holds, or if rows have to be copied, the second.
+    """Return the shape of scratch space: what the first cache holds, or if rows have to be copied, the second.
 
     A row has a value and its slopes at every point, and eight partial sums of a margin; a copied one takes d places
     more. Of sparse columns, slopes of whole blocks are kept.
@@ -287,42 +290,66 @@ def _scratch_shape(tile: Tile, points: int, outputs: int, run_rows: int) -> tupl
 
 
 def gram_shape(d: int, targets: int = 1, columns: int = 0) -> tuple[int, int]:
-    """Say how many rows and columns `add_gram` wants for d dense features, a 1 and targets, and for sparse columns."""
+    """Return the shape that `add_gram` takes for d dense features, a 1, targets, and sparse columns."""
     width = -(-(d + 1 + targets) // WIDTH) * WIDTH
     return width + columns, width + WIDTH + columns
 
 
+class GramPoint(NamedTuple):
+    """Where curvatures are taken, and about what products are.
+
+    Attributes
+    ----------
+    coef, intercept : ndarray of shape (outputs, d), (outputs,)
+        The coefficients at which curvatures are taken.
+    pair : tuple of int
+        The outputs that curvatures are for.
+    step : float
+        Curvatures are differences of slopes at linear predictors ``step`` above and below, or 1 if it is 0.
+    center, y_center : ndarray of shape (d,), (targets,)
+        What is subtracted from features and targets.
+    """
+
+    coef: Floats
+    intercept: Floats
+    pair: tuple[int, int]
+    step: float
+    center: Floats
+    y_center: Floats
+
+
 def add_gram(
-    tile: Tile,
-    coef: Floats,
-    intercept: ArrayLike,
-    loss: Any,
-    pair: tuple[int, int],
-    step: float,
-    center: Floats,
-    y_center: ArrayLike,
-    grams: Floats,
-    first_block: int,
-    block_rows: int,
-    n_threads: int | None = None,
+    tile: Tile, at: GramPoint, loss: Any, grams: Floats, first_block: int, block_rows: int, n_threads: int | None = None
 ) -> None:
     """Add ``Σ s |L''| z zᵀ`` over a tile to ``grams``, (parts, *gram_shape(d, targets, columns)): blocks to each.
 
-    z is ``(x − center, 1, y − y_center)`` of the dense features; of their products the upper triangle is added, and
-    in rows after these the products of sparse columns with z, and, after 8 columns, with each other. What else is
-    there means nothing. L'' is the curvature for a pair of outputs: differences of slopes at margins ``step`` above and
-    below, or 1 if there is no step. A block goes by its number among all of the data, of which ``first_block`` are
-    before this tile: what is added up together does not depend on tiles.
+    z is ``(x − center, 1, y − y_center)`` of the dense features. Of their products the upper triangle is added; in the
+    rows after these, the products of sparse columns with z, and after 8 columns with each other. All other numbers
+    there mean nothing. A block goes by its number among all of the data, of which ``first_block`` are before this
+    tile: what is added up together does not depend on tiles.
 
     NumPy's product is no faster, and BLAS threads stay busy after it and slow down the passes that follow.
     """
-    d, targets = tile.X.shape[1], np.atleast_1d(np.asarray(y_center, np.float64))
-    at = _points(d, [(coef, intercept)])
-    about = Center(np.append(center[:d], np.zeros(at.dense.shape[2] - d)), targets)
+    d, targets = tile.X.shape[1], at.y_center
+    points = _points(d, [(at.coef, at.intercept)])
+    about = Center(np.append(at.center[:d], np.zeros(points.dense.shape[2] - d)), targets)
     width = gram_shape(d, len(targets))[0]
-    scratch = np.zeros((len(grams), width + 2 + len(coef) + WIDTH + d, GRAM_ROWS))
+    scratch = np.zeros((len(grams), width + 2 + len(at.coef) + WIDTH + d, GRAM_ROWS))
     samples, entries = _as_samples(tile)
-    arguments = (samples, entries, at, about, loss, pair, step, width, first_block, block_rows, scratch, grams)
+    arguments = (
+        samples,
+        entries,
+        points,
+        about,
+        loss,
+        at.pair,
+        at.step,
+        width,
+        first_block,
+        block_rows,
+        scratch,
+        grams,
+    )
     add_part = functools.partial(_for(loss, kernels.gram_part), *arguments)
     with share(1 if tile.y.shape[-1] * grams.shape[1] ** 2 < SERIAL_GRAM else n_threads) as count:
         # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long.
@@ -330,7 +357,7 @@ def add_gram(
 
 
 def read(X: Floats) -> int:
-    """Merely read a contiguous array, as 8-byte words and with all threads: what a pass is measured against."""
+    """Add up a contiguous array as 8-byte words, with all threads: the read speed that a pass is measured against."""
     words = X.reshape(-1).view(np.int64)
     partial = np.zeros(64, dtype=np.int64)
     with parallel_loops(allowed_threads()):

@@ -1,4 +1,4 @@
-"""How many threads a pass gets: what the process may use, less what its other passes are using."""
+"""How many threads a pass gets: those that the process may use, less those that its other passes are using."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if hasattr(os, "register_at_fork"):
 
 
 def max_threads() -> int:
-    """Give the number of threads that a fit may ask for: numba's, of NUMBA_NUM_THREADS or the cores at its import."""
+    """Return the number of threads that a fit may ask for: numba's, of NUMBA_NUM_THREADS or the cores at its import."""
     return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def allowed_threads() -> int:
-    """Give the number of threads for passes that are not told.
+    """Return the number of threads for passes whose caller names none.
 
-    What ``numba.set_num_threads`` or NUMBA_NUM_THREADS say; without the latter no more than the cores that this thread
-    may run on now, the CPU limit of the container or service, and OMP_NUM_THREADS, as for other compiled code.
+    It is what ``numba.set_num_threads`` or NUMBA_NUM_THREADS say. Without NUMBA_NUM_THREADS it is no more than the
+    cores that this thread may run on now, the CPU limit of the container or service, and OMP_NUM_THREADS.
     """
     limit = inf
     if "NUMBA_NUM_THREADS" not in os.environ:
@@ -53,7 +53,7 @@ def allowed_threads() -> int:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Have the passes of this thread, in this block, take one thread: those beside it are somebody else's."""
+    """Let passes of this thread take one thread within a block: the cores beside it are in use."""
     before = getattr(_here, "alone", False)
     _here.alone = True
     try:
@@ -64,9 +64,9 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def share(wanted: int | None) -> Iterator[int]:
-    """Give a pass its threads while it runs: as many as it wants, or of those that are allowed what others leave.
+    """Reserve threads for a pass while it runs: as many as it wants, or those that are allowed and that others leave.
 
-    So a fit alone has all cores, and fits in the threads of a pool, whoever's it is, come to have one each.
+    So a fit alone has all cores, and fits in the threads of any pool come to have one each.
     """
     global _busy
     wanted = 1 if getattr(_here, "alone", False) else wanted
@@ -83,7 +83,7 @@ def share(wanted: int | None) -> Iterator[int]:
 
 @contextmanager
 def parallel_loops(count: int) -> Iterator[bool]:
-    """Set numba's threads while a parallel loop runs; False where there must be none.
+    """Set numba's threads while a parallel loop runs, and yield whether there may be one.
 
     numba's workqueue layer aborts the process when two Python threads enter it at once and its OpenMP layer kills a
     forked child at its first parallel call, so one thread at a time gets the parallel pass and forked children none.
@@ -135,7 +135,7 @@ def run_parts(work: Callable[[int], object], parts: int, count: int) -> None:
 
 
 def _omp_threads() -> float:
-    """Give the first number of OMP_NUM_THREADS, of which there is one for each level of nesting."""
+    """Return the first number of OMP_NUM_THREADS, of which there is one for each level of nesting."""
     with suppress(ValueError):
         return max(1, int(_OMP_NUM_THREADS.split(",")[0]))
     return inf
@@ -143,7 +143,7 @@ def _omp_threads() -> float:
 
 @cache
 def cgroup_cores(mount: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
-    """Give the CPU limit of this process's control groups and those around them, in cores; infinity if there is none.
+    """Return the CPU limit of this process's control groups and those around them, in cores; infinity if there is none.
 
     Version 2, or version 1's controller. In a container whose groups lie elsewhere the mount itself is its own.
     """

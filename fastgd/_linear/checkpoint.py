@@ -1,11 +1,11 @@
 """What a fit goes on from after a stop: an earlier result, or a file that also outlives a killed process.
 
-A descent is a function of its state, so going on is nothing but reading that state back. All else that a fit is made
-of follows from its arguments and data: it is made again, and what it was made from has to be the same.
+A descent is a function of its state, so to go on is to read that state back. All else follows from the fit's arguments
+and data: it is made again, and arguments and data have to be the same.
 
-The file is ``fastgd-checkpoint <version>``, the SHA-256 of what follows, JSON, each on a line, and arrays of
-little-endian float64. Nothing in it says what to construct: types come from the annotations of `Descent`. So a file can
-be damaged, but not run code.
+The file holds ``fastgd-checkpoint <version>``, the SHA-256 of all that follows, and JSON, each on a line; then arrays
+of little-endian float64. Nothing in it says what to construct: types come from the annotations of `LoopState`. So a
+file can be damaged, but not run code.
 """
 
 from __future__ import annotations
@@ -25,57 +25,73 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.dataset import InMemory, Source
+from fastgd._data.dataset import Dataset, InMemory
+from fastgd._linear.objective import Coefficients
 from fastgd._linear.statistics import Moments
-from fastgd._optim.base import Descent, Rule
+from fastgd._optim.base import LoopState, Solver
 from fastgd._optim.result import Row
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import check_writable, replacing, unfinished
 from fastgd.exceptions import CheckpointWarning
 
 MAGIC = b"fastgd-checkpoint"
-VERSION = 1  # of the format, and of the meaning of a state
-INTERVAL = 3.0  # seconds between writings, at least,
-SHARE = 25.0  # and so many times as long as a writing takes
-_MARK = "writing"  # of a file that is not yet whole
-HASH = 64  # characters
+VERSION = 2
+"""Of the format, and of the meaning of a state."""
+INTERVAL = 3.0
+"""Seconds between writings at least."""
+SHARE = 25.0
+"""Seconds between writings at least, in units of what a writing takes."""
+_MARK = "writing"
+"""In the name of a file that is not yet whole."""
+HASH = 64
+"""Characters of a hash."""
 DATA = "X, y or sample_weight"
-GLANCED_ROWS = 32
-GLANCED_BYTES = 1 << 22
+"""How messages name what a hash of the data stands for."""
+HASHED_ROWS, HASHED_BYTES = 32, 1 << 22
+"""How many rows of the data are hashed, and how many bytes at most."""
 
 
-class Origin(NamedTuple):
-    """What every bit of a fit follows from: but for ``start`` and ``rng`` named values that JSON can hold."""
+class FitFingerprint(NamedTuple):
+    """What every bit of a fit follows from.
+
+    Attributes
+    ----------
+    arguments : dict
+        Named values that JSON can hold: arguments of the fit, and hashes of the data.
+    start : Coefficients, "random" or None
+    rng : Generator
+        As it stood when the fit began.
+    """
 
     arguments: dict[str, Any]
-    start: tuple[Floats, Floats] | str | None
+    start: Coefficients | str | None
     rng: np.random.Generator
 
     @classmethod
     def of(
         cls,
         arguments: dict[str, Any],
-        source: Source,
-        start: tuple[Floats, Floats] | str | None,
+        dataset: Dataset,
+        start: Coefficients | str | None,
         rng: np.random.Generator,
     ) -> Self:
-        """Look at a few rows of the data; ``rng`` is copied, as it stands."""
-        return cls({**arguments, DATA: _glance(source.known)}, start, deepcopy(rng))
+        """Return the fingerprint of a fit to a data set, of which a few rows are hashed; ``rng`` is copied."""
+        return cls({**arguments, DATA: _hash_rows(dataset.local_sample)}, start, deepcopy(rng))
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """The fingerprint as JSON can hold it."""
         start = self.start if self.start is None or isinstance(self.start, str) else digest(*self.start)
         return {**self.arguments, "start": start, "rng": hashed(self.rng.bit_generator.state)}
 
 
 def hashed(value: Any) -> str:
-    """Give a hash of what JSON can hold."""
+    """Return a hash of what JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=np.ndarray.tolist).encode()).hexdigest()
 
 
 def digest(*arrays: NDArray[Any] | float) -> str:
-    """Give a hash of the values, dtypes and shapes of arrays of numbers."""
+    """Return a hash of the values, dtypes and shapes of arrays of numbers."""
     found = hashlib.sha256()
     for array in map(np.asarray, arrays):
         found.update(f"{array.dtype.str}{array.shape}".encode())
@@ -83,26 +99,33 @@ def digest(*arrays: NDArray[Any] | float) -> str:
     return found.hexdigest()
 
 
-def _glance(source: InMemory) -> str:
-    """Look at a few rows: enough to tell data apart that somebody confuses."""
-    n = source.shape[0]
-    count = max(1, min(GLANCED_ROWS, n, int(GLANCED_BYTES // source.row_bytes)))
+def _hash_rows(dataset: InMemory) -> str:
+    """Return a hash of a few rows: enough to tell data apart that somebody confuses."""
+    n = dataset.shape[0]
+    count = max(1, min(HASHED_ROWS, n, int(HASHED_BYTES // dataset.row_bytes)))
     rows = np.linspace(0, n - 1, count).astype(np.intp)
-    arrays = [source.y[rows], source.weight[rows] if source.weight.size else source.weight]
-    if source.matrix.by_rows() is source.matrix:  # rows of others are far apart
-        part = source.matrix.take(rows).place(0, count)
+    arrays = [dataset.y[rows], dataset.weight[rows] if dataset.weight.size else dataset.weight]
+    if dataset.design.row_access:  # rows of others are far apart
+        part = dataset.design.take(rows).tile(0, count)
         arrays += [part.X, *([] if part.entries is None else part.entries[:3])]
     return digest(*arrays)
 
 
-class Kept(NamedTuple):
-    """What a descent goes on from, once all that its origin gives is made again."""
+class SavedState(NamedTuple):
+    """What a descent goes on from, once all that its arguments and data give is made again.
 
-    state: Descent
+    Attributes
+    ----------
+    state : LoopState
+    moments : Moments
+        Coordinates depend on them.
+    data : str
+        A hash of what the first pass said of all samples.
+    """
+
+    state: LoopState
     moments: Moments
-    """What coordinates depend on."""
     data: str
-    """What the first reading said of all samples, hashed."""
 
 
 class Checkpoint:
@@ -113,8 +136,8 @@ class Checkpoint:
     path : str or path
     origin : Origin
         What a file must be of to be gone on from.
-    rule : type
-        The rule's class, which says of what types its state is.
+    solver : type
+        The solver's class, which says of what types its state is.
     lengths : tuple of int
         What an array can be as long as: first a point, then features, then targets.
 
@@ -134,12 +157,12 @@ class Checkpoint:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], origin: Origin, rule: type[Rule], lengths: tuple[int, ...]
+        self, path: str | os.PathLike[str], origin: FitFingerprint, solver: type[Solver], lengths: tuple[int, ...]
     ) -> None:
         self.path = Path(path)
         self.identity = origin.identity
         check_writable(self.path)
-        self.kept: Kept | None = None
+        self.kept: SavedState | None = None
         self.failure: str | None = None
         self.warned = False
         if self.path.exists():
@@ -147,10 +170,9 @@ class Checkpoint:
             self._compare(document["fit"], self.identity)
             try:
                 arrays = _arrays(document["shapes"], numbers, lengths)
-                self.kept = _Reader(arrays, _hint(rule.step, "state")).read(document["kept"], Kept)
+                self.kept = _Reader(arrays, _hint(solver.step, "state")).read(document["kept"], SavedState)
                 state = self.kept.state
-                points = state.last, state.lowest, state.flattest
-                if any((point is None) is bool(state.rows) for point in points):
+                if (state.best is None) is bool(state.rows):
                     raise ValueError("rows without a best point")
             except _DAMAGE as error:
                 raise _damaged(self.path, error) from None
@@ -168,16 +190,16 @@ class Checkpoint:
                 )
 
     def check_data(self, data: str) -> None:
-        """Refuse to go on from what was kept of a fit to other data."""
+        """Raise ValueError if what was kept is of a fit to other data."""
         if self.kept is not None:
             self._compare({DATA: self.kept.data}, {DATA: data})
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, kept: SavedState) -> None:
         """Write if the last writing is long enough ago."""
         if time.perf_counter() >= self.due:
             self.write(kept)
 
-    def write(self, kept: Kept) -> None:
+    def write(self, kept: SavedState) -> None:
         """Write; if that fails, the file stays as it is, and a warning says so once: a full disk ends no fit."""
         began = time.perf_counter()
         writer = _Writer()
@@ -252,7 +274,7 @@ class _Writer:
         self.places: dict[int, int] = {}
 
     def tree(self, value: Any) -> Any:
-        """Give what JSON can hold; an array is the number of its place."""
+        """Return what JSON can hold; an array is the number of its place."""
         if isinstance(value, np.ndarray):
             if id(value) not in self.places:
                 self.places[id(value)] = len(self.arrays)
@@ -298,7 +320,7 @@ class _Reader:
         self.of_rule = of_rule
 
     def read(self, tree: Any, kind: Any) -> Any:
-        """Give a value of a type; a ValueError says that it is none."""
+        """Return a value of a type; a ValueError if the tree is none."""
         if kind is Any:  # which only `Step.state` is
             return self.read(tree, self.of_rule)
         if typing.get_origin(kind) in (typing.Union, types.UnionType):

@@ -1,7 +1,7 @@
-"""Columns that say nothing new: constants, and linear combinations of the columns before them.
+"""Redundant columns: constants, and linear combinations of the columns before them.
 
-They are found on a sample of rows, and hold for all: one reading looks for rows that refute what the sample says, and
-those are added to it. If the sample says that all columns are independent, they are.
+They are found on a sample of rows. One pass then searches all rows for some that refute what the sample says; these are
+added to the sample, and the search begins again. If the sample says that all columns are independent, they are.
 """
 
 from __future__ import annotations
@@ -13,23 +13,33 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.dataset import InMemory, Picked, Source, leading, pick
-from fastgd._data.design import Matrix, dense_rows, spans
+from fastgd._data.dataset import Dataset, InMemory, Picked, leading, pick
+from fastgd._data.design import Design, dense_rows, tile_ranges
 from fastgd._typing import Floats
 from fastgd._utils.linalg import SMALL, independent
 
-_SAME = 1e-10  # of a column's spread, that a combination of others may differ by
-_AGAIN = 8
-_REFINED = 20
+_SAME = 1e-10
+"""A redundant column differs from a combination of others by at most this share of its standard deviation."""
+_ROUNDS = 8
+"""Samples that are searched for redundant columns until only constants are reported."""
+_REFINEMENTS = 20
+"""Projections until the smallest coefficients must have all digits."""
 _ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
-_FAR = 1e-8  # squared: what squares of products leave for certain
+_FAR = 1e-8
+"""The squared distance from a span that products of columns can certify."""
 
 
 class Columns(NamedTuple):
-    """Which columns are redundant, and what can be added to coefficients without a consequence.
+    """Which columns are redundant, and why.
 
-    ``others`` (kept, mixed): a mixed column is this combination of the kept ones, plus a constant if there is an
-    intercept.
+    Attributes
+    ----------
+    kept, constant, mixed : ndarray of int
+        Columns that are independent, that are constant, and that are combinations of kept ones.
+    others : ndarray of shape (kept, mixed)
+        Each mixed column as a combination of the kept ones; with an intercept, plus a constant.
+    exact : bool
+        Whether that holds to the precision of sums, or only to that of single numbers of X.
     """
 
     kept: NDArray[np.intp]
@@ -37,7 +47,6 @@ class Columns(NamedTuple):
     mixed: NDArray[np.intp]
     others: Floats
     exact: bool = True
-    """Whether that holds to the precision of sums, or only of single numbers of X."""
 
     @property
     def redundant(self) -> NDArray[np.intp]:
@@ -45,10 +54,10 @@ class Columns(NamedTuple):
         return np.union1d(self.constant, self.mixed)
 
     def smallest(self, coef: Floats) -> Floats:
-        """Of all coefficients (outputs, d) that give the same margins, give the smallest.
+        """Return the smallest of all coefficients (outputs, d) that have the same linear predictors.
 
-        A basis has its rounding relative to its largest number, and coefficients may differ by many powers of ten: so
-        what a projection changes in margins is projected again.
+        A basis is rounded relative to its largest number, and coefficients may differ by many powers of ten. So what a
+        projection changes in linear predictors is projected again.
         """
         coef = coef.copy()
         coef[:, self.constant] = 0.0
@@ -56,47 +65,47 @@ class Columns(NamedTuple):
             return coef
         many = len(self.mixed) > len(self.kept)
         span = np.zeros((coef.shape[1], min(len(self.kept), len(self.mixed))))
-        if many:  # of margins
+        if many:  # a basis of what changes linear predictors
             span[self.kept], span[self.mixed] = np.eye(len(self.kept)), self.others.T
-        else:  # of what is without a consequence
+        else:  # a basis of what does not change them
             span[self.kept], span[self.mixed] = -self.others, np.eye(len(self.mixed))
         basis = np.linalg.qr(span / np.abs(span).max(axis=0))[0]
-        smallest, left, margins = np.zeros_like(coef), coef, self._of_kept(coef)
-        for _ in range(_REFINED):
+        smallest, left, wanted = np.zeros_like(coef), coef, self._of_kept(coef)
+        for _ in range(_REFINEMENTS):
             part = (left @ basis) @ basis.T
             smallest = smallest + (part if many else left - part)
             left = np.zeros_like(coef)
-            left[:, self.kept] = margins - self._of_kept(smallest)
-            if (np.abs(left[:, self.kept]) <= _ROUNDING * np.abs(margins)).all():
+            left[:, self.kept] = wanted - self._of_kept(smallest)
+            if (np.abs(left[:, self.kept]) <= _ROUNDING * np.abs(wanted)).all():
                 break
-        else:  # a fit before the smallest
+        else:  # linear predictors matter more than size
             smallest += left
         return smallest
 
     def _of_kept(self, coef: Floats) -> Floats:
-        """Give the coefficients of kept columns alone that give the same margins."""
+        """Return coefficients of kept columns alone that have the same linear predictors."""
         return np.asarray(coef[:, self.kept] + coef[:, self.mixed] @ self.others.T)
 
 
 def sample_size(n: int, d: int) -> int:
-    """Say how many of n rows to look at for d columns."""
+    """Return how many of n rows a sample for d columns has."""
     return min(n, 2 * d + 100)
 
 
 def products(n: int, d: int) -> float:
-    """Say how much work it is to look at them."""
+    """Return how many products it takes to find the redundant ones of d columns in a sample of n rows."""
     rows = sample_size(n, d)
     return float(rows) * d * min(rows, d)
 
 
-def drawn(source: Source, rng: np.random.Generator) -> Floats:
-    """Give rows to look at first, (k, d), without a reading."""
-    sample = source.known.sample(sample_size(*source.shape), rng)
-    return dense_rows(sample.matrix, np.arange(sample.shape[0]))
+def drawn(dataset: Dataset, rng: np.random.Generator) -> Floats:
+    """Return the first sample of rows, (k, d), without a pass."""
+    sample = dataset.local_sample.sample(sample_size(*dataset.shape), rng)
+    return dense_rows(sample.design, np.arange(sample.shape[0]))
 
 
 def redundant_columns(
-    source: Source,
+    dataset: Dataset,
     sample: Floats,
     mean: Floats,
     spread: Floats,
@@ -109,7 +118,7 @@ def redundant_columns(
 
     Parameters
     ----------
-    source : Source
+    dataset : Dataset
         n samples of d columns; those of weight 0 don't count.
     sample : ndarray of shape (k, d)
         Some of them.
@@ -127,7 +136,7 @@ def redundant_columns(
     """
     same = max(_SAME, 4.0 * rounding)
     varying = spread > 0.0
-    for _ in range(_AGAIN):
+    for _ in range(_ROUNDS):
         columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread, same)
         if not len(columns.mixed):
             return columns, sample
@@ -137,7 +146,7 @@ def redundant_columns(
         center = float(np.mean(sample @ mixture)) * intercept
         allowed = float(np.abs(mixture) @ (same * spread + max(1e-13, rounding) * np.abs(mean)))
         most, seed = 4 * len(columns.mixed) + 100, int(rng.integers(1 << 32))
-        refuting = pick(source, partial(_refuting, mixture, center, allowed, most, seed), most).rows
+        refuting = pick(dataset, partial(_refuting, mixture, center, allowed, most, seed), most).rows
         if not len(refuting):
             return columns, sample
         sample = np.concatenate((sample, refuting))
@@ -145,14 +154,15 @@ def redundant_columns(
 
 
 def _refuting(mixture: Floats, center: float, allowed: float, most: int, seed: int, part: InMemory) -> Picked:
-    """Find rows of positive weight where a mixture of columns is further from a number than allowed.
+    """Return rows of positive weight where a mixture of columns is further from a number than allowed.
 
-    The furthest, as a single row may refute; and as many at random, as the furthest may all refute the same column.
+    The furthest are among them, because a single row may refute a claim; and as many at random, because the furthest
+    may all refute the same one.
     """
     rng = np.random.default_rng(seed)
     rows, keys = np.empty(0, np.intp), np.empty((2, 0))
-    for start, matrix in _runs(part.matrix):
-        away = np.abs(matrix.margins(mixture[None], np.zeros(1))[:, 0] - center)
+    for start, design in _runs(part.design):
+        away = np.abs(design.linear_predictor(mixture[None], np.zeros(1))[:, 0] - center)
         if part.weight.size:
             away *= part.weight[start : start + len(away)] > 0.0
         here = np.flatnonzero(away > allowed)
@@ -160,26 +170,26 @@ def _refuting(mixture: Floats, center: float, allowed: float, most: int, seed: i
         keys = np.column_stack((keys, (away[here], rng.random(len(here)))))
         kept = leading(keys, most)
         rows, keys = rows[kept], keys[:, kept]
-    return Picked(keys, dense_rows(part.matrix, rows))
+    return Picked(keys, dense_rows(part.design, rows))
 
 
-def _runs(matrix: Matrix) -> Iterator[tuple[int, Matrix]]:
-    """Cut a matrix into rows whose margins are few beside X, unless its rows are far apart."""
-    if matrix.by_rows() is matrix:
-        yield from ((start, matrix.take(np.arange(start, stop))) for start, stop in spans(matrix))
+def _runs(design: Design) -> Iterator[tuple[int, Design]]:
+    """Yield runs of rows and their first row number, or all rows if they cannot be read one by one."""
+    if design.row_access:
+        yield from ((start, design.take(np.arange(start, stop))) for start, stop in tile_ranges(design))
     else:
-        yield 0, matrix
+        yield 0, design
 
 
 def only_constants(spread: Floats) -> Columns:
-    """Name the constants alone."""
+    """Return the constant columns alone as redundant."""
     constant = spread == 0.0
     kept = np.flatnonzero(~constant)
     return Columns(kept, np.flatnonzero(constant), np.empty(0, np.intp), np.empty((len(kept), 0)))
 
 
 def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
-    """Go through the columns of a sample, each against those kept so far."""
+    """Return the redundant columns of a sample: each column is compared with the span of those kept so far."""
     rows, d = sample.shape
     largest = np.abs(sample).max(axis=0)  # whose squares may overflow
     sample = sample / np.where(largest > 0.0, largest, 1.0)
@@ -209,7 +219,7 @@ def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
 
 
 def _independent(unit: Floats) -> bool:
-    """Tell for certain that columns of length 1 are independent; of few without BLAS, see `fastgd.algebra.dot`."""
+    """Whether columns of length 1 are certainly independent; for few columns BLAS is not used."""
     d = unit.shape[1]
     if d > SMALL:
         return bool(np.abs(np.diagonal(np.linalg.qr(unit, mode="r"))).min() > 1e3 * _SAME)

@@ -1,185 +1,222 @@
-"""Batches of samples: estimates of an objective, from shuffled tiles that are read where they lie.
+"""Minibatches: estimates of an objective from some of the samples, shuffled.
 
-A batch is a few short runs of consecutive rows, **tiles**, one from each of as many equal stretches of the data: a
-file that is sorted, by class or by time, still gives batches that are like the whole. The order of tiles within their
-stretch is drawn anew in every epoch, and an epoch reads every row once. Memory is read in runs, and X is not copied.
+In memory, a batch is a few short **runs** of consecutive rows, one from each of as many equal stretches of the data: a
+file that is sorted, by class or by time, still gives batches that are like the whole. The order of runs within their
+stretch is drawn anew in every epoch, and an epoch reads every row once. X is not copied.
 
-Of a stream, a batch is rows drawn at random from a pool of chunks, as many as memory allows: a stream that is sorted
-over longer distances than that gives batches that differ, and takes more epochs.
+Of chunks, a batch is rows drawn at random from a pool of chunks, as many as memory allows: chunks that are sorted over
+longer distances than that give batches that differ, and take more epochs.
 """
 
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.chunked import Stream
-from fastgd._data.dataset import InMemory, Source
-from fastgd._data.survey import together
-from fastgd._kernels import sums as passes
+from fastgd._data.chunked import ChunkedDataset
+from fastgd._data.dataset import InMemory
+from fastgd._data.survey import concat
 from fastgd._kernels.layout import Tile
-from fastgd._linear.objective import Objective
-from fastgd._optim.base import Anchor, Evaluation
+from fastgd._kernels.sums import change_sums, run_sums
+from fastgd._linear.objective import LinearObjective
+from fastgd._optim.base import EvaluatedPoint, Evaluation
 from fastgd._typing import Floats
 
-STRETCHES = 32  # tiles of a batch
-PER_EPOCH = 128  # batches at least, if the rows suffice for so many of one row from every stretch
-BATCH_BYTES = 1 << 22  # of X at most: threads share that much with gain, and a cache holds it where it is converted
+RUNS = 32
+"""Runs of a batch."""
+PER_EPOCH = 128
+"""Batches of an epoch at least, if the rows suffice for so many of one row from every stretch."""
+BATCH_BYTES = 1 << 22
+"""Bytes of X in a batch at most: threads share that much with gain, and a cache holds it where it is converted."""
 
 
-def check_rows(source: Source) -> None:
-    """Refuse what batches can't be taken of."""
-    if isinstance(source, InMemory) and source.matrix.by_rows() is not source.matrix:
-        raise ValueError("solver='sgd' reads rows, but X is a sparse CSC: give X.tocsr(), or choose solver='lbfgs'")
+class Batch(NamedTuple):
+    """Runs of rows: the tile that holds them, where in it they start, and how many rows each has."""
+
+    tile: Tile
+    starts: NDArray[np.intp]
+    run_rows: int
 
 
-def batch_count(n: int, row_bytes: float, least: int = PER_EPOCH) -> int:
-    """Say into how many batches to cut n rows: into ``least``, or more of fewer bytes, if there are rows enough."""
-    return max(1, min(max(least, int(n * row_bytes) // BATCH_BYTES), n // STRETCHES))
+class BatchSource(ABC):
+    """What deals out the samples of a data set in batches, each row once in an epoch.
+
+    Attributes
+    ----------
+    count : int
+        Batches of an epoch.
+    rows : int
+        Rows of a batch.
+    """
+
+    count: int
+    rows: int
+
+    @abstractmethod
+    def mean_weight(self, total_weight: float) -> float:
+        """Return what a batch weighs on average, given what all samples weigh."""
+
+    @abstractmethod
+    def batch(self, number: int) -> Batch:
+        """Return the batch that comes after ``number`` others."""
 
 
-class Batches:
-    """Estimates of an objective near an anchor, each from the next batch.
-
-    Called with a point y, an `Anchor` a and the number of batches before, it gives ``f_B(y) − f_B(a) + f(a)`` and its
-    gradient, where f_B is the objective over the batch B, scaled up such that the mean over an epoch's batches is f,
-    whatever their weights.
+class ShuffledRuns(BatchSource):
+    """Batches of samples in memory, which are read where they lie.
 
     Parameters
     ----------
-    objective : Objective
-        Over all samples.
-    source : InMemory
-        The samples.
+    dataset : InMemory
     rng : Generator
-        Draws the key that tiles are shuffled by.
+        Draws the key that runs are shuffled by.
     least : int
         Batches of an epoch, if there are rows enough.
     """
 
-    def __init__(
-        self, objective: Objective, source: InMemory, rng: np.random.Generator, least: int = PER_EPOCH
-    ) -> None:
-        n = source.shape[0]
-        self.source = source
-        self.count = batch_count(n, source.row_bytes, least)
-        self.tile_rows = -(-n // (STRETCHES * self.count))
-        self.rows = self.tile_rows * STRETCHES
-        weight = objective.moments.total_weight / self.count
-        self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
+    def __init__(self, dataset: InMemory, rng: np.random.Generator, least: int = PER_EPOCH) -> None:
+        n = dataset.shape[0]
+        self.dataset = dataset
+        self.count = batch_count(n, dataset.row_bytes, least)
+        self.run_rows = -(-n // (RUNS * self.count))
+        self.rows = self.run_rows * RUNS
         key = int(rng.integers(1 << 63))
-        deal = functools.partial(shuffled, -(-n // self.tile_rows), self.count, key)
-        self.epoch = functools.lru_cache(1)(deal)
+        self.epoch = functools.lru_cache(1)(functools.partial(shuffled, -(-n // self.run_rows), self.count, key))
 
-    def __call__(self, point: Floats, anchor: Anchor, turn: int) -> Evaluation:
-        """Evaluate the batch that comes after ``turn`` others."""
-        tile, starts = self._runs(turn)
-        return _change(self.objective, tile, starts, self.tile_rows, point, anchor, self.count)
+    def mean_weight(self, total_weight: float) -> float:
+        """Return what a batch weighs on average, given what all samples weigh."""
+        return total_weight / self.count
 
-    def plain(self, point: Floats, turn: int) -> Evaluation:
-        """Evaluate that batch by itself: ``f_B(y)`` and its gradient, for which no anchor is needed."""
-        objective, rows = self.objective, self.tile_rows
-        coef, intercept = objective.to_coef(point)
-        tile, starts = self._runs(turn)
-        sums = passes.run_sums(tile, coef, intercept, objective.loss, starts, rows, objective.n_threads)
-        return objective.evaluation(coef, np.add.reduce(sums, axis=0))._replace(passes=1.0 / self.count, partial=True)
-
-    def _runs(self, turn: int) -> tuple[Tile, NDArray[np.intp]]:
-        """Give a tile that holds a batch's runs of rows, and where in it they start."""
-        epoch, batch = divmod(turn, self.count)
-        return self.source.runs(self.epoch(epoch)[batch] * self.tile_rows, self.tile_rows)
+    def batch(self, number: int) -> Batch:
+        """Return the batch that comes after ``number`` others."""
+        epoch, own = divmod(number, self.count)
+        tile, starts = self.dataset.runs(self.epoch(epoch)[own] * self.run_rows, self.run_rows)
+        return Batch(tile, starts, self.run_rows)
 
 
-class StreamBatches:
-    """Estimates as those of `Batches`, of a stream that is read once per epoch.
+class ChunkPools(BatchSource):
+    """Batches of chunks, which are read once per epoch.
 
     Parameters
     ----------
-    objective : Objective
-        Over all samples.
-    source : Stream
-        The samples, after their survey.
+    dataset : ChunkedDataset
+        With a profile.
     rng : Generator
         Shuffles the rows of a pool.
     """
 
-    def __init__(self, objective: Objective, source: Stream, rng: np.random.Generator) -> None:
-        n = source.shape[0]
-        self.source, self.key = source, int(rng.integers(1 << 63))
-        self.rows = -(-n // batch_count(n, source.row_bytes))
+    def __init__(self, dataset: ChunkedDataset, rng: np.random.Generator) -> None:
+        n = dataset.shape[0]
+        self.dataset, self.key = dataset, int(rng.integers(1 << 63))
+        self.rows = -(-n // batch_count(n, dataset.row_bytes))
         self.count = -(-n // self.rows)
-        weight = objective.moments.total_weight * self.rows / n
-        self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
-        self.turn, self.batches = 0, self._read(0)
+        self.next, self.batches = 0, self._read(0)
 
-    def __call__(self, point: Floats, anchor: Anchor, turn: int) -> Evaluation:
-        """Evaluate the batch that comes after ``turn`` others."""
-        epoch, number = divmod(turn, self.count)
-        if number == 0 or turn != self.turn:  # within an epoch, batches before have to be read again
+    def mean_weight(self, total_weight: float) -> float:
+        """Return what a batch weighs on average, given what all samples weigh."""
+        return total_weight * self.rows / self.dataset.shape[0]
+
+    def batch(self, number: int) -> Batch:
+        """Return the batch that comes after ``number`` others; out of order, those before it are read again."""
+        epoch, own = divmod(number, self.count)
+        if own == 0 or number != self.next:
             self.batches.close()
             self.batches = self._read(epoch)
-            for _ in range(number):
+            for _ in range(own):
                 next(self.batches)
-        batch = next(self.batches)
-        self.turn = turn + 1
-        X, rows, entries = batch.matrix.place(0, batch.shape[0])
-        y = np.require(batch.y.T, np.float64, ["C", "ALIGNED"])
-        run = -(-batch.shape[0] // STRETCHES)
-        starts = np.arange(0, batch.shape[0], run)
-        return _change(self.objective, Tile(X, y, batch.weight, rows, entries), starts, run, point, anchor, self.count)
+        part = next(self.batches)
+        self.next = number + 1
+        run_rows = -(-part.shape[0] // RUNS)
+        return Batch(part.as_tile(), np.arange(0, part.shape[0], run_rows), run_rows)
 
     def _read(self, epoch: int) -> Generator[InMemory]:
         """Deal out the rows of pools; what is left of a pool goes to the next, and of the last one is a batch."""
         rng = np.random.default_rng((self.key, epoch))
         pool: list[InMemory] = []
-        with closing(self.source.parts()) as parts:
+        with closing(self.dataset.parts()) as parts:
             for part in parts:
                 pool.append(part)
-                if sum(each.shape[0] * each.row_bytes for each in pool) > self.source.kept_bytes:
+                if sum(each.shape[0] * each.row_bytes for each in pool) > self.dataset.pool_bytes:
                     pool = yield from self._deal(pool, rng)
         yield from (yield from self._deal(pool, rng))
 
     def _deal(self, pool: list[InMemory], rng: np.random.Generator) -> Generator[InMemory, None, list[InMemory]]:
-        """Give whole batches, and in the end the rows that are left."""
-        whole = together(pool, self.source.features)
+        """Yield whole batches, and return the rows that are left."""
+        whole = concat(pool, self.dataset.features)
         order = rng.permutation(whole.shape[0])
         full = len(order) // self.rows * self.rows
         for rows in order[:full].reshape(-1, self.rows):
-            yield whole.picked(rows)
-        return [whole.picked(order[full:])] if full < len(order) else []
+            yield whole.take(rows, copy=True)
+        return [whole.take(order[full:], copy=True)] if full < len(order) else []
 
 
-def _change(
-    objective: Objective,
-    tile: Tile,
-    starts: NDArray[np.intp],
-    run_rows: int,
-    point: Floats,
-    anchor: Anchor,
-    count: int,
-) -> Evaluation:
-    """Correct the anchor's evaluation by how runs of a tile change from there to a point."""
-    coef, intercept = objective.to_coef(point)
-    there, intercept_there = objective.to_coef(anchor.coef)
-    sums = passes.change_sums(
-        tile, coef, intercept, there, intercept_there, objective.loss, starts, run_rows, objective.n_threads
-    )
-    move = coef - there
-    change = objective.evaluation(move, np.add.reduce(sums, axis=0))  # the penalty's gradient is linear,
-    value = anchor.value + change.value + float(np.vdot(objective.l2 * there, move))  # its value is not
-    return Evaluation(value, anchor.gradient + change.gradient, 1.0 / count, partial=True)
+class Minibatches:
+    """Estimates of an objective near an anchor, each from the next batch.
+
+    Called with a point y, an anchor a and the number of batches before, it gives ``f_B(y) − f_B(a) + f(a)`` and its
+    gradient, where f_B is the objective over the batch B, scaled up such that the mean over an epoch's batches is f,
+    whatever their weights.
+
+    Parameters
+    ----------
+    objective : LinearObjective
+        Over all samples.
+    source : BatchSource
+    """
+
+    def __init__(self, objective: LinearObjective, source: BatchSource) -> None:
+        self.source, self.count, self.rows = source, source.count, source.rows
+        weight = source.mean_weight(objective.moments.total_weight)
+        self.objective = replace(objective, moments=objective.moments._replace(total_weight=weight))
+
+    def __call__(self, x: Floats, anchor: EvaluatedPoint, number: int) -> Evaluation:
+        """Return the estimate at a point by the batch that comes after ``number`` others."""
+        tile, starts, run_rows = self.source.batch(number)
+        objective = self.objective
+        coef, intercept = objective.tile_coefficients(x)
+        there, intercept_there = objective.tile_coefficients(anchor.x)
+        at, beside = (coef, intercept), (there, intercept_there)
+        sums = change_sums(tile, at, beside, objective.loss, starts, run_rows, objective.n_threads)
+        move = coef - there
+        change = objective.evaluation(move, np.add.reduce(sums, axis=0))
+        # The penalty's gradient is linear, its value is not.
+        value = anchor.value + change.value + float(np.vdot(objective.penalty.gradient(there), move))
+        return Evaluation(value, anchor.gradient + change.gradient, 1.0 / self.count, partial=True)
+
+    def plain(self, x: Floats, number: int) -> Evaluation:
+        """Return ``f_B(x)`` and its gradient by that batch alone, for which no anchor is needed."""
+        objective = self.objective
+        coef, intercept = objective.tile_coefficients(x)
+        tile, starts, run_rows = self.source.batch(number)
+        sums = run_sums(tile, coef, intercept, objective.loss, starts, run_rows, objective.n_threads)
+        return objective.evaluation(coef, np.add.reduce(sums, axis=0))._replace(passes=1.0 / self.count, partial=True)
 
 
-def shuffled(tiles: int, batches: int, key: int, epoch: int) -> list[NDArray[np.intp]]:
-    """Deal tiles out to the batches of an epoch, one from each stretch of as many tiles as there are batches.
+def make_minibatches(objective: LinearObjective, rng: np.random.Generator) -> Minibatches:
+    """Return the minibatches of an objective, wherever its samples live."""
+    dataset = objective.dataset
+    if isinstance(dataset, ChunkedDataset):
+        return Minibatches(objective, ChunkPools(dataset, rng))
+    assert isinstance(dataset, InMemory)  # noqa: S101  `Dataset.require` has refused all others
+    return Minibatches(objective, ShuffledRuns(dataset, rng))
+
+
+def batch_count(n: int, row_bytes: float, least: int = PER_EPOCH) -> int:
+    """Return the number of batches of n rows: ``least``, or more of fewer bytes, if there are rows enough."""
+    return max(1, min(max(least, int(n * row_bytes) // BATCH_BYTES), n // RUNS))
+
+
+def shuffled(runs: int, batches: int, key: int, epoch: int) -> list[NDArray[np.intp]]:
+    """Deal runs out to the batches of an epoch, one from each stretch of as many runs as there are batches.
 
     The order follows from the arguments alone, so there is no state to keep.
     """
-    stretches = np.arange(-(-tiles // batches) * batches).reshape(-1, batches)
+    stretches = np.arange(-(-runs // batches) * batches).reshape(-1, batches)
     dealt = np.random.default_rng((key, epoch)).permuted(stretches, axis=1).T
-    return [batch[batch < tiles] for batch in dealt]
+    return [batch[batch < runs] for batch in dealt]

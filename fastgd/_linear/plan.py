@@ -1,4 +1,4 @@
-"""Where a descent begins, by which rule, and what is known and spent by then; what is "auto" is chosen here."""
+"""Where a descent begins and by which solver, and what is known and spent by then; "auto" is decided here."""
 
 from __future__ import annotations
 
@@ -8,162 +8,196 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd._data.chunked import Stream
-from fastgd._data.dataset import InMemory, Source
-from fastgd._linear.minibatch import Batches, StreamBatches, check_rows
-from fastgd._linear.objective import Objective
-from fastgd._linear.problem import Model
+from fastgd._data.dataset import Dataset
+from fastgd._linear.minibatch import Minibatches, make_minibatches
+from fastgd._linear.objective import Coefficients, LinearObjective
+from fastgd._linear.problem import LinearProblem
 from fastgd._linear.statistics import normal_equations
-from fastgd._linear.warm_start import LEAST_ROWS, newton, sample_sizes, warm_start
-from fastgd._optim.base import Descent, Evaluation, Rule
+from fastgd._linear.warm_start import MIN_ROWS, newton, sample_sizes, warm_start
+from fastgd._optim.base import Evaluation, LoopState, Need, Solver
 from fastgd._optim.gradient_descent import estimate_lipschitz
 from fastgd._optim.lbfgs import LBFGS
-from fastgd._optim.registry import fixed_rate_rule
+from fastgd._optim.registry import REGISTRY, SolverInfo, make_fixed_rate
 from fastgd._typing import Floats
-from fastgd._utils.interrupts import having
+from fastgd._utils.interrupts import attach_partial_result
 from fastgd._utils.linalg import inverse, times
 from fastgd.losses import Squared
+from fastgd.penalties import L2
 
 LIPSCHITZ_EVALUATIONS = 20
-GRAM_SPEED = 30  # numbers of a Hessian that a thread adds up while a pass reads one number of X: measured, see bench
-GRAM_PASSES = 100  # that a metric may cost before plain L-BFGS is the better bet,
-SMALL_GRAM = 1e9  # unless its products are fewer than so many: a tenth of a second
-GRAM_BYTES = 1 << 28  # of a metric and its making, or 1/50 of X if that is more
-VECTORS = 2000  # of a point's length that X should take as much memory as; L-BFGS keeps 5 pairs if not, else 10
-GLANCE_BYTES = 1 << 26  # of a few rows at most: a tenth of a second
-ONE_READING = 128  # coefficients up to which all rows' Gram matrix costs less than sub-samples and their passes
+GRAM_SPEED = 30
+"""Numbers of a Hessian that a thread adds up while a pass reads one number of X; measured, see bench/NOTES.md."""
+GRAM_PASSES = 100
+"""Passes that a preconditioner may cost before plain L-BFGS is the better choice."""
+SMALL_GRAM = 1e9
+"""Products of a Hessian that never cost too much: a tenth of a second."""
+GRAM_BYTES = 1 << 28
+"""Bytes that a preconditioner and its making may take, or 1/50 of X if that is more."""
+VECTORS = 2000
+"""L-BFGS keeps 10 pairs where X takes as much memory as so many points, otherwise 5."""
+ESTIMATE_BYTES = 1 << 26
+"""Bytes of the rows of a quick estimate at most: a tenth of a second."""
+ONE_PASS_SIZE = 128
+"""Coefficients up to which the Gram matrix of all rows costs less than sub-samples and their passes."""
 
 
-class Beginning(NamedTuple):
-    """What `descend` needs. ``reading`` is what the first reading said beside moments: no other data say the same."""
+class SolverChoice(NamedTuple):
+    """The solver of a fit and its learning rate.
 
-    objective: Objective
-    start: Descent
-    rule: Rule
-    reading: Evaluation
-    batches: Batches | StreamBatches | None = None
+    Attributes
+    ----------
+    info : SolverInfo
+    learning_rate : float or "auto"
+    reason : str
+        Why this solver.
+    """
+
+    info: SolverInfo
+    learning_rate: float | str
+    reason: str
+
+
+class Plan(NamedTuple):
+    """What the loop needs to begin.
+
+    Attributes
+    ----------
+    objective : LinearObjective
+    start : LoopState
+    solver : Solver
+    first : Evaluation
+        What the first pass said beside moments: no other data say the same.
+    minibatches : callable or None
+    lipschitz : callable or None
+        Estimates the gradient's Lipschitz constant, for solvers with a learning rate.
+    """
+
+    objective: LinearObjective
+    start: LoopState
+    solver: Solver
+    first: Evaluation
+    minibatches: Minibatches | None = None
     lipschitz: Callable[[], float] | None = None
-    """Estimates the gradient's Lipschitz constant, for solvers with a learning rate."""
 
 
-def choose_solver(model: Model, source: Source) -> tuple[str, str]:
-    """Pick the solver for ``"auto"``: newton where its metric costs less than it saves. Say why."""
-    n, d = source.shape
-    size = model.coupled(d)
-    sizes = sample_sizes(n, size, source.sample_rows, stream=isinstance(source, Stream))
+def choose_solver(problem: LinearProblem, solver: str, learning_rate: float | str) -> SolverChoice:
+    """Return the solver that was asked for; for ``"auto"`` newton where its preconditioner costs less than it saves."""
+    if solver != "auto":
+        return SolverChoice(REGISTRY[solver], learning_rate, "asked for")
+    dataset = problem.dataset
+    n, d = dataset.shape
+    size = problem.coupled
+    sizes = sample_sizes(problem)
     rows = sizes[1] if sizes else n
-    numbers = source.row_bytes / source.dtype.itemsize  # that a row takes, indices of sparse ones included
+    numbers = dataset.row_bytes / dataset.dtype.itemsize  # of a row, indices of sparse ones included
     products = rows * min(size, numbers * size / d) ** 2 + 2 * size**3  # adding it up and inverting it
     passes = products / (n * numbers * GRAM_SPEED)
-    room = max(GRAM_BYTES, int(n * source.row_bytes) // 50)
-    if 24 * size * size > room:
-        return "lbfgs", f"auto: a Hessian of {size} coefficients takes more than {room >> 20} MB"
-    if passes > GRAM_PASSES and products > SMALL_GRAM:
-        return "lbfgs", f"auto: a Hessian would cost as much as {passes:.0f} passes"
-    if _in_one_reading(model, size, sizes):
-        return "newton", f"auto: squared loss with {size} coefficients, solved from one reading"
-    return "newton", f"auto: a Hessian costs as much as {passes:.2g} passes"
-
-
-def begin(
-    model: Model,
-    source: Source,
-    solver: str,
-    learning_rate: float | str,
-    start: tuple[Floats, Floats] | str | None,
-    tol: float,
-    rng: np.random.Generator,
-) -> Beginning:
-    """Make everything ready for a descent by this solver, from coefficients, ``"random"`` ones, or None."""
-    if solver == "sgd":
-        check_rows(source)
-    n, d = source.shape
-    size = model.coupled(d)
-    stream = isinstance(source, Stream)
-    sizes = sample_sizes(n, size, source.sample_rows, stream=stream) if solver == "newton" else None
-    if start is None and solver == "newton" and _in_one_reading(model, size, sizes):
-        return _after_one_reading(model, source, tol)
-    if start is None and sizes:
-        return _after_samples(model, source, sizes, rng)
-    coef, intercept = model.zeros(d) if start is None or isinstance(start, str) else start
-    objective, first = model.read(source, coef, intercept)
-    if isinstance(start, str):
-        point, passes, evaluation = rng.standard_normal(objective.size), source.readings + 1.0, None
+    memory = max(GRAM_BYTES, int(n * dataset.row_bytes) // 50)
+    if 24 * size * size > memory:
+        name, reason = "lbfgs", f"auto: a Hessian of {size} coefficients takes more than {memory >> 20} MB"
+    elif passes > GRAM_PASSES and products > SMALL_GRAM:
+        name, reason = "lbfgs", f"auto: a Hessian would cost as much as {passes:.0f} passes"
+    elif _takes_one_pass(problem, sizes):
+        name, reason = "newton", f"auto: squared loss with {size} coefficients, solved from one pass"
     else:
-        point, passes, evaluation = objective.to_point(coef, intercept), source.readings, first
-    if solver == "newton":
-        metric = objective.over(source.sample(sizes[1], rng)) if sizes else objective
-        rule: Rule = newton(metric, n)
-        return Beginning(objective, Descent.at(point, rule, evaluation, passes), rule, first)
-    if solver == "lbfgs":
-        memory = 5 if VECTORS * 8 * objective.size > n * source.row_bytes else 10
-        rule = LBFGS(1.0 / objective.largest_diagonal, memory=memory)
-        return Beginning(objective, Descent.at(point, rule, evaluation, passes), rule, first)
-    batches = _batches(objective, source, rng) if solver == "sgd" else None
+        name, reason = "newton", f"auto: a Hessian costs as much as {passes:.2g} passes"
+    return SolverChoice(REGISTRY[name], learning_rate, reason)
 
-    def sample_of_rows() -> Objective:
-        rows = batches.rows if batches else max(1000, 10 * size)
-        return objective.over(source.sample(rows, rng))
 
-    def largest_anywhere() -> float:
-        share, sample = model.loss.curvature_bound / Squared.curvature_bound, sample_of_rows()
-        squared = replace(sample, loss=Squared(), l2=model.l2 / share, outputs=1)
-        return share * estimate_lipschitz(squared, np.zeros(squared.size), rng, 5 * LIPSCHITZ_EVALUATIONS)
+def make_plan(
+    problem: LinearProblem, choice: SolverChoice, start: Coefficients | str | None, tol: float, rng: np.random.Generator
+) -> Plan:
+    """Make everything ready for a descent from coefficients, from ``"random"`` ones, or from None."""
+    hessian = Need.HESSIAN in choice.info.needs
+    sizes = sample_sizes(problem) if hessian else None
+    if start is None and hessian and _takes_one_pass(problem, sizes):
+        return _plan_normal_equations(problem, tol)
+    if start is None and sizes:
+        return _plan_warm_start(problem, sizes, rng)
+    at = start if isinstance(start, Coefficients) else problem.zeros
+    dataset, n = problem.dataset, problem.dataset.shape[0]
+    objective, first = problem.first_pass(dataset, at)
+    evaluation: Evaluation | None = first
+    x, passes = objective.to_x(at), dataset.passes
+    if isinstance(start, str):
+        x, passes, evaluation = rng.standard_normal(objective.size), passes + 1.0, None
+    if hessian:
+        solver: Solver = newton(objective.on(dataset.sample(sizes[1], rng)) if sizes else objective, n)
+        return Plan(objective, LoopState.at(x, solver, evaluation, passes), solver, first)
+    if not choice.info.takes_rate:
+        memory = 5 if VECTORS * 8 * objective.size > n * dataset.row_bytes else 10
+        solver = LBFGS(1.0 / objective.largest_diagonal, memory=memory)
+        return Plan(objective, LoopState.at(x, solver, evaluation, passes), solver, first)
+    minibatches = make_minibatches(objective, rng) if Need.MINIBATCHES in choice.info.needs else None
+    rows = minibatches.rows if minibatches else max(1000, 10 * problem.coupled)
 
     def lipschitz() -> float:
         nonlocal passes
-        sample = sample_of_rows()
-        passes += LIPSCHITZ_EVALUATIONS * sample.source.shape[0] / n
-        zero = np.zeros(objective.size)  # where the curvature of the logistic loss is largest
-        return estimate_lipschitz(sample, zero, rng, LIPSCHITZ_EVALUATIONS)
+        sample = objective.on(dataset.sample(rows, rng))
+        passes += LIPSCHITZ_EVALUATIONS * sample.dataset.shape[0] / n
+        return largest_curvature(sample, rng)
 
-    rule = fixed_rate_rule(solver, learning_rate, lipschitz, batches.count if batches else 1)
-    descent = Descent.at(point, rule, evaluation, passes)
-    return Beginning(objective, descent, rule, first, batches, largest_anywhere)
+    batches = minibatches.count if minibatches else 1
+    solver = make_fixed_rate(choice.info.name, choice.learning_rate, lipschitz, batches)
+    state = LoopState.at(x, solver, evaluation, passes)
 
+    def largest_anywhere() -> float:
+        return _largest_curvature_anywhere(objective.on(dataset.sample(rows, rng)), rng)
 
-def _batches(objective: Objective, source: Source, rng: np.random.Generator) -> Batches | StreamBatches:
-    if isinstance(source, Stream):
-        return StreamBatches(objective, source, rng)
-    assert isinstance(source, InMemory)  # noqa: S101  other sources are still to come
-    return Batches(objective, source, rng)
+    return Plan(objective, state, solver, first, minibatches, largest_anywhere)
 
 
-def _in_one_reading(model: Model, size: int, sizes: tuple[int, int] | None) -> bool:
-    return type(model.loss) is Squared and (sizes is None or size <= ONE_READING)
+def largest_curvature(objective: LinearObjective, rng: np.random.Generator) -> float:
+    """Estimate the largest curvature where that of the logistic loss is largest, at 0."""
+    return estimate_lipschitz(objective, np.zeros(objective.size), rng, LIPSCHITZ_EVALUATIONS)
 
 
-def _after_one_reading(model: Model, source: Source, tol: float) -> Beginning:
-    """Begin at the solution of the normal equations, in their metric.
+def _largest_curvature_anywhere(sample: LinearObjective, rng: np.random.Generator) -> float:
+    """Bound the largest curvature of an objective at any point, by that of a squared loss of the largest curvature."""
+    share = sample.loss.curvature_bound / Squared.curvature_bound
+    spec = replace(sample.spec, loss=Squared(), penalty=L2(sample.penalty.curvature / share))
+    squared = replace(sample, spec=spec, outputs=1)
+    return share * estimate_lipschitz(squared, np.zeros(squared.size), rng, 5 * LIPSCHITZ_EVALUATIONS)
 
-    That is the end, too, unless rounding may hide slopes of ``tol``: then iterations refine the solution by gradients
-    taken from the data, which restore the digits that a Gram matrix loses.
+
+def _takes_one_pass(problem: LinearProblem, sizes: tuple[int, int] | None) -> bool:
+    return problem.spec.loss.quadratic and (sizes is None or problem.coupled <= ONE_PASS_SIZE)
+
+
+def _plan_normal_equations(problem: LinearProblem, tol: float) -> Plan:
+    """Begin at the solution of the normal equations, preconditioned by them.
+
+    That is the end, too, unless rounding may hide a gradient of ``tol``: then iterations refine the solution by
+    gradients taken from the data, which restore the digits that a Gram matrix loses.
     """
-    equations = normal_equations(source, model.outputs, about_mean=model.intercept, n_threads=model.n_threads)
-    objective = model.objective(source, equations.moments)
-    objective = replace(objective, independent=equations.independent(source.shape[0]))
+    dataset, spec = problem.dataset, problem.spec
+    equations = normal_equations(dataset, problem.outputs, about_mean=spec.intercept, n_threads=problem.n_threads)
+    problem.check_moments(equations.moments, dataset)
+    objective = problem.objective(dataset, equations.moments)
+    objective = replace(objective, independent=equations.independent(dataset.shape[0]))
     hessian, slopes = objective.quadratic(equations)
-    metric = inverse(hessian)
-    point = times(metric, slopes)
-    first = objective.without_reading(equations, point, times(hessian, point) - slopes, tol)
-    rule = LBFGS(metric=lambda _: (metric, 0.0))
-    return Beginning(objective, Descent.at(point, rule, first, source.readings + 1.0), rule, Evaluation(0.0, point))
+    preconditioner = inverse(hessian)
+    x = times(preconditioner, slopes)
+    first = objective.evaluate_without_pass(equations, x, times(hessian, x) - slopes, tol)
+    solver = LBFGS(preconditioner=lambda _: (preconditioner, 0.0))
+    state = LoopState.at(x, solver, first, dataset.passes + 1.0)
+    return Plan(objective, state, solver, Evaluation(0.0, x))
 
 
-def _after_samples(model: Model, source: Source, sizes: tuple[int, int], rng: np.random.Generator) -> Beginning:
-    """Begin at the end of growing sub-samples; moments come with the first evaluation, in one reading of X."""
-    zeros = model.zeros(source.shape[1])
-    warm = warm_start(source, sizes, lambda sample: model.read(sample, *zeros)[0], rng)
-    with having((warm.coef, warm.intercept)):
-        objective, first = model.read(source, warm.coef, warm.intercept)
-    rule = newton(objective.over(warm.objective.source), source.shape[0])
-    point = objective.to_point(warm.coef, warm.intercept)
-    return Beginning(objective, Descent.at(point, rule, first, source.readings + warm.passes), rule, first)
+def _plan_warm_start(problem: LinearProblem, sizes: tuple[int, int], rng: np.random.Generator) -> Plan:
+    """Begin at the end of growing sub-samples; moments come with the first evaluation, in one pass."""
+    warm = warm_start(problem, sizes, rng)
+    with attach_partial_result(warm.coefficients):
+        objective, first = problem.first_pass(problem.dataset, warm.coefficients)
+    solver = newton(objective.on(warm.objective.dataset), problem.dataset.shape[0])
+    x = objective.to_x(warm.coefficients)
+    return Plan(objective, LoopState.at(x, solver, first, problem.dataset.passes + warm.passes), solver, first)
 
 
-def glance(model: Model, source: Source, coef: Floats, intercept: Floats) -> tuple[Objective, Evaluation]:
-    """Evaluate coefficients on a few rows, in no time: the objective over them, and what it says."""
-    rows = max(1, min(LEAST_ROWS, int(GLANCE_BYTES // max(1.0, source.row_bytes))))
-    sample = source.sample(rows, np.random.default_rng(0))
-    objective, evaluation = model.read(sample, coef, intercept)
-    return objective, evaluation._replace(passes=sample.shape[0] / source.shape[0])
+def quick_estimate(problem: LinearProblem, at: Coefficients) -> tuple[LinearObjective, Floats, Evaluation]:
+    """Return the objective over a few rows, the point of coefficients, and its evaluation there: in no time."""
+    dataset: Dataset = problem.dataset
+    rows = max(1, min(MIN_ROWS, int(ESTIMATE_BYTES // max(1.0, dataset.row_bytes))))
+    sample = dataset.sample(rows, np.random.default_rng(0))
+    objective, evaluation = problem.first_pass(sample, at)
+    return objective, objective.to_x(at), evaluation._replace(passes=sample.shape[0] / dataset.shape[0])

@@ -1,93 +1,119 @@
-"""What is to be minimised, before its samples have been read."""
+"""A model and its data, before the statistics of the samples are known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.dataset import Source
-from fastgd._data.design import Matrix
+from fastgd._data.dataset import Dataset, OpenedDataset
+from fastgd._data.design import Design
 from fastgd._data.schema import Feature, coef_names
-from fastgd._linear.objective import Objective
+from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec
 from fastgd._linear.result import FitResult
-from fastgd._linear.statistics import Moments, first_reading
+from fastgd._linear.statistics import Moments, first_pass
 from fastgd._optim.base import Evaluation
 from fastgd._optim.result import Result
-from fastgd._typing import Floats
 from fastgd._utils.validation import as_point
-from fastgd.losses import Loss
+from fastgd.losses import REAL
 
 
 @dataclass(frozen=True)
-class Model:
-    """What is to be minimised, before the moments of its samples are known.
+class LinearProblem:
+    """What is to be minimised over which samples.
 
-    ``check`` raises an error if a source's moments are of no use; the rest as for `Objective`.
+    Attributes
+    ----------
+    spec : ModelSpec
+        With the loss for as many classes as there are.
+    dataset : Dataset
+    outputs : int
+        Linear predictors of a sample.
+    n_threads : int or None
     """
 
-    loss: Loss
-    l2: float
-    intercept: bool
-    standardize: bool
-    n_threads: int | None
-    check: Callable[[Moments, Source], None]
-    outputs: int = 1
+    spec: ModelSpec
+    dataset: Dataset
+    outputs: int
+    n_threads: int | None = None
 
-    def objective(self, source: Source, moments: Moments) -> Objective:
-        """Give the objective over a source of these moments."""
-        self.check(moments, source)
-        return Objective(
-            source, self.loss, self.l2, moments, self.intercept, self.standardize, self.n_threads, self.outputs
+    def objective(self, dataset: Dataset, moments: Moments) -> LinearObjective:
+        """Return the objective over these samples or some of them, given their moments."""
+        return LinearObjective(dataset, self.spec, moments, self.n_threads, self.outputs)
+
+    def check_moments(self, moments: Moments, dataset: Dataset) -> None:
+        """Raise ValueError if the moments of these samples or some of them are of no use, saying what is wrong."""
+        measured, whole = self.spec.loss.target is REAL, dataset.shape == self.dataset.shape
+        check_moments(moments, self.dataset, measured=measured, whole=whole)
+
+    @property
+    def coupled(self) -> int:
+        """How many coefficients depend on each other: the size of a Hessian."""
+        row_size = self.dataset.shape[1] + self.spec.intercept
+        return row_size * (self.outputs if self.spec.loss.multiclass else 1)
+
+    @property
+    def zeros(self) -> Coefficients:
+        """Coefficients and intercepts of 0."""
+        return Coefficients(np.zeros((self.outputs, self.dataset.shape[1])), np.zeros(self.outputs))
+
+    def first_pass(self, dataset: Dataset, at: Coefficients) -> tuple[LinearObjective, Evaluation]:
+        """Return the objective over these samples or some of them, and its evaluation at coefficients: one pass."""
+        coef, intercept = dataset.to_tile_order(at.coef), at.intercept
+        moments, sums = first_pass(
+            dataset, self.spec.loss, coef, intercept, about_mean=self.spec.intercept, n_threads=self.n_threads
         )
-
-    def coupled(self, d: int) -> int:
-        """Say how many coefficients of d features depend on each other."""
-        return (d + self.intercept) * (self.outputs if self.loss.joint else 1)
-
-    def zeros(self, d: int) -> tuple[Floats, Floats]:
-        """Give coefficients and intercepts of 0."""
-        return np.zeros((self.outputs, d)), np.zeros(self.outputs)
-
-    def read(self, source: Source, coef: Floats, intercept: Floats) -> tuple[Objective, Evaluation]:
-        """Give the objective over a source, and its evaluation at some coefficients, from one reading."""
-        moments, sums = first_reading(
-            source, self.loss, coef, intercept, about_mean=self.intercept, n_threads=self.n_threads
-        )
-        objective = self.objective(source, moments)
-        with np.errstate(over="ignore", invalid="ignore"):  # descent refuses a start that is not finite
+        self.check_moments(moments, dataset)
+        objective = self.objective(dataset, moments)
+        with np.errstate(over="ignore", invalid="ignore"):  # the loop refuses a start that is not finite
             return objective, objective.evaluation(coef, sums)
 
 
-def check_for_partitions(solver: str, n_threads: int | None) -> None:
-    """Refuse what means nothing for samples in partitions, before they are read."""
-    if solver == "sgd":
+def check_moments(moments: Moments, dataset: Dataset, *, measured: bool, whole: bool = True) -> None:
+    """Raise ValueError where a mean or spread is not finite, or where one of all rows hides differences.
+
+    Those of y mean nothing unless it is measured.
+    """
+    finite = dataset.to_caller_order(np.isfinite(moments.mean) & np.isfinite(moments.spread))
+    if not finite.all():
+        dataset.check_finite()
+        column = int(np.argmin(finite))
+        name = coef_names(dataset.features, dataset.shape[1])[column]
+        if dataset.features is not None:  # of which a category is one column
+            column = int(np.repeat(np.arange(len(dataset.features)), [each.width for each in dataset.features])[column])
         raise ValueError(
-            "solver='sgd' goes from batch to batch, and of partitions every one would be a round of messages; choose "
-            "'newton' or 'lbfgs', which go from reading to reading"
+            f"X: the values of column {column} ({name}) are so large or so close "
+            "that squares overflow or underflow; rescale it"
         )
-    if n_threads is not None:
-        raise ValueError(f"n_threads={n_threads}: of Dask's partitions each task takes one thread; leave it out")
+    if measured and not np.isfinite(moments.y_spread).all():
+        raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
+    if whole:
+        dataset.check_differences((moments.spread == 0.0) & (moments.mean != 0.0))
 
 
-def check_determined(features: tuple[Feature, ...] | None, l2: float, intercept: bool) -> None:
-    """Refuse coefficients that the data can't tell apart: of all levels, which add up to 1 as the intercept does."""
+def check_determined(features: tuple[Feature, ...] | None, spec: ModelSpec) -> None:
+    """Raise ValueError for coefficients of all levels without a penalty: they add up to 1, as the intercept does."""
     full = [feature.name for feature in features or () if feature.levels is not None and not feature.reference]
-    if l2 == 0.0 and full and len(full) + intercept > 1:
+    if spec.penalty.is_zero and full and len(full) + spec.intercept > 1:
         raise ValueError(
             f"drop_first=False gives every level of {', '.join(full)} a coefficient, which without a penalty are not "
             "determined; give l2 > 0, or drop_first=True"
         )
 
 
-def start_coefs(
-    start: Any, shape: tuple[int, int], intercept: bool, classes: NDArray[Any] | None, source: Matrix | Source
-) -> tuple[Floats, Floats] | str | None:
-    """Give the coefficients (outputs, d) and the intercepts to begin at; "random" and None as they are."""
-    outputs, d = shape
+def start_coefficients(
+    start: Any, outputs: int, intercept: bool, classes: NDArray[Any] | None, design: Design | Dataset
+) -> Coefficients | str | None:
+    """Return the coefficients to begin at; "random" and None as they are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a start does not fit to the model and the columns of X.
+    """
+    d = design.shape[1]
     if start is None:
         return None
     if isinstance(start, str):
@@ -97,7 +123,7 @@ def start_coefs(
     if isinstance(start, Result) and not isinstance(start, FitResult):
         raise TypeError("start is the result of minimize; the result of a fit, or an array, is needed")
     if isinstance(start, FitResult):
-        if source.features is not None and start.features is not None and source.features != start.features:
+        if design.features is not None and start.features is not None and design.features != start.features:
             raise ValueError("start was fitted on other columns or levels than X has, or in another order")
         if (start.classes is None) != (classes is None):
             raise ValueError("start is a regression and the fit a classification, or the other way round")
@@ -116,31 +142,10 @@ def start_coefs(
             )
         rows = point.reshape(outputs, -1)
         coef, b = rows[:, :d], rows[:, -1]
-    if source.order is not None:
-        coef, given = np.empty_like(coef), coef
-        coef[:, source.order] = given
-    return coef, b if intercept else np.zeros(outputs)
+    return Coefficients(coef, b if intercept else np.zeros(outputs))
 
 
-def check_moments(statistics: Moments, source: Source, *, measured: bool, whole: bool = True) -> None:
-    """Find out what is wrong where a mean or spread is not finite, or where one of all rows hides differences.
-
-    Those of y mean nothing unless it is measured.
-    """
-    finite = np.isfinite(statistics.mean) & np.isfinite(statistics.spread)
-    if not finite.all():
-        source.check_finite()
-        column = int(np.argmin(finite))
-        if source.order is not None:
-            column = int(np.flatnonzero(source.order == column)[0])
-        name = coef_names(source.features, source.shape[1])[column]
-        if source.features is not None:  # of which a category is one column
-            column = int(np.repeat(np.arange(len(source.features)), [each.width for each in source.features])[column])
-        raise ValueError(
-            f"X: the values of column {column} ({name}) are so large or so close "
-            "that squares overflow or underflow; rescale it"
-        )
-    if measured and not np.isfinite(statistics.y_spread).all():
-        raise ValueError("y: values are so large or so close that squares overflow or underflow; rescale it")
-    if whole:
-        source.check_differences((statistics.spread == 0.0) & (statistics.mean != 0.0))
+def linear_problem(opened: OpenedDataset, spec: ModelSpec, n_threads: int | None) -> LinearProblem:
+    """Return the problem of fitting a model to the samples that a caller gave."""
+    with_classes = ModelSpec(opened.loss, spec.penalty, spec.intercept, spec.standardize)
+    return LinearProblem(with_classes, opened.dataset, opened.outputs, n_threads)

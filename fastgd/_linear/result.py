@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.columns import is_collection
 from fastgd._data.schema import Feature, coef_names
-from fastgd._data.tables import as_features, check_unseen
+from fastgd._linear.predictor import LinearPredictor
 from fastgd._linear.serialization import read_fields, write_document
+from fastgd._linear.settings import FitSettings
 from fastgd._optim.result import History, Result
 from fastgd._typing import Floats
 
@@ -44,25 +43,26 @@ class FitResult(Result):
         found, combinations where the search costs little beside the fit.
     rows : int
         Samples the model was fitted on.
-    settings : dict
-        The arguments of the fit, and the solver that "auto" chose.
+    settings : FitSettings
+        The arguments of the fit, and what "auto" chose. It reads as a mapping, too.
     version : str
         The version of fastgd that fitted it.
     """
 
+    coef: Floats
     intercept: float | Floats
     spread: Floats
     classes: NDArray[Any] | None
     features: tuple[Feature, ...] | None
     redundant: list[str]
     rows: int
-    settings: dict[str, Any]
+    settings: FitSettings
     version: str
 
     def __repr__(self) -> str:
-        """Say what was fitted, and how it ended."""
+        """Return one line with what was fitted, and how it ended."""
         return (
-            f"<FitResult: {self.settings['loss']['name']} loss {self.loss:.6g}, {self.coef.size} coefficients, "
+            f"<FitResult: {self.settings.loss['name']} loss {self.loss:.6g}, {self.coef.size} coefficients, "
             f"{self.rows} rows. {self.message}>"
         )
 
@@ -71,14 +71,19 @@ class FitResult(Result):
         """The coefficients' names: columns, ``carrier[UA]`` for a level, x0, x1, ... for an array."""
         return coef_names(self.features, self.coef.shape[-1])
 
+    def predictor(self, *, unseen: str = "error") -> LinearPredictor:
+        """Return the model alone, without its history."""
+        coef, intercept = np.atleast_2d(self.coef), np.atleast_1d(self.intercept)
+        return LinearPredictor(coef, intercept, self.features, self.classes, self.coef.ndim == 1, unseen)
+
     def decision_function(self, X: Any, *, unseen: str = "error") -> Floats:
-        """Compute the margins ``z = X @ coef + intercept``.
+        """Compute the linear predictors ``z = X @ coef + intercept``.
 
         Parameters
         ----------
         X : array-like of shape (n, d), or a table
             A table's columns are taken by the names they had in the fit, in any order; others are ignored. Of a Dask
-            array or dataframe a Dask array is given, which computes when it is asked to.
+            array or dataframe a Dask array is returned, which computes when it is asked to.
         unseen : {"error", "zero"}
             What to do with levels of a category that the fit did not have: refuse them, or have them add nothing. A
             level that adds nothing is predicted like the reference, where there is one.
@@ -93,24 +98,11 @@ class FitResult(Result):
             If X lacks columns, or contains NaN or infinity, or a level that the fit did not have, or a prediction is
             too large for float64.
         """
-        if is_collection(X):
-            return self._later("decision_function", X, unseen)
-        matrix = as_features(X, features=self.features, unseen=unseen)
-        if matrix.shape[1] != self.coef.shape[-1]:
-            raise ValueError(f"X has {matrix.shape[1]} features, but the model was fitted on {self.coef.shape[-1]}")
-        with np.errstate(over="ignore", invalid="ignore"):
-            z = matrix.margins(np.atleast_2d(self.coef), np.atleast_1d(self.intercept))
-        if not np.isfinite(z).all():
-            row = int(np.argmin(np.isfinite(z).all(axis=1)))
-            raise ValueError(f"X: the numbers in row {row} are so large that its prediction overflows")
-        return z if self.coef.ndim == 2 else z[:, 0]
+        return self.predictor(unseen=unseen).decision_function(X)
 
     def predict(self, X: Any, *, unseen: str = "error") -> NDArray[Any]:
         """Predict y, or for classes the most probable label; arguments as for `decision_function`."""
-        if is_collection(X):
-            return self._later("predict", X, unseen)
-        z = self.decision_function(X, unseen=unseen)
-        return z if self.classes is None else self.to_labels(z)
+        return self.predictor(unseen=unseen).predict(X)
 
     def predict_proba(self, X: Any, *, unseen: str = "error") -> Floats:
         """Predict the probabilities of all classes, (n, k); arguments as for `decision_function`.
@@ -121,45 +113,8 @@ class FitResult(Result):
             If the model is a regression.
         """
         if self.classes is None:
-            raise TypeError(f"a model with {self.settings['loss']['name']} loss has no probabilities; use predict")
-        if is_collection(X):
-            return self._later("predict_proba", X, unseen)
-        return self.to_probabilities(self.decision_function(X, unseen=unseen))
-
-    def _later(self, method: str, X: Any, unseen: str) -> NDArray[Any]:
-        """Give what a method makes of a Dask collection, when it is asked for: a Dask array."""
-        from fastgd._data.dask_graph import mapped
-
-        check_unseen(unseen)
-        outputs = None if self.coef.ndim == 1 else len(self.coef)
-        dtype = np.dtype(np.float64)
-        if self.classes is not None and method != "decision_function":
-            outputs, dtype = (None, self.classes.dtype) if method == "predict" else (len(self.classes), dtype)
-        function = partial(getattr(replace(self, state=None), method), unseen=unseen)  # which goes along with each task
-        later: NDArray[Any] = mapped(function, X, outputs, dtype)
-        return later
-
-    def to_labels(self, margins: Floats) -> NDArray[Any]:
-        """Give the most probable label, (n,), for log-odds (n,) or margins (n, k)."""
-        assert self.classes is not None  # noqa: S101  whoever calls has looked
-        chosen = (margins > 0.0).astype(np.intp) if margins.ndim == 1 else np.argmax(margins, axis=1)
-        labels: NDArray[Any] = self.classes[chosen]
-        return labels
-
-    @staticmethod
-    def to_probabilities(margins: Floats) -> Floats:
-        """Give the probabilities of all classes, (n, k), for log-odds (n,) or margins (n, k).
-
-        None is rounded to 0 too early.
-        """
-        if margins.ndim == 2:
-            with np.errstate(over="ignore"):  # a difference of infinity is one of nothing
-                shares = np.exp(margins - margins.max(axis=1, keepdims=True))
-            return np.asarray(shares / shares.sum(axis=1, keepdims=True))
-        e = np.exp(-np.abs(margins))
-        larger, smaller = 1.0 / (1.0 + e), e / (1.0 + e)
-        positive = margins > 0.0
-        return np.column_stack((np.where(positive, smaller, larger), np.where(positive, larger, smaller)))
+            raise TypeError(f"a model with {self.settings.loss['name']} loss has no probabilities; use predict")
+        return self.predictor(unseen=unseen).predict_proba(X)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON. The file appears whole or not at all.
@@ -183,7 +138,7 @@ class FitResult(Result):
             "loss": self.loss,
             "status": self.status.name,
             "message": self.message,
-            "settings": self.settings,
+            "settings": dict(self.settings),
             "history": {field.name: getattr(self.history, field.name).tolist() for field in fields(History)},
         }
         write_document(path, document)

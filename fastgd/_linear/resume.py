@@ -1,4 +1,7 @@
-"""A fit's descent, from the beginning, an earlier result or a checkpoint; and what comes back if it is interrupted."""
+"""A fit's descent: from the beginning, from an earlier result, or from a checkpoint.
+
+It also decides what comes back if the descent is interrupted.
+"""
 
 from __future__ import annotations
 
@@ -8,114 +11,143 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from fastgd._data.dataset import Source
-from fastgd._linear.checkpoint import Checkpoint, Kept, Origin, digest
+from fastgd._linear.checkpoint import Checkpoint, FitFingerprint, SavedState, digest
 from fastgd._linear.diagnostics import separated_below
-from fastgd._linear.objective import Objective
-from fastgd._linear.plan import Beginning, begin, glance
-from fastgd._linear.problem import Model
-from fastgd._optim.base import Descent
-from fastgd._optim.loop import conclude, descend, glimpse
-from fastgd._optim.registry import RULES
-from fastgd._optim.result import Result, Row, Status
-from fastgd._typing import Floats
-from fastgd._utils.interrupts import Interrupted, Interruption
+from fastgd._linear.objective import Coefficients, LinearObjective
+from fastgd._linear.plan import Plan, SolverChoice, make_plan, quick_estimate
+from fastgd._linear.problem import LinearProblem
+from fastgd._optim.base import LoopState
+from fastgd._optim.loop import conclude, estimate_result, run_loop
+from fastgd._optim.result import LoopResult, Row, Status
+from fastgd._optim.stopping import Stopping
+from fastgd._utils.interrupts import Interrupted
+from fastgd._utils.session import Session
 
 
-class Earlier(NamedTuple):
+class ResumePoint(NamedTuple):
     """What the result of a fit holds for ``start=result``."""
 
-    origin: Origin
-    kept: Kept
+    origin: FitFingerprint
+    saved: SavedState
 
 
-def run(
-    model: Model,
-    source: Source,
-    solver: str,
-    learning_rate: float | str,
-    start: tuple[Floats, Floats] | str | None,
-    rng: np.random.Generator,
-    *,
-    asked: dict[str, Any],
-    earlier: Earlier | None,
-    checkpoint: str | os.PathLike[str] | None,
-    interruption: Interruption,
-    tol: float,
-    max_iter: int,
-    time_limit: float | None,
-    callback: Callable[[Row], object] | None,
-    began: float,
-    lightest: float,
-) -> tuple[Objective, Result, Callable[[], float] | None]:
-    """Descend, from where there is to go on from or else from the beginning.
+class Recall(NamedTuple):
+    """What a fit may go on from.
 
-    An earlier result is gone on from if the same was asked for, of the same data; then limits count from there.
-    Otherwise it is but a start. A checkpoint has to be of the same fit. ``lightest`` is the smallest positive weight.
-    With the result comes what estimates the gradient's Lipschitz constant, for solvers with a learning rate.
+    Attributes
+    ----------
+    arguments : dict
+        What has to be the same, as JSON can hold it.
+    earlier : ResumePoint or None
+        Of the result that the fit was given as its start. If the same was asked for, of the same data, the descent
+        goes on, and limits count from there; otherwise that result is but a start.
+    checkpoint : path or None
+        A file, which has to be of the same fit if it is there.
     """
 
-    def ready_from(origin: Origin, rng: np.random.Generator) -> tuple[Beginning, str]:
-        ready = begin(model, source, solver, learning_rate, origin.start, tol, rng)
-        return ready, digest(*ready.objective.moments, ready.reading.value, ready.reading.gradient)
+    arguments: dict[str, Any]
+    earlier: ResumePoint | None
+    checkpoint: str | os.PathLike[str] | None
 
-    own = origin = Origin.of(asked, source, start, rng)
-    kept: Kept | None = None
+
+class Ended(NamedTuple):
+    """How a fit's descent ended, and on which objective.
+
+    Attributes
+    ----------
+    result : LoopResult
+        Its state is a `ResumePoint`; None if nothing was known yet.
+    objective : LinearObjective
+    lipschitz : callable or None
+        Estimates the gradient's Lipschitz constant, for solvers with a learning rate.
+    """
+
+    result: LoopResult
+    objective: LinearObjective
+    lipschitz: Callable[[], float] | None = None
+
+
+class _Writer:
+    """The observer that has a checkpoint written from time to time."""
+
+    def __init__(self, file: Checkpoint, save: Callable[[LoopState], SavedState]) -> None:
+        self.file, self.save = file, save
+
+    def on_row(self, row: Row) -> bool:  # noqa: ARG002
+        """Ask for nothing: a checkpoint ends no fit."""
+        return False
+
+    def on_state(self, state: LoopState) -> None:
+        """Write the state if the last writing is long enough ago."""
+        self.file.keep(self.save(state))
+
+
+def descend(
+    problem: LinearProblem,
+    choice: SolverChoice,
+    start: Coefficients | str | None,
+    stopping: Stopping,
+    session: Session,
+    recall: Recall,
+) -> Ended:
+    """Descend, from where there is to go on from or else from the beginning."""
+    own = origin = FitFingerprint.of(recall.arguments, problem.dataset, start, session.rng)
+    saved: SavedState | None = None
     file: Checkpoint | None = None
-    ready: Beginning | None = None
+    plan: Plan | None = None
+    limits = stopping
     try:
-        if earlier is not None and earlier.origin.arguments == own.arguments:
-            origin, kept = earlier
-            ready, data = ready_from(origin, deepcopy(origin.rng))
-            if data == kept.data:
-                kept = kept._replace(state=kept.state._replace(stopped=False))
-                max_iter, time_limit = kept.state.beyond(max_iter, time_limit)
+        if recall.earlier is not None and recall.earlier.origin.arguments == own.arguments:
+            origin, saved = recall.earlier
+            plan = make_plan(problem, choice, origin.start, stopping.tol, deepcopy(origin.rng))
+            if _data_hash(plan) == saved.data:
+                saved = saved._replace(state=saved.state._replace(stopped=False))
+                max_iter, time_limit = saved.state.limits_from_here(stopping.max_iter, stopping.time_limit)
+                limits = replace(stopping, max_iter=max_iter, time_limit=time_limit)
             else:
-                origin, kept, ready = own, None, None
-        if checkpoint is not None:
-            size = model.outputs * (source.shape[1] + model.intercept)
-            lengths = size, source.shape[1], 1 if source.known.y.ndim == 1 else source.known.y.shape[1]
-            file = Checkpoint(checkpoint, origin, RULES[solver], lengths)
-            kept = file.kept or kept
-        if ready is None:
-            ready, data = ready_from(origin, rng)
-        if file:
+                origin, saved, plan = own, None, None
+        if recall.checkpoint is not None:
+            file = Checkpoint(recall.checkpoint, origin, choice.info.kind, _lengths(problem))
+            saved = file.kept or saved
+        plan = plan or make_plan(problem, choice, origin.start, stopping.tol, session.rng)
+        objective, data = plan.objective, _data_hash(plan)
+        if file is not None:
             file.check_data(data)
-        objective = ready.objective
 
-        def keep(state: Descent) -> None:
-            if file:
-                file.keep(Kept(state, objective.moments, data))
+        def save(state: LoopState) -> SavedState:
+            return SavedState(state, objective.moments, data)
 
-        result = descend(
-            objective,
-            kept.state if kept else ready.start,
-            ready.rule,
-            tol=tol,
-            max_iter=max_iter,
-            time_limit=time_limit,
-            gradient_norm=objective.largest_slope,
-            callback=callback,
-            began=began,
-            estimate=ready.batches,
-            keep=keep,
-            separated_below=separated_below(objective, lightest),
-        )
-        end = Kept(result.state, objective.moments, data)
-        if file and not (file.kept and len(file.kept.state.rows) == len(end.state.rows)):
+        begin = plan.start
+        if saved is not None:
+            begin = saved.state._replace(stopped=saved.state.stopped and session.has_callback)
+        limits = replace(limits, norm=objective.gradient_norm, separated_below=separated_below(objective))
+        observers = session.observers if file is None else [*session.observers, _Writer(file, save)]
+        observed = replace(session, observers=observers)
+        result = run_loop(objective, begin, plan.solver, limits, observed, plan.minibatches)
+        end = save(result.state)
+        if file is not None and not (file.kept and len(file.kept.state.rows) == len(end.state.rows)):
             file.write(end)
     except Interrupted as stop:  # before the descent had a first evaluation, or went on
-        if kept is None:
-            known = stop.reached or (start if isinstance(start, tuple) else model.zeros(source.shape[1]))
-            with interruption.heed():
-                objective, evaluation = glance(model, source, *known)
-            slope, point = objective.largest_slope, objective.to_point(*known)
-            return objective, glimpse(point, evaluation, tol=tol, gradient_norm=slope, began=began), None
-        objective, end = model.objective(source, kept.moments), kept
-        slope = objective.largest_slope
-        result = conclude(kept.state, Status.INTERRUPTED, tol=tol, gradient_norm=slope, began=began)
-    if file and file.failure:
-        result = replace(result, message=f"{result.message} {file.failure}")
-    return objective, replace(result, state=Earlier(origin, end)), ready and ready.lipschitz
+        if saved is None:
+            known = stop.partial_result or (start if isinstance(start, Coefficients) else problem.zeros)
+            with session.handler.suspended():
+                objective, x, evaluation = quick_estimate(problem, known)
+            limits = replace(stopping, norm=objective.gradient_norm)
+            return Ended(estimate_result(x, evaluation, limits, session), objective)
+        objective, end = problem.objective(problem.dataset, saved.moments), saved
+        limits = replace(stopping, norm=objective.gradient_norm)
+        result = conclude(saved.state, Status.INTERRUPTED, limits, session.began)
+    if file is not None and file.failure:
+        result = result.with_note(file.failure)
+    return Ended(replace(result, state=ResumePoint(origin, end)), objective, plan.lipschitz if plan else None)
+
+
+def _data_hash(plan: Plan) -> str:
+    """Return a hash of what the first pass said of all samples."""
+    return digest(*plan.objective.moments, plan.first.value, plan.first.gradient)
+
+
+def _lengths(problem: LinearProblem) -> tuple[int, ...]:
+    """Return how long the arrays of a state can be: points, features, targets."""
+    d, y = problem.dataset.shape[1], problem.dataset.local_sample.y
+    return problem.outputs * (d + problem.spec.intercept), d, 1 if y.ndim == 1 else y.shape[1]

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.schema import Feature, coef_names
-from fastgd._optim.result import History, Row, Status
+from fastgd._linear.settings import FitSettings
+from fastgd._optim.result import History, Outcome, Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import replacing
 
@@ -58,7 +59,7 @@ def read_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def checksum(document: dict[str, Any]) -> str:
-    """Digest what a model's document holds beside its checksum, however it is laid out in the file."""
+    """Return a hash of all that a model's document holds beside its checksum, however the file is laid out."""
     content = {key: value for key, value in document.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -86,6 +87,7 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
     settings = document["settings"]
     if not isinstance(settings, dict) or not isinstance(settings["loss"]["name"], str):
         raise ValueError("settings must name the loss")
+    settings = FitSettings(**{name: settings[name] for name in FitSettings.names() if name in settings})
     history = document["history"]
     rows = [Row(*values) for values in zip(*([float(v) for v in history[name]] for name in Row._fields), strict=True)]
     if not rows:
@@ -98,8 +100,7 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
     return {
         "coef": coef,
         "loss": float(_numbers("loss", document["loss"])),
-        "status": Status[document["status"]],
-        "message": document["message"],
+        "outcome": Outcome(Status[document["status"]], recorded=document["message"]),
         "history": History.from_rows(rows),
         "intercept": intercept if intercept.ndim else float(intercept),
         "spread": spread,
@@ -113,7 +114,7 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _finite(text: str) -> float:
-    """Read a number; infinity and NaN are not JSON's."""
+    """Return the number that a text says; a ValueError for infinity and NaN, which JSON does not have."""
     number = float(text)
     if not np.isfinite(number):
         raise ValueError(f"{text} is no finite number")
@@ -121,7 +122,7 @@ def _finite(text: str) -> float:
 
 
 def _to_json(number: float) -> float | str:
-    """Give what JSON can hold: infinity and NaN, in rows of rejected points, as text that `float` reads."""
+    """Return what JSON can hold: infinity and NaN, in rows of rejected points, as text that `float` reads."""
     return number if np.isfinite(number) else str(number)
 
 
@@ -135,7 +136,7 @@ def _feature(entry: dict[str, Any]) -> Feature:
 
 
 def _labels(values: list[Any], name: str) -> NDArray[Any]:
-    """Give labels in their dtype, which must hold them as they are."""
+    """Return labels in their dtype; a ValueError if that does not hold them as they are."""
     dtype = np.dtype(name) if isinstance(name, str) else np.dtype(object)
     if dtype.kind not in "biufU" or dtype.itemsize * len(values) > LABEL_BYTES:
         raise ValueError(f"classes of dtype {str(name)[:40]}: numbers or text are needed")
@@ -146,7 +147,7 @@ def _labels(values: list[Any], name: str) -> NDArray[Any]:
 
 
 def _numbers(name: str, values: Any) -> Floats:
-    """Give finite numbers, alone or in lists of them; not text that says numbers, which NumPy would take."""
+    """Return finite numbers, alone or in lists; a ValueError for anything else, text included."""
     array = np.array(values)
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
         raise ValueError(f"{name}: finite numbers are needed")

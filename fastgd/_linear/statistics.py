@@ -6,23 +6,38 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd._data.dataset import InMemory, Source
-from fastgd._kernels import sums as passes
+from fastgd._data.dataset import Dataset, InMemory
 from fastgd._kernels.layout import Tile
+from fastgd._kernels.sums import GramPoint, add_gram, first_sums, gram_shape
 from fastgd._typing import Floats
 from fastgd._utils.linalg import SMALL, independent
 from fastgd.losses import Loss, Squared
 
-CONSTANT = 1e-14  # share of a mean square that rounding may leave of the variance of a constant column
-PASS_FEATURES = 30  # so many that their Gram matrix takes not much longer than a pass: of more, tiles are smaller,
-PASS_OUTPUTS = 8  # and so they are of more outputs
-LEAST, LARGEST = 1e-140, 1e150  # spread and root mean square of what products and their sums hold all digits of
-INDEPENDENT = 1e-4  # squared and in spreads, how far features are from the span of others if that is to be certain
-GRAM_BYTES = 1 << 26  # of the partial sums of a Hessian, so that threads can share the work
+CONSTANT = 1e-14
+"""The share of a mean square that rounding may leave of the variance of a constant column."""
+PASS_FEATURES = 30
+"""Features whose Gram matrix takes about as long as a pass; of more, tiles are smaller."""
+PASS_OUTPUTS = 8
+"""Outputs whose pass takes about as long as one of a single output; of more, tiles are smaller."""
+MIN_SPREAD, MAX_SIZE = 1e-140, 1e150
+"""The standard deviations and root mean squares of which products and their sums hold all digits."""
+INDEPENDENT = 1e-4
+"""Features are certainly independent if each is further, squared and in standard deviations, from the others' span."""
+GRAM_BYTES = 1 << 26
+"""Bytes of the partial sums of a Hessian at most, so that threads can share the work."""
 
 
 class Moments(NamedTuple):
-    """What one reading says of the samples: total weight, and mean and spread of every target and every feature."""
+    """What one pass says of the samples.
+
+    Attributes
+    ----------
+    total_weight : float
+    y_mean, y_spread : ndarray of shape (targets,)
+        Mean and standard deviation of every target.
+    mean, spread : ndarray of shape (d,)
+        The same of every feature, in the order of tiles.
+    """
 
     total_weight: float
     y_mean: Floats
@@ -31,8 +46,8 @@ class Moments(NamedTuple):
     spread: Floats
 
 
-def moments(source: Source, loss: Loss, *, about_mean: bool, n_threads: int | None = None) -> Moments:
-    """Take means and standard deviations of y and all features in one pass.
+def moments(dataset: Dataset, loss: Loss, *, about_mean: bool, n_threads: int | None = None) -> Moments:
+    """Return means and standard deviations of y and all features from one pass.
 
     Sums are taken about a pivot row. As no other outweighs it, it lies within √n standard deviations of the mean,
     which bounds the relative error of a variance by n times the rounding unit, wherever the data lie; and the spread
@@ -40,7 +55,7 @@ def moments(source: Source, loss: Loss, *, about_mean: bool, n_threads: int | No
 
     Parameters
     ----------
-    source : Source
+    dataset : Dataset
         n samples with d features.
     loss : Loss
         Says which kernel to run; moments do not depend on it.
@@ -53,12 +68,12 @@ def moments(source: Source, loss: Loss, *, about_mean: bool, n_threads: int | No
     Moments
         Spreads are NaN where numbers are not finite, or so large or close that their squares may over- or underflow.
     """
-    zeros = np.zeros((1, source.shape[1]))
-    return first_reading(source, loss, zeros, np.zeros(1), about_mean=about_mean, n_threads=n_threads)[0]
+    zeros = np.zeros((1, dataset.shape[1]))
+    return first_pass(dataset, loss, zeros, np.zeros(1), about_mean=about_mean, n_threads=n_threads)[0]
 
 
-def first_reading(
-    source: Source,
+def first_pass(
+    dataset: Dataset,
     loss: Loss,
     coef: Floats,
     intercept: Floats,
@@ -66,15 +81,31 @@ def first_reading(
     about_mean: bool,
     n_threads: int | None = None,
 ) -> tuple[Moments, Floats]:
-    """Take `moments` together with the sums of loss, slope and gradient at some coefficients, all in one pass."""
-    pivot, y_pivot = source.pivot()
+    """Return moments, and the sums of loss, slope and gradient at some coefficients, from one pass.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    loss : Loss
+    coef, intercept : ndarray of shape (outputs, d), (outputs,)
+        In the order of tiles.
+    about_mean, n_threads
+        As for `moments`.
+
+    Returns
+    -------
+    Moments
+    ndarray of shape (1 + outputs + outputs d,)
+        ``Σ s L``, each output's ``Σ s L'``, and each output's d sums ``Σ s L' x``.
+    """
+    pivot, y_pivot = dataset.pivot()
 
     def visit(tile: Tile, block_rows: int) -> Floats:
-        return passes.first_sums(tile, pivot, y_pivot, coef, intercept, loss, block_rows, n_threads)
+        return first_sums(tile, pivot, y_pivot, coef, intercept, loss, block_rows, n_threads)
 
-    sums = source.fold(visit, len(coef) / PASS_OUTPUTS)
+    sums = dataset.sum_tiles(visit, len(coef) / PASS_OUTPUTS)
     split = 1 + len(coef) + coef.size
-    about = np.append(pivot, np.zeros(source.shape[1] - len(pivot)))
+    about = np.append(pivot, np.zeros(dataset.shape[1] - len(pivot)))
     return _to_moments(sums[split:], about, y_pivot, about_mean), sums[:split]
 
 
@@ -90,14 +121,14 @@ def _to_moments(sums: Floats, pivot: Floats, y_pivot: Floats, about_mean: bool) 
         deviation = np.sqrt(variance)
         size = np.hypot(mean, deviation)
         spread = deviation if about_mean else size.copy()
-        small = (first != 0.0) & (second < LEAST**2) | (spread > 0.0) & (spread < LEAST)
-        small[:targets] |= (size[:targets] > 0.0) & (size[:targets] < LEAST)
-        spread[small | ~(size <= LARGEST) | ~np.isfinite(second)] = np.nan
+        small = (first != 0.0) & (second < MIN_SPREAD**2) | (spread > 0.0) & (spread < MIN_SPREAD)
+        small[:targets] |= (size[:targets] > 0.0) & (size[:targets] < MIN_SPREAD)
+        spread[small | ~(size <= MAX_SIZE) | ~np.isfinite(second)] = np.nan
     return Moments(total, mean[:targets], spread[:targets], mean[targets:], spread[targets:])
 
 
 def pooled(a: Moments, b: Moments, *, about_mean: bool) -> Moments:
-    """Give the moments of the samples of both."""
+    """Return the moments of the samples of both."""
     total = a.total_weight + b.total_weight
     share, rest = b.total_weight / total, a.total_weight / total
 
@@ -111,23 +142,9 @@ def pooled(a: Moments, b: Moments, *, about_mean: bool) -> Moments:
     return Moments(total, y_mean, y_spread, *pool(a.mean, b.mean, a.spread, b.spread))
 
 
-def gram(
-    source: Source,
-    loss: Loss,
-    coef: Floats,
-    intercept: Floats,
-    step: float,
-    center: Floats,
-    y_center: Floats,
-    pair: tuple[int, int] = (0, 0),
-    n_threads: int | None = None,
-) -> Floats:
-    """Give ``Σ s |L''| z zᵀ``, ``z = (x − center, 1, y − y_center)``, (d + 1 + targets)², in one reading.
-
-    Curvatures L'' for a pair of outputs at these coefficients are differences of slopes at margins ``step`` above and
-    below, or 1 if it is 0.
-    """
-    targets = len(y_center)
+def gram(dataset: Dataset, loss: Loss, at: GramPoint, n_threads: int | None = None) -> Floats:
+    """Return ``Σ s |L''| z zᵀ``, ``z = (x − center, 1, y − y_center)``, (d + 1 + targets)², from one pass."""
+    center, targets = at.center, len(at.y_center)
 
     def of_part(part: InMemory) -> Floats:
         grams = np.empty((0, 0, 0))
@@ -138,25 +155,24 @@ def gram(
             if not blocks:
                 dense = tile.X.shape[1]
                 columns = len(center) - dense
-                shape = passes.gram_shape(dense, targets, columns)
+                shape = gram_shape(dense, targets, columns)
                 grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
-            point = coef, intercept, loss, pair, step, center, y_center
-            passes.add_gram(tile, *point, grams, blocks, block_rows, n_threads)
+            add_gram(tile, at, loss, grams, blocks, block_rows, n_threads)
             blocks += -(-tile.y.shape[-1] // block_rows)
             return np.zeros((1, 1))
 
-        part.by_rows().fold(visit, len(center) / PASS_FEATURES)
+        part.by_rows().sum_tiles(visit, len(center) / PASS_FEATURES)
         total = np.add.reduce(grams, axis=0)
         size = dense + 1 + targets
         upper = np.triu(total[:size, :size])
         whole = upper + np.triu(upper, 1).T
         return _with_columns(whole, total[-columns:], center, dense) if columns else whole
 
-    return source.add_up(of_part)
+    return dataset.sum(of_part)
 
 
 def _with_columns(whole: Floats, further: Floats, center: Floats, dense: int) -> Floats:
-    """Put the products of sparse columns between those of dense features and the rest, and take them about a centre."""
+    """Return all products: those of sparse columns about their centre, between dense features and the rest."""
     size, columns = len(whole), len(center) - dense
     corner = further[:, further.shape[1] - columns :]
     whole = np.block([[whole, further[:, :size].T], [further[:, :size], corner]])
@@ -169,10 +185,18 @@ def _with_columns(whole: Floats, further: Floats, center: Floats, dense: int) ->
 
 
 class NormalEquations(NamedTuple):
-    """What one reading says of least squares: moments; (co)variances of features (d, d), and with targets (targets, d).
+    """What one pass says of least squares.
 
-    ``reach`` and ``y_reach`` are the root mean squares about the point that sums were taken about: their squares times
-    the rounding unit are what (co)variances forget.
+    Attributes
+    ----------
+    moments : Moments
+    covariance : ndarray of shape (d, d)
+        Of features.
+    cross : ndarray of shape (targets, d)
+        Covariances of targets with features.
+    reach, y_reach : ndarray of shape (d,), (targets,)
+        The root mean squares about the point that sums were taken about. Their squares times the rounding unit are the
+        absolute errors of (co)variances.
     """
 
     moments: Moments
@@ -182,7 +206,7 @@ class NormalEquations(NamedTuple):
     y_reach: Floats
 
     def independent(self, n: int) -> bool:
-        """Tell for certain that features that vary are independent in n rows: few, and where sums leave no doubt."""
+        """Whether the features that vary are certainly independent in n rows; False where that is not known."""
         varying = np.flatnonzero(self.moments.spread != 0.0)
         spread = self.moments.spread[varying]
         noise = sum_rounding(n) * (self.reach[varying] / spread) ** 2
@@ -192,16 +216,16 @@ class NormalEquations(NamedTuple):
 
 
 def normal_equations(
-    source: Source, targets: int, *, about_mean: bool, n_threads: int | None = None
+    dataset: Dataset, targets: int, *, about_mean: bool, n_threads: int | None = None
 ) -> NormalEquations:
-    """Take them in one reading, about a pivot row as `moments` does; without ``about_mean`` they are about 0."""
-    d = source.shape[1]
+    """Return the normal equations from one pass, about a pivot row as `moments`; without ``about_mean`` about 0."""
+    d = dataset.shape[1]
     pivot, y_pivot = np.zeros(d), np.zeros(targets)
     if about_mean:
-        dense, y_pivot = source.pivot()
+        dense, y_pivot = dataset.pivot()
         pivot[: len(dense)] = dense
     zeros = np.zeros((targets, d)), np.zeros(targets)
-    sums = gram(source, Squared(), *zeros, 0.0, pivot, y_pivot, n_threads=n_threads)
+    sums = gram(dataset, Squared(), GramPoint(*zeros, (0, 0), 0.0, pivot, y_pivot), n_threads)
     first, second = sums[d], np.diagonal(sums)
     ordered = np.concatenate(([sums[d, d]], np.column_stack((first, second))[d + 1 :].ravel(), first[:d], second[:d]))
     moments = _to_moments(ordered, pivot, y_pivot, about_mean)
@@ -216,5 +240,5 @@ def normal_equations(
 
 
 def sum_rounding(n: int) -> float:
-    """Give the relative error of sums of n numbers, a random walk."""
+    """Return the relative rounding error of sums of n numbers, as a random walk has it."""
     return float(np.finfo(np.float64).eps * (10.0 + n**0.5))

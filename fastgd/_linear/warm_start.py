@@ -1,99 +1,92 @@
-"""Sub-samples of rows: a warm start for the whole data, and the metric that preconditions its descent.
+"""Sub-samples of rows: a warm start for the whole data, and the preconditioner of its descent.
 
 The optimum of m random rows lies within the statistical error √(d/m) of the optimum of all rows, and their Hessian
-differs from that of all rows by as much. So most of the way is walked on growing sub-samples, each in the metric of
-the one before and only to its own precision, for a fraction of a pass; and on the whole data every step in the last
-metric contracts the error by about √(d/m) (Byrd, Chin, Neveitt and Nocedal, 2011; Erdogdu and Montanari, 2015).
+differs from that of all rows by as much. So most of the way is descended on growing sub-samples, each preconditioned by
+the one before and only to its own precision, for a fraction of a pass. On the whole data every step, preconditioned by
+the last sub-sample, contracts the error by about √(d/m) (Byrd, Chin, Neveitt and Nocedal, 2011; Erdogdu and Montanari,
+2015).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from fastgd._data.dataset import Source
-from fastgd._linear.objective import Objective
+from fastgd._linear.objective import Coefficients, LinearObjective
+from fastgd._linear.problem import LinearProblem
 from fastgd._optim.lbfgs import LBFGS
-from fastgd._optim.loop import descend
+from fastgd._optim.loop import run_loop
 from fastgd._optim.result import Status
-from fastgd._typing import Floats
-from fastgd._utils.interrupts import Interrupted, having
+from fastgd._optim.stopping import Stopping
+from fastgd._utils.interrupts import Interrupted, attach_partial_result
 from fastgd._utils.linalg import inverse
 
-SHARE = 16  # the largest sub-sample is one row in so many of those in memory,
-STREAM_SHARE = 4  # and of those that are read again in each pass,
-ROWS_PER_COEFFICIENT = 50  # but no sub-sample has fewer rows per coefficient than so many
-LEAST_ROWS = 2000
+MEMORY_SHARE, REREAD_SHARE = 16, 4
+"""The largest sub-sample is one row in so many of those in memory, and of those that are read again in each pass."""
+ROWS_PER_COEFFICIENT = 50
+"""No sub-sample has fewer rows per coefficient."""
+MIN_ROWS = 2000
+"""No sub-sample has fewer rows."""
 
 
 class WarmStart(NamedTuple):
     """Coefficients to begin with on the whole data, the objective that they minimise, and the passes spent."""
 
-    coef: Floats
-    intercept: Floats
-    objective: Objective
+    coefficients: Coefficients
+    objective: LinearObjective
     passes: float
 
 
-def sample_sizes(n: int, size: int, most: int | None = None, *, stream: bool = False) -> tuple[int, int] | None:
-    """Say how many of n rows the first and the largest sub-sample have for a point (size,); None: they don't pay.
+def sample_sizes(problem: LinearProblem) -> tuple[int, int] | None:
+    """Return how many rows the first and the largest sub-sample have, None where sub-samples do not pay.
 
-    They do not either where less than the first would be had: ``most`` rows at most can be drawn.
+    They do not pay either where fewer rows than those of the first can be drawn.
     """
-    few = max(ROWS_PER_COEFFICIENT * size, LEAST_ROWS)
-    many = max(few, min(n // (STREAM_SHARE if stream else SHARE), n if most is None else most))
-    return None if 2 * many > n or (most is not None and many > most) else (few, many)
+    n, most = problem.dataset.shape[0], problem.dataset.sample_rows
+    few = max(ROWS_PER_COEFFICIENT * problem.coupled, MIN_ROWS)
+    share = REREAD_SHARE if problem.dataset.rereads else MEMORY_SHARE
+    many = max(few, min(n // share, most))
+    return None if 2 * many > n or many > most else (few, many)
 
 
-def warm_start(
-    source: Source, sizes: tuple[int, int], objective_over: Callable[[Source], Objective], rng: np.random.Generator
-) -> WarmStart:
-    """Walk on growing sub-samples, each to its own statistical precision.
+def warm_start(problem: LinearProblem, sizes: tuple[int, int], rng: np.random.Generator) -> WarmStart:
+    """Descend on growing sub-samples, each to its own statistical precision.
 
     Parameters
     ----------
-    source : Source
+    problem : LinearProblem
         All n rows; they are not read, only sampled.
     sizes : tuple of int
         From `sample_sizes`.
-    objective_over : callable
-        Makes the objective over a source, in coordinates of that source's own moments.
     rng : Generator
         Draws the rows.
 
     Raises
     ------
     Interrupted
-        With the coefficients and intercepts that were reached.
+        With the coefficients that were reached.
     """
-    n = source.shape[0]
+    n = problem.dataset.shape[0]
     few, many = sizes
-    sample = source.sample(many, rng)
-    pilot = objective_over(sample.sample(few, rng))
-    stages = [pilot, pilot.over(sample)] if 2 * few <= many else [pilot]
-    point = np.zeros(pilot.size)
+    sample = problem.dataset.sample(many, rng)
+    pilot, _ = problem.first_pass(sample.sample(few, rng), problem.zeros)
+    stages = [pilot, pilot.on(sample)] if 2 * few <= many else [pilot]
+    x = np.zeros(pilot.size)
     passes = few / n  # the moments
     for stage in stages:
-        rows = stage.source.shape[0]
-        with having(pilot.to_coef(point)):
-            walk = descend(
-                stage,
-                point,
-                newton(pilot, rows),
-                tol=0.1 / np.sqrt(rows),  # a tenth of the error that slopes of so many rows have
-                max_iter=50,
-                gradient_norm=stage.largest_slope,
-            )
-        point = walk.coef
-        if walk.status is Status.INTERRUPTED:
-            raise Interrupted(pilot.to_coef(point))
-        passes += float(walk.history.passes[-1]) * rows / n
-    return WarmStart(*pilot.to_coef(point), stages[-1], passes)
+        rows = stage.dataset.shape[0]
+        tol = 0.1 / np.sqrt(rows)  # a tenth of the error that gradients of so many rows have
+        with attach_partial_result(pilot.to_coefficients(x)):
+            ended = run_loop(stage, x, newton(pilot, rows), Stopping(tol, 50, norm=stage.gradient_norm))
+        x = ended.x
+        if ended.status is Status.INTERRUPTED:
+            raise Interrupted(pilot.to_coefficients(x))
+        passes += float(ended.history.passes[-1]) * rows / n
+    return WarmStart(pilot.to_coefficients(x), stages[-1], passes)
 
 
-def newton(objective: Objective, n: int) -> LBFGS:
-    """Give the rule whose metric is this objective's inverse Hessian, at its share of a pass over n rows."""
-    share = objective.source.shape[0] / n
-    return LBFGS(metric=lambda point: (inverse(objective.hessian(point)), share))
+def newton(objective: LinearObjective, n: int) -> LBFGS:
+    """Return the solver that is preconditioned by this objective's Hessian, which costs its share of n rows."""
+    share = objective.dataset.shape[0] / n
+    return LBFGS(preconditioner=lambda x: (inverse(objective.hessian(x)), share))

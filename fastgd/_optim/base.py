@@ -2,126 +2,225 @@
 
 from __future__ import annotations
 
+import enum
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from fastgd._optim.result import Row
 from fastgd._typing import Floats
 
+VALUE_NOISE = 1e-9
+"""Relative noise that a value may have: far above the rounding unit where linear predictors are differences of large
+terms."""
+
 
 class Evaluation(NamedTuple):
-    """Value and gradient of an objective at a point, and what they cost in passes."""
+    """Value and gradient of an objective at a point.
+
+    Attributes
+    ----------
+    value : float
+    gradient : ndarray of shape (d,)
+    passes : float
+        What the evaluation cost, in passes over the data.
+    partial : bool
+        Whether it is an estimate from a part of the samples, from which nothing is concluded.
+    """
 
     value: float
     gradient: Floats
     passes: float = 1.0
     partial: bool = False
-    """An estimate from a part of the samples: nothing is concluded from it."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether value and gradient are finite numbers."""
+        return bool(np.isfinite(self.value) and np.isfinite(self.gradient).all())
 
 
-class Anchor(NamedTuple):
-    """A point that was evaluated on all samples: what estimates near it are corrected by."""
+class EvaluatedPoint(NamedTuple):
+    """A point with its value and gradient on all samples."""
 
-    coef: Floats
+    x: Floats
     value: float
     gradient: Floats
 
 
-class Step(NamedTuple):
-    """What a rule answers to an evaluation."""
+class Signal(NamedTuple):
+    """What a solver tells the loop about a step, beyond where it leads.
 
-    coef: Floats
-    """The point to evaluate next."""
-    state: Any
-    """What the rule wants to be given back then: a tuple of arrays and numbers."""
-    length: float
-    """The learning rate: the step is this number times the rule's direction."""
-    predicted_decrease: float
-    """The first-order Taylor term ``−gradient·(next − origin)`` at the point that the step starts from."""
-    origin_value: float
-    """The value there."""
-    accepted: bool
-    """Whether the point just evaluated was taken, or rejected by a line search."""
+    Attributes
+    ----------
+    stuck : bool
+        No step changes anything in floating point.
+    last : bool
+        No sample is left to evaluate anything by: the descent ends at this point.
+    exploring : bool
+        The solver climbs or lingers on purpose: neither convergence nor its absence is concluded from this point.
+    curvature : float
+        How much the gradient changed per unit of way along the last step: a lower bound of its Lipschitz constant.
+    stable : float
+        The curvature up to which the solver's learning rate is stable; infinite if it adapts its rate.
+    """
+
     stuck: bool = False
-    """No step changes anything in floating point."""
-    passes: float = 0.0
-    """What finding this step cost besides the evaluation."""
-    anchor: Anchor | None = None
-    """If given, an estimate corrected by it will do at the next point."""
-    closing: Step | None = None
-    """With an anchor: the step to take instead if the descent has to end, to a point to evaluate on all samples."""
-    curvature: float = 0.0
-    """Met along the last step: how much the gradient changed per unit of way, a lower bound of its Lipschitz constant.
-    Only of rules that keep their learning rate, whatever it does,"""
-    stable: float = np.inf
-    """which are stable up to this curvature."""
     last: bool = False
-    """No sample is left to evaluate anything by: the descent ends at this point."""
     exploring: bool = False
-    """The rule climbs or lingers on purpose: neither convergence nor its absence is concluded from this point."""
+    curvature: float = 0.0
+    stable: float = np.inf
 
 
-class Rule(Protocol):
-    """How to step. State goes in and comes out; a rule has no loop, no tolerance and no memory of its own."""
+class WithinEpoch(NamedTuple):
+    """How a step within an epoch of minibatches is evaluated, and how the epoch can end early.
 
-    def start(self, coef: Floats) -> Any:
-        """Give the state to begin with at a point."""
+    Attributes
+    ----------
+    anchor : EvaluatedPoint
+        The estimate at the next point is corrected by this one.
+    closing : Step
+        The step to take instead if the descent has to end: to a point that is evaluated on all samples.
+    """
 
-    def step(self, coef: Floats, evaluation: Evaluation, state: Any) -> Step:
-        """Answer an evaluation with the next point."""
+    anchor: EvaluatedPoint
+    closing: Step
 
 
-class Descent(NamedTuple):
-    """Where a descent stands between two steps: all that it needs to go on to the same bits as without a stop."""
+class Step(NamedTuple):
+    """What a solver answers to an evaluation.
 
-    coming: Step
-    """The step that leads to the next point."""
+    Attributes
+    ----------
+    x : ndarray of shape (d,)
+        The point to evaluate next.
+    state : tuple of arrays and numbers
+        What the solver wants to be given back then.
+    length : float
+        The learning rate: the step is this number times the solver's direction.
+    predicted_decrease : float
+        The first-order Taylor term ``−gradient·(x − reference)`` at the point that the step starts from.
+    reference_value : float
+        The value at that point.
+    accepted : bool
+        Whether the point just evaluated was taken, or rejected by a line search.
+    cost : float
+        Passes that finding this step took, besides the evaluation.
+    signal : Signal
+    within_epoch : WithinEpoch or None
+        Set if an estimate from a minibatch will do at ``x``.
+    """
+
+    x: Floats
+    state: Any
+    length: float
+    predicted_decrease: float
+    reference_value: float
+    accepted: bool
+    cost: float = 0.0
+    signal: Signal = Signal()
+    within_epoch: WithinEpoch | None = None
+
+
+class Need(enum.Enum):
+    """What a solver asks of a problem besides values and gradients."""
+
+    MINIBATCHES = "estimates from a part of the samples"
+    HESSIAN = "second derivatives"
+    PROX = "the proximal operator of a penalty that is not smooth"
+
+
+class Solver(ABC):
+    """How to step. State goes in and comes out: a solver has no loop, no tolerance and no memory of its own.
+
+    A checkpoint is the state written down, so its types are annotated: a NamedTuple of arrays, numbers, booleans, text,
+    tuples of these, or None.
+    """
+
+    @abstractmethod
+    def init(self, x: Floats) -> Any:
+        """Return the state to begin with at a point (d,)."""
+
+    @abstractmethod
+    def step(self, x: Floats, evaluation: Evaluation, state: Any) -> Step:
+        """Return the step that answers the evaluation of a point (d,)."""
+
+
+class BestPoints(NamedTuple):
+    """Points that were evaluated on all samples: the last one, that of the lowest value, and the flattest."""
+
+    last: EvaluatedPoint
+    lowest: EvaluatedPoint
+    flattest: EvaluatedPoint
+
+
+class Monitor(NamedTuple):
+    """What tells the loop whether a descent makes progress.
+
+    Attributes
+    ----------
+    best_gradient_norm : float
+        The smallest so far, that of the flattest point.
+    stalled : int
+        Evaluations on all samples in a row without progress.
+    overshoots : int
+        Evaluations in a row that overshot.
+    curvature : float
+        The largest that steps met.
+    """
+
+    best_gradient_norm: float = np.inf
+    stalled: int = 0
+    overshoots: int = 0
+    curvature: float = 0.0
+
+
+class LoopState(NamedTuple):
+    """Where a descent stands between two steps: all that it needs to go on to the same bits as without a stop.
+
+    Attributes
+    ----------
+    next_step : Step
+        The step that leads to the next point.
+    evaluation : Evaluation or None
+        The objective at that point, if it is known already.
+    passes : float
+        Passes spent so far.
+    rows : list of Row
+        One for each evaluation that a step answered.
+    best : BestPoints or None
+        None before the first evaluation on all samples.
+    monitor : Monitor
+    stopped : bool
+        Whether the callback asked for the end.
+    """
+
+    next_step: Step
     evaluation: Evaluation | None
-    """The objective there, if it is known already."""
     passes: float
-    """Passes spent so far."""
     rows: list[Row]
-    """One for each evaluation that a step answered."""
-    last: Anchor | None
-    """The last point that was evaluated on all samples,"""
-    lowest: Anchor | None
-    """the one of the smallest value so far,"""
-    flattest: Anchor | None
-    """of the smallest slope,"""
-    smallest: float
-    """and that slope."""
-    idle: int
-    """Evaluations on all samples without progress."""
-    overshoots: int
-    """Overshooting evaluations in a row."""
-    curvature: float
-    """The largest that steps met."""
+    best: BestPoints | None
+    monitor: Monitor
     stopped: bool
-    """Whether the callback asked for the end."""
 
     @classmethod
-    def at(cls, coef: Floats, rule: Rule, evaluation: Evaluation | None = None, passes: float = 0.0) -> Self:
-        """Begin at a point."""
-        arrival = Step(coef, rule.start(coef), 0.0, 0.0, 0.0, accepted=True)
+    def at(cls, x: Floats, solver: Solver, evaluation: Evaluation | None = None, passes: float = 0.0) -> Self:
+        """Return the state at the beginning of a descent from a point, which may have been evaluated already."""
+        arrival = Step(x, solver.init(x), 0.0, 0.0, 0.0, accepted=True)
         passes += 0.0 if evaluation is None else evaluation.passes
-        return cls(arrival, evaluation, passes, [], None, None, None, np.inf, 0, 0, 0.0, stopped=False)
+        return cls(arrival, evaluation, passes, [], None, Monitor(), stopped=False)
 
-    def beyond(self, max_iter: int, time_limit: float | None) -> tuple[int, float | None]:
-        """Let limits count from here."""
+    def limits_from_here(self, max_iter: int, time_limit: float | None) -> tuple[int, float | None]:
+        """Return limits that count from this state, as limits of the whole descent."""
         if not self.rows:
             return max_iter, time_limit
         last = self.rows[-1]
         return max_iter + last.iteration - last.partial, None if time_limit is None else time_limit + last.seconds
 
-    def is_of(self, objective: Callable[[Floats], Evaluation]) -> bool:
-        """Tell whether this is an objective that has been descended on, by evaluating it at the best point."""
-        if self.lowest is None:
+    def belongs_to(self, objective: Callable[[Floats], Evaluation]) -> bool:
+        """Whether a descent on this objective led here; it is evaluated at the best point to find out."""
+        if self.best is None:
             return False
-        value, gradient, *_ = objective(self.lowest.coef)
-        return value == self.lowest.value and bool((gradient == self.lowest.gradient).all())
-
-
-ROUNDING = 1e-9
-"""Relative noise that a value may have: far above the rounding unit where margins are differences of large terms."""
+        value, gradient, *_ = objective(self.best.lowest.x)
+        return value == self.best.lowest.value and bool((gradient == self.best.lowest.gradient).all())

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd._optim.base import Evaluation, Step
+from fastgd._optim.base import Evaluation, Signal, Solver, Step
 from fastgd._typing import Floats
 from fastgd._utils.linalg import dot
 
@@ -26,12 +26,12 @@ class _Trail(NamedTuple):
     """The curvature bound in use, and the last point with its gradient (empty before the first step)."""
 
     lipschitz: float
-    coef: Floats
+    x: Floats
     gradient: Floats
 
 
 @dataclass(frozen=True)
-class GradientDescent:
+class GradientDescent(Solver):
     """The lecture's iteration: ``x ← x − γ g(x)`` with ``γ = 1 / lipschitz``.
 
     Parameters
@@ -45,25 +45,27 @@ class GradientDescent:
     lipschitz: float
     adaptive: bool
 
-    def start(self, coef: Floats) -> _Trail:  # noqa: ARG002
+    def init(self, x: Floats) -> _Trail:  # noqa: ARG002
         """Give the state to begin with at a point."""
         return _Trail(self.lipschitz, np.empty(0), np.empty(0))
 
-    def step(self, coef: Floats, evaluation: Evaluation, state: _Trail) -> Step:
+    def step(self, x: Floats, evaluation: Evaluation, state: _Trail) -> Step:
         """Answer an evaluation with the next point."""
         value, gradient, *_ = evaluation
-        lipschitz = _raised(state, coef, gradient) if self.adaptive else state.lipschitz
-        following = coef - gradient / lipschitz
+        lipschitz = _raised(state, x, gradient) if self.adaptive else state.lipschitz
+        next_x = x - gradient / lipschitz
         return Step(
-            following,
-            _Trail(lipschitz, coef, gradient),
+            next_x,
+            _Trail(lipschitz, x, gradient),
             length=1.0 / lipschitz,
-            predicted_decrease=dot(gradient, coef - following),
-            origin_value=value,
+            predicted_decrease=dot(gradient, x - next_x),
+            reference_value=value,
             accepted=True,
-            stuck=bool((following == coef).all()),
-            curvature=_met(state, coef, gradient),
-            stable=np.inf if self.adaptive else STABLE["gd"] * lipschitz,
+            signal=Signal(
+                stuck=bool((next_x == x).all()),
+                curvature=_met(state, x, gradient),
+                stable=np.inf if self.adaptive else STABLE["gd"] * lipschitz,
+            ),
         )
 
 
@@ -76,7 +78,7 @@ class _Momentum(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Nesterov:
+class Nesterov(Solver):
     """Nesterov's accelerated gradient (1983), restarted when momentum points uphill (O'Donoghue and Candès, 2015).
 
     From the point y: ``x' = y − γ g(y)``, then ``y' = x' + (t − 1)/t' (x' − x)``. Every evaluation is at a y.
@@ -90,40 +92,42 @@ class Nesterov:
     lipschitz: float
     adaptive: bool
 
-    def start(self, coef: Floats) -> _Momentum:
+    def init(self, x: Floats) -> _Momentum:
         """Give the state to begin with at a point."""
-        return _Momentum(_Trail(self.lipschitz, np.empty(0), np.empty(0)), coef, 1.0)
+        return _Momentum(_Trail(self.lipschitz, np.empty(0), np.empty(0)), x, 1.0)
 
-    def step(self, coef: Floats, evaluation: Evaluation, state: _Momentum) -> Step:
+    def step(self, x: Floats, evaluation: Evaluation, state: _Momentum) -> Step:
         """Answer an evaluation with the next point."""
         value, gradient, *_ = evaluation
-        lipschitz = _raised(state.trail, coef, gradient) if self.adaptive else state.trail.lipschitz
-        landing = coef - gradient / lipschitz
+        lipschitz = _raised(state.trail, x, gradient) if self.adaptive else state.trail.lipschitz
+        landing = x - gradient / lipschitz
         advance = landing - state.landing
         t = 1.0 if dot(gradient, advance) > 0.0 else state.t
         t_next = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * t * t))
-        following = landing + (t - 1.0) / t_next * advance
+        next_x = landing + (t - 1.0) / t_next * advance
         return Step(
-            following,
-            _Momentum(_Trail(lipschitz, coef, gradient), landing, t_next),
+            next_x,
+            _Momentum(_Trail(lipschitz, x, gradient), landing, t_next),
             length=1.0 / lipschitz,
-            predicted_decrease=dot(gradient, coef - following),
-            origin_value=value,
+            predicted_decrease=dot(gradient, x - next_x),
+            reference_value=value,
             accepted=True,
-            stuck=bool((following == coef).all()),
-            curvature=_met(state.trail, coef, gradient),
-            stable=np.inf if self.adaptive else STABLE["nesterov"] * lipschitz,
+            signal=Signal(
+                stuck=bool((next_x == x).all()),
+                curvature=_met(state.trail, x, gradient),
+                stable=np.inf if self.adaptive else STABLE["nesterov"] * lipschitz,
+            ),
         )
 
 
-def _raised(trail: _Trail, coef: Floats, gradient: Floats) -> float:
+def _raised(trail: _Trail, x: Floats, gradient: Floats) -> float:
     """Give the curvature bound, raised to the mean curvature along the last step if that was larger.
 
     It costs no evaluation, and a rate that is too large turns the steps towards the very direction that shows it.
     """
-    if not trail.coef.size:
+    if not trail.x.size:
         return trail.lipschitz
-    move = coef - trail.coef
+    move = x - trail.x
     squared = dot(move, move)
     if squared == 0.0:
         return trail.lipschitz
@@ -131,17 +135,17 @@ def _raised(trail: _Trail, coef: Floats, gradient: Floats) -> float:
     return curvature if curvature > trail.lipschitz else trail.lipschitz
 
 
-def _met(trail: _Trail, coef: Floats, gradient: Floats) -> float:
+def _met(trail: _Trail, x: Floats, gradient: Floats) -> float:
     """Bound the gradient's Lipschitz constant from below, by its change over the last step's length."""
-    if not trail.coef.size:
+    if not trail.x.size:
         return 0.0
-    length = float(np.linalg.norm(coef - trail.coef))
+    length = float(np.linalg.norm(x - trail.x))
     return float(np.linalg.norm(gradient - trail.gradient)) / length if length > 0.0 else 0.0
 
 
 def estimate_lipschitz(
     objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
-    coef: Floats,
+    x: Floats,
     rng: np.random.Generator,
     evaluations: int = 20,
 ) -> float:
@@ -163,13 +167,13 @@ def estimate_lipschitz(
     float
         A lower bound of the Hessian's largest absolute eigenvalue, usually within a few per cent; 1 if it is 0.
     """
-    base = Evaluation(*objective(coef)).gradient
-    direction = rng.standard_normal(coef.size)
-    distance = 1e-4 * max(1.0, _norm(coef))
+    base = Evaluation(*objective(x)).gradient
+    direction = rng.standard_normal(x.size)
+    distance = 1e-4 * max(1.0, _norm(x))
     largest = 0.0
     for _ in range(evaluations - 1):
         direction *= distance / _norm(direction)
-        change = Evaluation(*objective(coef + direction)).gradient - base
+        change = Evaluation(*objective(x + direction)).gradient - base
         largest = _norm(change) / distance
         if not largest > 0.0:
             break

@@ -1,4 +1,4 @@
-"""The one loop: it evaluates, records, asks a rule for the next point, and decides when to stop."""
+"""The one loop: it evaluates, records, asks a solver for the next point, and decides when to stop."""
 
 from __future__ import annotations
 
@@ -8,65 +8,45 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastgd._optim.base import Anchor, Descent, Evaluation, Rule, Step
-from fastgd._optim.result import History, Result, Row, Status
-from fastgd._optim.stopping import count_overshoots, largest, rounding_error, verdict
+from fastgd._optim.base import BestPoints, EvaluatedPoint, Evaluation, LoopState, Solver, Step
+from fastgd._optim.result import History, LoopResult, Outcome, Row, Status
+from fastgd._optim.stopping import Stopping, count_overshoots, rounding_error
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Interrupted
+from fastgd._utils.session import Session
+
+Objective = Callable[[Floats], Evaluation | tuple[float, Floats]]
+Minibatches = Callable[[Floats, EvaluatedPoint, int], Evaluation]
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite is looked at and reported by status
-def descend(
-    objective: Callable[[Floats], Evaluation | tuple[float, Floats]],
-    start: Floats | Descent,
-    rule: Rule,
-    *,
-    tol: float,
-    max_iter: int,
-    time_limit: float | None = None,
-    gradient_norm: Callable[[Floats], float] = largest,
-    callback: Callable[[Row], object] | None = None,
-    began: float | None = None,
-    estimate: Callable[[Floats, Anchor, int], Evaluation] | None = None,
-    look: Callable[[], None] | None = None,
-    keep: Callable[[Descent], None] | None = None,
-    separated_below: float = -np.inf,
-) -> Result:
-    """Move a point downhill until its largest slope is at most ``tol``.
+def run_loop(
+    objective: Objective,
+    start: Floats | LoopState,
+    solver: Solver,
+    stopping: Stopping,
+    session: Session | None = None,
+    minibatches: Minibatches | None = None,
+) -> LoopResult:
+    """Move a point downhill until its gradient norm is at most ``stopping.tol``.
 
     Parameters
     ----------
     objective : callable
         Maps a point (d,) to its value and gradient (d,), and optionally the passes that this cost (else 1).
-    start : ndarray of shape (d,), or Descent
+    start : ndarray of shape (d,), or LoopState
         A point, or where an earlier descent of the same objective stood: whatever stopped it is judged anew.
-    rule : Rule
-        How to step.
-    tol : float
-        Converged when ``gradient_norm(gradient) <= tol`` at an accepted point.
-    max_iter : int
-        Evaluations after the one at the start, not counting estimates.
-    time_limit : float, optional
-        In seconds; checked after every evaluation. An earlier descent's count, too.
-    gradient_norm : callable
-        Maps a gradient to the number that convergence is judged by.
-    callback : callable, optional
-        Called with each `Row`; a true answer stops the descent.
-    began : float, optional
-        The `time.perf_counter` from which seconds count.
-    estimate : callable, optional
-        Maps a point, an `Anchor` and the number of earlier estimates to a partial evaluation, for rules whose steps
-        have an anchor.
-    look : callable, optional
-        Called between steps. It may raise `Interrupted`, and so may ``objective``, ``estimate`` and the rule.
-    keep : callable, optional
-        Called with the `Descent` after every step.
-    separated_below: float
-        A value on all samples that there is only if classes are separated.
+    solver : Solver
+    stopping : Stopping
+    session : Session, optional
+        Its clock counts, its observers are told, and its Ctrl-C ends the loop between two steps.
+    minibatches : callable, optional
+        Maps a point, the anchor to correct by, and the number of earlier estimates to a partial evaluation. It is
+        asked where a step is `WithinEpoch`.
 
     Returns
     -------
-    Result
+    LoopResult
 
     Raises
     ------
@@ -75,143 +55,139 @@ def descend(
     Interrupted
         Before there is an evaluation; after that it is a `Status`.
     """
-    began = time.perf_counter() if began is None else began
-    here = start if isinstance(start, Descent) else Descent.at(start, rule)
+    session = Session() if session is None else session
+    here = start if isinstance(start, LoopState) else LoopState.at(start, solver)
     rows = list(here.rows)  # a copy: what is gone on from stays as it is
-    whole = [row for row in rows if not row.partial]  # those of evaluations on all samples
-    began -= rows[-1].seconds if rows else 0.0
-    here = here._replace(rows=rows, stopped=here.stopped and callback is not None)
-    paused: Descent | None = None  # where to go on from, if the end was brought forward
+    whole = [row for row in rows if not row.partial]
+    began = session.began - (rows[-1].seconds if rows else 0.0)
+    here = here._replace(rows=rows)
+    paused: LoopState | None = None  # where to go on from, if the end was brought forward
     while True:
-        status = verdict(here, whole, tol, max_iter, time_limit, separated_below) if rows else None
+        status = stopping.verdict(here, whole) if rows else None
+        epoch = here.next_step.within_epoch
         if status in (Status.STOPPED, Status.TIME_LIMIT) and rows[-1].partial:
             paused = here._replace(rows=list(rows))
-            here = here._replace(coming=here.coming.closing or here.coming)
+            here = here._replace(next_step=epoch.closing if epoch else here.next_step)
         elif status is not None:
             break
-        arrival, evaluation = here.coming, here.evaluation
+        arrival, evaluation = here.next_step, here.evaluation
         try:
-            if look and rows:
-                look()
+            if rows:
+                session.check_interrupt()
             if evaluation is None:
-                if arrival.anchor and estimate:
-                    evaluation = estimate(arrival.coef, arrival.anchor, len(rows) - len(whole))
-                else:
-                    evaluation = Evaluation(*objective(arrival.coef))
+                evaluation = _evaluate(objective, minibatches, arrival, len(rows) - len(whole))
                 here = here._replace(evaluation=evaluation, passes=here.passes + evaluation.passes)
-            if here.lowest is None and not evaluation.partial and not _is_finite(evaluation):
+            if here.best is None and not evaluation.partial and not evaluation.is_finite:
                 raise ValueError("start: the objective or its gradient is not finite there; choose another start")
-            step = rule.step(arrival.coef, evaluation, arrival.state)
+            step = solver.step(arrival.x, evaluation, arrival.state)
         except Interrupted:
             if not rows and evaluation is None:
                 raise
             status = Status.INTERRUPTED
             break
-        here, row = _recorded(here, evaluation, step, len(whole), gradient_norm, began)
+        here, row = _recorded(here, evaluation, step, len(whole), stopping, began)
         if not row.partial:
             whole.append(row)
-        here = here._replace(coming=step, evaluation=None, passes=here.passes + step.passes)
-        here = here._replace(stopped=here.stopped or (callback is not None and bool(callback(row))))
-        if keep and paused is None:
-            keep(here)
-    result = conclude(here, status, tol=tol, gradient_norm=gradient_norm, began=began)
-    return replace(result, state=paused or here)
+        here = here._replace(next_step=step, evaluation=None, passes=here.passes + step.cost)
+        if not here.stopped:
+            here = here._replace(stopped=_tell(session, row))
+        if paused is None:
+            for observer in session.observers:
+                observer.on_state(here)
+    return replace(conclude(here, status, stopping, began), state=paused or here)
+
+
+def _tell(session: Session, row: Row) -> bool:
+    """Tell all observers about a row, and return whether one of them asks for the end."""
+    answers = [observer.on_row(row) for observer in session.observers]
+    return any(answers)
+
+
+def _evaluate(objective: Objective, minibatches: Minibatches | None, step: Step, estimates: int) -> Evaluation:
+    """Evaluate the point of a step: on all samples, or within an epoch by the next minibatch."""
+    if step.within_epoch is not None and minibatches is not None:
+        return minibatches(step.x, step.within_epoch.anchor, estimates)
+    return Evaluation(*objective(step.x))
 
 
 def _recorded(
-    here: Descent,
-    evaluation: Evaluation,
-    step: Step | None,
-    iteration: int,
-    gradient_norm: Callable[[Floats], float],
-    began: float,
-) -> tuple[Descent, Row]:
+    here: LoopState, evaluation: Evaluation, step: Step | None, iteration: int, stopping: Stopping, began: float
+) -> tuple[LoopState, Row]:
     """Add the row of an evaluation and the step that answers it, and keep its point if it is the best so far."""
-    arrival, rows, lowest = here.coming, here.rows, here.lowest
-    finite = _is_finite(evaluation)
+    arrival, rows, best, monitor = here.next_step, here.rows, here.best, here.monitor
     row = Row(
         iteration=iteration,
         passes=here.passes,
         loss=evaluation.value,
-        gradient_norm=gradient_norm(evaluation.gradient) if finite else np.inf,
+        gradient_norm=stopping.norm(evaluation.gradient) if evaluation.is_finite else np.inf,
         step=arrival.length,
         predicted_decrease=arrival.predicted_decrease,
-        actual_decrease=arrival.origin_value - evaluation.value if rows else 0.0,
+        actual_decrease=arrival.reference_value - evaluation.value if rows else 0.0,
         accepted=step is None or step.accepted,
         partial=evaluation.partial,
         seconds=time.perf_counter() - began,
     )
     rows.append(row)
+    exploring = step is not None and step.signal.exploring
     if step is not None:
-        times = count_overshoots(row, step, lowest.value) if lowest and not step.exploring else 0
-        met = step.curvature if np.isfinite(step.curvature) else 0.0
-        here = here._replace(
-            overshoots=here.overshoots + times if times else 0, curvature=max(here.curvature, float(met))
+        times = count_overshoots(row, step, best.lowest.value) if best and not exploring else 0
+        met = step.signal.curvature if np.isfinite(step.signal.curvature) else 0.0
+        monitor = monitor._replace(
+            overshoots=monitor.overshoots + times if times else 0, curvature=max(monitor.curvature, float(met))
         )
     if not row.partial:
-        point = Anchor(arrival.coef, evaluation.value, evaluation.gradient)
-        idle = here.idle + (step is None or not step.exploring)
-        if finite and (lowest is None or point.value < lowest.value):
-            idle = 0 if lowest is None or lowest.value - point.value > rounding_error(row) else idle
-            here = here._replace(lowest=point)
-        if here.flattest is None or row.gradient_norm < here.smallest:
-            idle = 0
-            here = here._replace(flattest=point, smallest=row.gradient_norm)
-        here = here._replace(last=point, idle=idle)
-    return here, row
+        point = EvaluatedPoint(arrival.x, evaluation.value, evaluation.gradient)
+        stalled = monitor.stalled + (not exploring)
+        lowest, flattest = (best.lowest, best.flattest) if best else (point, point)
+        if best and evaluation.is_finite and point.value < lowest.value:
+            stalled = 0 if lowest.value - point.value > rounding_error(row) else stalled
+            lowest = point
+        if best is None or row.gradient_norm < monitor.best_gradient_norm:
+            stalled, flattest = 0, point
+            monitor = monitor._replace(best_gradient_norm=row.gradient_norm)
+        best, monitor = BestPoints(point, lowest, flattest), monitor._replace(stalled=stalled)
+    return here._replace(best=best, monitor=monitor), row
 
 
-def conclude(
-    here: Descent, status: Status, *, tol: float, gradient_norm: Callable[[Floats], float], began: float
-) -> Result:
-    """Say where a descent ended: at its last point if it converged, otherwise at the best."""
+def conclude(here: LoopState, status: Status, stopping: Stopping, began: float) -> LoopResult:
+    """Return where a descent ended: at its last point if it converged, otherwise at the best.
+
+    Parameters
+    ----------
+    here : LoopState
+    status : Status
+    stopping : Stopping
+    began : float
+        The `time.perf_counter` from which seconds count.
+    """
     end = here
     if not here.rows and here.evaluation:  # interrupted while the start, known by then, was answered
-        end, _ = _recorded(here._replace(rows=[]), here.evaluation, None, 0, gradient_norm, began)
-    last, lowest, flattest, row = end.last, end.lowest, end.flattest, end.rows[-1]
-    if last is None:  # samples that are read once
+        end, _ = _recorded(here._replace(rows=[]), here.evaluation, None, 0, stopping, began)
+    row = end.rows[-1]
+    if end.best is None:  # samples that are read once
         loss = float(np.mean([row.loss for row in end.rows]))
-        message = f"{status.value} {len(end.rows)} batches, {row.passes:.3g} passes, {row.seconds:.3g} s."
-        return Result(here.coming.coef, loss, status, message, History.from_rows(end.rows), state=here)
-    assert lowest and flattest  # noqa: S101, PT018  the start was finite
-    best = last if status is Status.CONVERGED else lowest
+        facts = f"{len(end.rows)} batches, {row.passes:.3g} passes, {row.seconds:.3g} s."
+        outcome = Outcome(status, facts=facts)
+        return LoopResult(loss, outcome, History.from_rows(end.rows), here.next_step.x, state=here)
+    last, lowest, flattest = end.best
+    chosen = last if status is Status.CONVERGED else lowest
     if status is Status.PRECISION_LIMIT and flattest.value - lowest.value <= 1e-9 * abs(lowest.value):
-        best = flattest  # values differ by rounding there, slopes tell more
-    return Result(
-        coef=best.coef,
-        loss=best.value,
-        status=status,
-        message=_message(status, gradient_norm(best.gradient), tol, row),
-        history=History.from_rows(end.rows),
-        state=here,
-    )
+        chosen = flattest  # values differ by rounding there, gradients tell more
+    outcome = _outcome(status, stopping.norm(chosen.gradient), stopping.tol, row)
+    return LoopResult(chosen.value, outcome, History.from_rows(end.rows), chosen.x, state=here)
 
 
-def glimpse(
-    coef: Floats,
-    evaluation: Evaluation,
-    *,
-    tol: float,
-    gradient_norm: Callable[[Floats], float],
-    began: float,
-) -> Result:
-    """Give the result of a descent that was interrupted before an evaluation on all samples: an estimate at a point."""
-    seconds = time.perf_counter() - began
-    slope = gradient_norm(evaluation.gradient)
-    row = Row(
-        0, evaluation.passes, evaluation.value, slope, 0.0, 0.0, 0.0, accepted=True, partial=True, seconds=seconds
-    )
-    message = _message(Status.INTERRUPTED, slope, tol, row)
-    return Result(coef, evaluation.value, Status.INTERRUPTED, message, History.from_rows([row]))
+def estimate_result(x: Floats, evaluation: Evaluation, stopping: Stopping, session: Session) -> LoopResult:
+    """Return the result of a descent that was interrupted before it evaluated all samples: an estimate at a point."""
+    norm, seconds = stopping.norm(evaluation.gradient), session.seconds
+    row = Row(0, evaluation.passes, evaluation.value, norm, 0.0, 0.0, 0.0, accepted=True, partial=True, seconds=seconds)
+    outcome = _outcome(Status.INTERRUPTED, norm, stopping.tol, row)
+    return LoopResult(evaluation.value, outcome, History.from_rows([row]), x)
 
 
-def _message(status: Status, slope: float, tol: float, row: Row) -> str:
-    """Put a status into a sentence with the numbers."""
-    return (
-        f"{status.value} Largest slope {slope:.3g}, tol {tol:.3g}, "
+def _outcome(status: Status, norm: float, tol: float, row: Row) -> Outcome:
+    facts = (
+        f"Gradient norm {norm:.3g}, tol {tol:.3g}, "
         f"after {row.iteration} iterations, {row.passes:.3g} passes, {row.seconds:.3g} s."
     )
-
-
-def _is_finite(evaluation: Evaluation) -> bool:
-    return bool(np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all())
+    return Outcome(status, facts=facts)

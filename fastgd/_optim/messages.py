@@ -11,9 +11,10 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from fastgd._optim.gradient_descent import STABLE
+from fastgd._optim.registry import REGISTRY
 from fastgd._optim.result import Result, Status
-from fastgd._utils.interrupts import Interruption
+from fastgd._optim.stopping import Stopping
+from fastgd._utils.interrupts import InterruptHandler
 from fastgd.exceptions import ConvergenceWarning
 
 P = ParamSpec("P")
@@ -21,7 +22,7 @@ R = TypeVar("R", bound=Result)
 
 
 def warns_once(function: Callable[P, R]) -> Callable[P, R]:
-    """Have a function warn with its result's message if that did not end as wanted; `quietly` gives it without."""
+    """Have a function warn with its result's message if that did not end as the caller wanted."""
 
     @wraps(function)
     def warning(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -33,43 +34,56 @@ def warns_once(function: Callable[P, R]) -> Callable[P, R]:
     return warning
 
 
-def quietly(function: Callable[P, R]) -> Callable[P, R]:
-    """Give the function that does not warn: for those who tell the status in their own way."""
+def without_warning(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function below `warns_once`, for those who tell the status in their own way."""
     unwrapped: Callable[P, R] = inspect.unwrap(function)
     return unwrapped
 
 
-def explain_interruption(result: R, interruption: Interruption) -> R:
-    """Say that Ctrl-C was pressed when there was nothing left to break off: loops around a fit are to end, too."""
-    if not interruption.pressed or result.status is Status.INTERRUPTED:
+def explain_interruption(result: R, handler: InterruptHandler) -> R:
+    """Mark a result as interrupted if Ctrl-C was pressed when the descent was over: loops around it are to end, too."""
+    if not handler.pressed or result.status is Status.INTERRUPTED:
         return result
-    return result.because(Status.INTERRUPTED, f"It came as the descent ended: {result.status.value}")
+    return result.with_reason(Status.INTERRUPTED, f"It came as the descent ended: {result.status.value}")
 
 
 def explain_divergence(
     result: R, solver: str, learning_rate: float | str, met: float, estimate: Callable[[], float] | None
 ) -> R:
-    """Name the rate, the Lipschitz constant, and the largest stable rate, if a descent diverged."""
+    """Name the rate, the Lipschitz constant and the largest stable rate if a descent diverged.
+
+    Parameters
+    ----------
+    result : Result
+    solver : str
+    learning_rate : float or "auto"
+    met : float
+        The largest curvature that steps met.
+    estimate : callable or None
+        Estimates the gradient's Lipschitz constant.
+    """
     if result.status is not Status.DIVERGED:
         return result
-    if isinstance(learning_rate, str) or solver not in STABLE:
-        return result.because(
+    stable = REGISTRY[solver].stable
+    if isinstance(learning_rate, str) or stable is None:
+        return result.with_reason(
             result.status, f"The loss left what is finite, at a rate of {result.history.step[-1]:.4g}."
         )
     with np.errstate(over="ignore", invalid="ignore"):
         lipschitz = max(met, estimate() if estimate is not None else 0.0)
-    return result.because(
+    return result.with_reason(
         result.status,
         f"The rate was {float(learning_rate):.4g}; the gradient's Lipschitz constant is about {lipschitz:.4g}, so "
-        f"that {solver} is stable up to a rate of {STABLE[solver]:.3g} / {lipschitz:.4g} = "
-        f"{STABLE[solver] / lipschitz:.4g}.",
+        f"that {solver} is stable up to a rate of {stable:.3g} / {lipschitz:.4g} = {stable / lipschitz:.4g}.",
     )
 
 
-def say_limit(result: R, max_iter: int, time_limit: float | None) -> R:
-    """Name the limit that ended a descent."""
-    if result.status is Status.MAX_ITER:
-        return replace(result, message=f"{result.message} max_iter={max_iter}.")
-    if result.status is Status.TIME_LIMIT:
-        return replace(result, message=f"{result.message} time_limit={time_limit:g} s.")
-    return result
+def describe_limit(result: R, stopping: Stopping) -> R:
+    """Name the limit that ended a descent, as the caller gave it."""
+    limits = {
+        Status.MAX_ITER: ("max_iter", stopping.max_iter),
+        Status.TIME_LIMIT: ("time_limit", stopping.time_limit or 0.0),
+    }
+    if result.status not in limits:
+        return result
+    return replace(result, outcome=replace(result.outcome, limit=limits[result.status]))

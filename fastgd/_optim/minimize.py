@@ -13,20 +13,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd._optim.annealing import SCHEDULES, Annealed
-from fastgd._optim.base import Descent, Evaluation, Rule
+from fastgd._optim.base import Evaluation, LoopState, Solver
 from fastgd._optim.finite_differences import Evaluator, disagreement, evaluator
 from fastgd._optim.gradient_descent import estimate_lipschitz
 from fastgd._optim.lbfgs import LBFGS
-from fastgd._optim.loop import descend
-from fastgd._optim.messages import explain_divergence, explain_interruption, say_limit, warns_once
+from fastgd._optim.loop import run_loop
+from fastgd._optim.messages import describe_limit, explain_divergence, explain_interruption, warns_once
 from fastgd._optim.perturbed import Perturbed
-from fastgd._optim.registry import MINIMIZERS, check_solver, fixed_rate_rule
-from fastgd._optim.result import Result, Row, Status
+from fastgd._optim.registry import MINIMIZERS, SOLVERS, check_solver, make_fixed_rate
+from fastgd._optim.result import LoopResult, Outcome, Result, Row, Status
 from fastgd._optim.stationary import Stationary, classified
-from fastgd._optim.stopping import check_descent
+from fastgd._optim.stopping import Stopping, check_callback
 from fastgd._typing import Floats
-from fastgd._utils.interrupts import Interrupted, interruptible
-from fastgd._utils.progress import watching
+from fastgd._utils.interrupts import Interrupted
+from fastgd._utils.session import Session
 from fastgd._utils.validation import as_point, check_flag, check_number, check_whole, generator
 
 LIPSCHITZ_EVALUATIONS = 20
@@ -39,12 +39,16 @@ _EQUAL = 1e-9  # of the highest start above the best minimum: minima are equally
 
 
 @dataclass(frozen=True, eq=False)
-class MinimizeResult(Result):
+class MinimizeResult(LoopResult):
     """Where a descent on any function ended, and how it got there.
 
     Attributes
     ----------
-    coef, loss, status, message, history, state
+    x : ndarray of shape (d,)
+        The point: where it converged, otherwise the lowest that was seen.
+    loss, fun : float
+        The value there, by two names: that of `FitResult`, and that of SciPy's ``OptimizeResult``.
+    status, message, history, state
         As in `Result`.
     path : ndarray of shape (len(history), d), or None
         The points of the history's rows if ``record_path``; those with ``history.accepted`` are the ball's way.
@@ -59,6 +63,11 @@ class MinimizeResult(Result):
     stationary: Stationary | None
     settings: dict[str, Any]
 
+    @property
+    def fun(self) -> float:
+        """The value at ``x``."""
+        return self.loss
+
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
@@ -66,15 +75,20 @@ class Minimum:
 
     Attributes
     ----------
-    coef, loss : ndarray of shape (d,), float
+    x, loss : ndarray of shape (d,), float
         The lowest of its ends.
     starts : ndarray of int
         The numbers of the starts that ended there.
     """
 
-    coef: Floats
+    x: Floats
     loss: float
     starts: np.ndarray[Any, np.dtype[np.int64]]
+
+    @property
+    def fun(self) -> float:
+        """The value at ``x``."""
+        return self.loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +97,14 @@ class ManyStarts(MinimizeResult):
 
     Attributes
     ----------
-    coef, loss, status, message, history, state, path, stationary, settings
+    x, loss, fun, status, message, history, state, path, stationary, settings
         Of the descent that ended lowest; the message also counts the others.
     minima : tuple of Minimum
         The distinct minima, the best first: the others are local minima.
     ends : tuple of MinimizeResult
         What came of each start, in their order; after Ctrl-C of those begun by then.
     starts : ndarray of shape (len(ends), d)
+        Where they began.
     """
 
     minima: tuple[Minimum, ...]
@@ -187,11 +202,12 @@ def minimize(
     began = time.perf_counter()
     if isinstance(start, Result) and not isinstance(start, MinimizeResult):
         raise TypeError(f"start is a {type(start).__name__}; a result of minimize, or an array, is needed")
-    point = as_point(start.coef if isinstance(start, Result) else start)
+    point = as_point(start.x if isinstance(start, Result) else start)
     if point.ndim != 1 or not point.size:
         raise ValueError(f"start has shape {point.shape}; (d,) is needed")
-    check_descent(tol, max_iter, time_limit, callback)
-    _check_rule(solver, learning_rate, escape_saddles, temperature, schedule)
+    stopping = Stopping.of(tol, max_iter, time_limit)
+    check_callback(callback)
+    _check_options(solver, learning_rate, escape_saddles, temperature, schedule)
     check_whole("starts", starts, 1)
     check_flag("record_path", record_path)
     check_flag("progress", progress)
@@ -212,27 +228,30 @@ def minimize(
         "rng": rng if rng is None or isinstance(rng, (int, np.integer)) else "a Generator",
         "escape_saddles": bool(escape_saddles),
     }
-    earlier = start.state if isinstance(start, Result) and starts == 1 else None
+    earlier = start.state if isinstance(start, MinimizeResult) and starts == 1 else None
     ends: list[MinimizeResult] = []
-    with interruptible() as interruption, watching(progress, callback, tol) as watch, suppress(Interrupted):
+    opened = Session.opened(rng=draws, callback=callback, progress=bool(progress), tol=stopping.tol, began=began)
+    with opened as session, suppress(Interrupted):
         for origin in points:
             if ends:
-                interruption.look()
-            left = None if time_limit is None else max(0.0, time_limit - (time.perf_counter() - began))
-            descent = _Descent(objective, origin, settings, temperature, schedule, box, draws, interruption.look)
-            ends.append(descent.run(left, watch, earlier, record=record_path, began=None if ends else began))
+                session.check_interrupt()
+                left = None if time_limit is None else max(0.0, time_limit - (time.perf_counter() - began))
+                stopping = replace(stopping, time_limit=left)
+                session = replace(session, began=time.perf_counter())
+            descent = _Descent(objective, origin, settings, temperature, schedule, box, session)
+            ends.append(descent.run(stopping, earlier, record=bool(record_path)))
             if ends[-1].status is Status.STOPPED:
                 break
-    return explain_interruption(ends[0] if starts == 1 else _gathered(ends, points), interruption)
+    return explain_interruption(ends[0] if starts == 1 else _gather(ends, points), session.handler)
 
 
-def _check_rule(solver: str, learning_rate: float | str, escape: bool, temperature: float | str, schedule: str) -> None:
-    """Check what says how to step."""
-    if solver in ("newton", "sgd"):
+def _check_options(
+    solver: str, learning_rate: float | str, escape: bool, temperature: float | str, schedule: str
+) -> None:
+    """Raise ValueError or TypeError for options of the solver that are wrong, or do not go together."""
+    if solver in SOLVERS and solver not in MINIMIZERS:
         raise ValueError(f"solver={solver!r} needs a sum over samples, as fit has; choose 'lbfgs'")
-    if solver not in MINIMIZERS:
-        raise ValueError(f"solver={solver!r}; choose one of {', '.join(MINIMIZERS)}")
-    check_solver("gd" if solver == "annealed" else solver, learning_rate)
+    check_solver(solver, learning_rate, MINIMIZERS)
     check_flag("escape_saddles", escape)
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule={schedule!r}; choose one of {', '.join(SCHEDULES)}")
@@ -259,14 +278,14 @@ def _drawn(count: int, point: Floats, box: Floats | None, rng: np.random.Generat
     return np.asarray(point + np.maximum(1.0, np.abs(point)) * rng.standard_normal((count, point.size)))
 
 
-class _Minimized(NamedTuple):
+class _SavedDescent(NamedTuple):
     """What a result of `minimize` holds for ``start=result``."""
 
-    asked: tuple[Any, ...]
-    rule: Rule
+    how: tuple[Any, ...]
+    solver: Solver
     settings: dict[str, Any]
     path: list[Floats] | None
-    state: Descent
+    state: LoopState
 
 
 @dataclass
@@ -279,13 +298,12 @@ class _Descent:
     temperature: float | str
     schedule: str
     box: Floats | None
-    rng: np.random.Generator
-    look: Callable[[], None]
+    session: Session
     passes: float = 0.0
     """Spent before the start is evaluated."""
 
     @property
-    def asked(self) -> tuple[Any, ...]:
+    def how(self) -> tuple[Any, ...]:
         """How to step: what has to be the same for a descent to go on."""
         given = self.settings
         escaping = given["escape_saddles"]
@@ -299,123 +317,106 @@ class _Descent:
         )
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is reported by status
-    def run(
-        self,
-        time_limit: float | None,
-        watch: Callable[[Row], object] | None,
-        earlier: _Minimized | None,
-        *,
-        record: bool,
-        began: float | None,
-    ) -> MinimizeResult:
-        """Descend, and look at what kind of point the end is."""
+    def run(self, stopping: Stopping, earlier: _SavedDescent | None, *, record: bool) -> MinimizeResult:
+        """Descend, and find out what kind of point the end is."""
         evaluate, first = evaluator(self.objective, self.start)
-        if not (np.isfinite(first.value) and np.isfinite(first.gradient).all()):
+        if not first.is_finite:
             raise ValueError("start: the objective or its gradient is not finite there; choose another start")
         settings = {**self.settings, "gradient": "differences" if evaluate.differences else "given"}
-        max_iter = settings["max_iter"]
-        if earlier is not None and earlier.asked == self.asked and earlier.state.is_of(evaluate):
+        limits = stopping
+        if earlier is not None and earlier.how == self.how and earlier.state.belongs_to(evaluate):
             if record and earlier.path is None:
-                raise ValueError("record_path=True: the result to go on from has no path; give its coef to begin anew")
-            rule, settings = earlier.rule, {**earlier.settings, **settings}
+                raise ValueError("record_path=True: the result to go on from has no path; give its x to begin anew")
+            solver, settings = earlier.solver, {**earlier.settings, **settings}
             here, path = earlier.state._replace(stopped=False), list(earlier.path or ())
-            max_iter, time_limit = here.beyond(max_iter, time_limit)
+            max_iter, time_limit = here.limits_from_here(stopping.max_iter, stopping.time_limit)
+            limits = replace(stopping, max_iter=max_iter, time_limit=time_limit)
         else:
-            rule = self._rule(evaluate, first, settings)
-            here, path = Descent.at(self.start, rule, first, self.passes), [self.start]
+            solver = self._make_solver(evaluate, first, settings)
+            here, path = LoopState.at(self.start, solver, first, self.passes), [self.start]
 
         def followed(x: Floats) -> Evaluation:
             path.append(x)
             return evaluate(x)
 
-        result = descend(
-            followed if record else evaluate,
-            here,
-            rule,
-            tol=settings["tol"],
-            max_iter=max_iter,
-            time_limit=time_limit,
-            callback=watch,
-            began=began,
-            look=self.look,
-        )
-        here, kind = result.state, None
+        ended = run_loop(followed if record else evaluate, here, solver, limits, self.session)
+        path = path[: len(ended.history)]  # Ctrl-C may come between a point and its row
+        saved = _SavedDescent(self.how, solver, settings, path if record else None, ended.state)
+        kind = None
         with suppress(Interrupted):  # what can only be told after the descent is left out then
-            result, kind = self._explained(result, evaluate)
-        message = say_limit(result, settings["max_iter"], settings["time_limit"]).message
+            ended, kind = self._explain(ended, evaluate)
+        ended = describe_limit(ended, replace(stopping, time_limit=settings["time_limit"]))
         if kind is not None and kind.kind == "degenerate":
-            message += f" {kind.message}"
+            ended = ended.with_note(kind.message)
         if evaluate.differences:
-            message += " Gradients are differences of values."
-        kept = {field.name: getattr(result, field.name) for field in fields(result)}
-        kept["message"] = message
-        path = path[: len(result.history)]  # Ctrl-C may come between a point and its row
-        kept["state"] = _Minimized(self.asked, rule, settings, path if record else None, here)
-        return MinimizeResult(**kept, path=np.array(path) if record else None, stationary=kind, settings=settings)
+            ended = ended.with_note("Gradients are differences of values.")
+        return MinimizeResult(
+            ended.loss,
+            ended.outcome,
+            ended.history,
+            ended.x,
+            np.array(path) if record else None,
+            kind,
+            settings,
+            state=saved,
+        )
 
-    def _explained(self, result: Result, evaluate: Evaluator) -> tuple[Result, Stationary | None]:
-        """Say what kind of point a descent converged to, or with which rate it would not have diverged."""
+    def _explain(self, ended: LoopResult, evaluate: Evaluator) -> tuple[LoopResult, Stationary | None]:
+        """Find out what kind of point a descent converged to, or with which rate it would not have diverged."""
 
-        def looked(x: Floats) -> Any:
-            self.look()
+        def interruptible(x: Floats) -> Any:
+            self.session.check_interrupt()
             return self.objective(x)
 
-        evaluate = replace(evaluate, objective=looked)
-        if result.status is Status.CONVERGED and self.start.size <= CLASSIFIED:
-            at_end = Evaluation(result.loss, evaluate(result.coef).gradient)
-            kind = classified(evaluate, result.coef, at_end)
+        evaluate = replace(evaluate, objective=interruptible)
+        if ended.status is Status.CONVERGED and self.start.size <= CLASSIFIED:
+            at_end = Evaluation(ended.loss, evaluate(ended.x).gradient)
+            kind = classified(evaluate, ended.x, at_end)
             falls = Status.MAXIMUM if kind.kind == "maximum" else Status.SADDLE
-            status = result.status if kind.escape is None else falls
-            message = status.value + result.message.removeprefix(result.status.value)
-            return replace(result, status=status, message=message), kind
-        if result.status in (Status.PRECISION_LIMIT, Status.DIVERGED) and not evaluate.differences:
-            wrong = disagreement(evaluate, result.coef)
-            if wrong:  # which no tolerance and no rate mends
-                numbers = result.message.removeprefix(result.status.value)
-                return replace(result, message=f"{wrong} No progress is possible there.{numbers}"), None
+            return ended.with_reason(ended.status if kind.escape is None else falls, ""), kind
+        if ended.status in (Status.PRECISION_LIMIT, Status.DIVERGED) and not evaluate.differences:
+            wrong = disagreement(evaluate, ended.x)
+            if wrong:  # no tolerance and no rate mends that
+                text = f"{wrong} No progress is possible there. {ended.outcome.facts}"
+                return replace(ended, outcome=Outcome(ended.status, recorded=text)), None
 
         def lipschitz() -> float:
-            return estimate_lipschitz(evaluate, result.coef, self.rng, LIPSCHITZ_EVALUATIONS)
+            return estimate_lipschitz(evaluate, ended.x, self.session.rng, LIPSCHITZ_EVALUATIONS)
 
-        given, state = self.settings, result.state
-        return explain_divergence(result, given["solver"], given["learning_rate"], state.curvature, lipschitz), None
+        given, met = self.settings, ended.state.monitor.curvature
+        return explain_divergence(ended, given["solver"], given["learning_rate"], met, lipschitz), None
 
-    def _rule(self, evaluate: Evaluator, first: Evaluation, settings: dict[str, Any]) -> Rule:
-        """Make the rule, and note what "auto" chose."""
+    def _make_solver(self, evaluate: Evaluator, first: Evaluation, settings: dict[str, Any]) -> Solver:
+        """Make the solver, and note what "auto" chose."""
 
         def lipschitz() -> float:
             self.passes += LIPSCHITZ_EVALUATIONS * first.passes
-            return estimate_lipschitz(evaluate, self.start, self.rng, LIPSCHITZ_EVALUATIONS)
+            return estimate_lipschitz(evaluate, self.start, self.session.rng, LIPSCHITZ_EVALUATIONS)
 
-        solver, learning_rate = settings["solver"], settings["learning_rate"]
-        rule: Rule
-        if solver == "annealed":
+        name, learning_rate = settings["solver"], settings["learning_rate"]
+        rng = self.session.rng
+        if name == "annealed":
             adaptive = isinstance(learning_rate, str)
-            if isinstance(self.temperature, str):
-                settings["temperature"] = self._typical_rise()
-            else:
-                settings["temperature"] = float(self.temperature)
+            given = self.temperature
+            settings["temperature"] = self._typical_rise() if isinstance(given, str) else float(given)
             settings["schedule"] = self.schedule
-            rule = Annealed(
+            return Annealed(
                 settings["temperature"],
                 steps=int(_HOT * settings["max_iter"]),
                 rate=1.0 / lipschitz() if adaptive else learning_rate,
-                seed=int(self.rng.integers(1 << 32)),
+                seed=int(rng.integers(1 << 32)),
                 schedule=self.schedule,
                 adaptive=adaptive,
             )
-        elif solver == "lbfgs":
-            rule = LBFGS()
-        else:
-            rule = fixed_rate_rule(solver, learning_rate, lipschitz)
+        inner = LBFGS() if name == "lbfgs" else make_fixed_rate(name, learning_rate, lipschitz)
         if settings["escape_saddles"]:
-            rule = Perturbed(rule, settings["tol"], int(self.rng.integers(1 << 32)))
-        return rule
+            return Perturbed(inner, settings["tol"], int(rng.integers(1 << 32)))
+        return inner
 
     def _typical_rise(self) -> float:
         """Give 1.5 times the interquartile range of values at points drawn like starts; 1 if that is 0 or infinite."""
         values = []
-        for x in _drawn(TEMPERATURE_EVALUATIONS, self.start, self.box, self.rng):
+        for x in _drawn(TEMPERATURE_EVALUATIONS, self.start, self.box, self.session.rng):
             answer = self.objective(x)
             values.append(float(answer[0] if isinstance(answer, (tuple, list)) else answer))
         self.passes += TEMPERATURE_EVALUATIONS
@@ -429,7 +430,7 @@ def _at_minimum(end: MinimizeResult) -> bool:
     return end.converged or (end.status is Status.PRECISION_LIMIT and slopes.min() <= _FLAT * slopes[0])
 
 
-def _gathered(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
+def _gather(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
     """Put the ends that are one minimum together, and take the best."""
     spread = np.ptp(points, axis=0)
     groups: list[list[int]] = []
@@ -437,12 +438,12 @@ def _gathered(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
         if not _at_minimum(ends[k]):
             continue
         for group in groups:
-            if (np.abs(ends[k].coef - ends[group[0]].coef) <= _APART * spread).all():
+            if (np.abs(ends[k].x - ends[group[0]].x) <= _APART * spread).all():
                 group.append(k)
                 break
         else:
             groups.append([k])
-    minima = tuple(Minimum(ends[g[0]].coef, ends[g[0]].loss, np.sort(np.array(g, dtype=np.int64))) for g in groups)
+    minima = tuple(Minimum(ends[g[0]].x, ends[g[0]].loss, np.sort(np.array(g, dtype=np.int64))) for g in groups)
     best = min(ends, key=lambda end: end.loss) if not groups else ends[groups[0][0]]
     said = f" Of {len(ends)} starts, "
     if minima:
@@ -456,8 +457,7 @@ def _gathered(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
     if others:
         said = said.removesuffix(".") + "; " if minima else said
         said += "ended elsewhere: " + ", ".join(f"{count} {name}" for name, count in sorted(others.items())) + "."
-    kept = {field.name: getattr(best, field.name) for field in fields(best)}
     if len(ends) < len(points):
         said += f" Stopped before the other {len(points) - len(ends)}."
-    kept["message"] += said
-    return ManyStarts(**kept, minima=minima, ends=tuple(ends), starts=points[: len(ends)])
+    of_best = {field.name: getattr(best.with_note(said.strip()), field.name) for field in fields(best)}
+    return ManyStarts(**of_best, minima=minima, ends=tuple(ends), starts=points[: len(ends)])

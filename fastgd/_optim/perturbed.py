@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgd._optim.base import Evaluation, Rule, Step
+from fastgd._optim.base import Evaluation, Signal, Solver, Step
 from fastgd._optim.stopping import largest
 from fastgd._typing import Floats
 from fastgd._utils.linalg import dot
@@ -18,7 +18,7 @@ _ROUNDING = 1e-12  # relative, of a value
 class _Held(NamedTuple):
     """A flat point: its value and gradient, and the steps taken since it was left."""
 
-    coef: Floats
+    x: Floats
     value: float
     gradient: Floats
     steps: int
@@ -35,7 +35,7 @@ class _Watch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Perturbed:
+class Perturbed(Solver):
     """Another rule that does not rest on saddle points: perturbed gradient descent (Jin et al., 2017).
 
     Where the gradient vanishes, the point is moved at random within a small ball and the rule goes on from there. At
@@ -45,7 +45,7 @@ class Perturbed:
 
     Parameters
     ----------
-    rule : Rule
+    solver : Solver
     flat : float
         The largest slope of a point that counts as flat: the tolerance of the descent.
     seed : int
@@ -54,53 +54,55 @@ class Perturbed:
     patience : int
     """
 
-    rule: Rule
+    solver: Solver
     flat: float
     seed: int
     radius: float = 1e-3
     patience: int = 100
 
-    def start(self, coef: Floats) -> _Watch:
+    def init(self, x: Floats) -> _Watch:
         """Give the state to begin with at a point."""
-        return _Watch(self.rule.start(coef), None, 0, False)
+        return _Watch(self.solver.init(x), None, 0, False)
 
-    def step(self, coef: Floats, evaluation: Evaluation, state: _Watch) -> Step:
+    def step(self, x: Floats, evaluation: Evaluation, state: _Watch) -> Step:
         """Answer an evaluation with the next point."""
         value, gradient, *_ = evaluation
         held = state.held
-        if held is not None and not state.final and self._left(coef, evaluation, held):
+        if held is not None and not state.final and self._left(x, evaluation, held):
             held = None
         if held is None and largest(gradient) <= self.flat:
             rng = np.random.default_rng((self.seed, state.draws))
-            direction = rng.standard_normal(coef.size)
-            reach = self.radius * max(1.0, largest(coef)) * rng.random() ** (1.0 / coef.size)  # uniform in the ball
-            beside = coef + reach / np.linalg.norm(direction) * direction
-            fresh = _Watch(self.rule.start(beside), _Held(coef, value, gradient, 0), state.draws + 1, False)
-            return _towards(beside, coef, evaluation, fresh)
-        inner = self.rule.step(coef, evaluation, state.inner)
+            direction = rng.standard_normal(x.size)
+            reach = self.radius * max(1.0, largest(x)) * rng.random() ** (1.0 / x.size)  # uniform in the ball
+            beside = x + reach / np.linalg.norm(direction) * direction
+            fresh = _Watch(self.solver.init(beside), _Held(x, value, gradient, 0), state.draws + 1, False)
+            return _towards(beside, x, evaluation, fresh)
+        inner = self.solver.step(x, evaluation, state.inner)
         if held is None or state.final:
             return inner._replace(state=state._replace(inner=inner.state, held=held))
-        if inner.stuck or held.steps >= self.patience:
-            back = _Watch(self.rule.start(held.coef), held, state.draws, True)
-            return _towards(held.coef, coef, evaluation, back)
+        if inner.signal.stuck or held.steps >= self.patience:
+            back = _Watch(self.solver.init(held.x), held, state.draws, True)
+            return _towards(held.x, x, evaluation, back)
         lingering = held._replace(steps=held.steps + 1)
-        return inner._replace(state=state._replace(inner=inner.state, held=lingering), exploring=True)
+        return inner._replace(
+            state=state._replace(inner=inner.state, held=lingering), signal=inner.signal._replace(exploring=True)
+        )
 
     @staticmethod
-    def _left(coef: Floats, evaluation: Evaluation, held: _Held) -> bool:
+    def _left(x: Floats, evaluation: Evaluation, held: _Held) -> bool:
         """Tell whether the loss is below every convex function with the value and gradient of the flat point."""
-        move = coef - held.coef
+        move = x - held.x
         tangent = held.value - float(np.linalg.norm(held.gradient) * np.linalg.norm(move))
         return evaluation.value < tangent - _ROUNDING * abs(held.value)
 
 
-def _towards(following: Floats, coef: Floats, evaluation: Evaluation, state: _Watch) -> Step:
+def _towards(next_x: Floats, x: Floats, evaluation: Evaluation, state: _Watch) -> Step:
     return Step(
-        following,
+        next_x,
         state,
         length=0.0,
-        predicted_decrease=dot(evaluation.gradient, coef - following),
-        origin_value=evaluation.value,
+        predicted_decrease=dot(evaluation.gradient, x - next_x),
+        reference_value=evaluation.value,
         accepted=True,
-        exploring=True,
+        signal=Signal(exploring=True),
     )

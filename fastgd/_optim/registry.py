@@ -1,22 +1,62 @@
-"""The names of solvers, what each takes, and the rules behind them."""
+"""The solvers by name: what each needs, and how it is made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgd._optim.gradient_descent import GradientDescent, Nesterov
+from fastgd._optim.annealing import Annealed
+from fastgd._optim.base import Need, Solver
+from fastgd._optim.gradient_descent import STABLE, GradientDescent, Nesterov
 from fastgd._optim.lbfgs import LBFGS
 from fastgd._optim.sgd import SGD
 
-RULES = {"newton": LBFGS, "lbfgs": LBFGS, "nesterov": Nesterov, "gd": GradientDescent, "sgd": SGD}
-SOLVERS = ("auto", *RULES)
-MINIMIZERS = ("auto", "lbfgs", "nesterov", "gd", "annealed")  # those for functions that are no sums over samples
-RATED = ("gd", "nesterov", "sgd")  # those that take a learning rate
+
+class SolverInfo(NamedTuple):
+    """What is known of a solver before it is made.
+
+    Attributes
+    ----------
+    name : str
+    kind : type
+        The class, whose annotations say of what types its state is.
+    needs : frozenset of Need
+        What a problem must offer beside values and gradients.
+    takes_rate : bool
+        Whether it has a learning rate.
+    stable : float or None
+        The product of rate and largest curvature up to which a fixed rate is stable.
+    minimizes : frozenset of str
+        ``"samples"``: the loss of a regression. ``"functions"``: any function.
+    """
+
+    name: str
+    kind: type[Solver]
+    needs: frozenset[Need] = frozenset()
+    takes_rate: bool = False
+    stable: float | None = None
+    minimizes: frozenset[str] = frozenset({"samples", "functions"})
 
 
-def check_solver(solver: str, learning_rate: float | str) -> None:
+_SAMPLES, _FUNCTIONS = frozenset({"samples"}), frozenset({"functions"})
+REGISTRY = {
+    info.name: info
+    for info in (
+        SolverInfo("newton", LBFGS, frozenset({Need.HESSIAN}), minimizes=_SAMPLES),
+        SolverInfo("lbfgs", LBFGS),
+        SolverInfo("nesterov", Nesterov, takes_rate=True, stable=STABLE["nesterov"]),
+        SolverInfo("gd", GradientDescent, takes_rate=True, stable=STABLE["gd"]),
+        SolverInfo("sgd", SGD, frozenset({Need.MINIBATCHES}), True, STABLE["sgd"], _SAMPLES),
+        SolverInfo("annealed", Annealed, takes_rate=True, minimizes=_FUNCTIONS),
+    )
+}
+SOLVERS = ("auto", *(name for name, info in REGISTRY.items() if "samples" in info.minimizes))
+MINIMIZERS = ("auto", *(name for name, info in REGISTRY.items() if "functions" in info.minimizes))
+
+
+def check_solver(solver: Any, learning_rate: Any, names: tuple[str, ...] = SOLVERS) -> None:
     """Check the name of a solver and its learning rate together.
 
     Raises
@@ -24,24 +64,38 @@ def check_solver(solver: str, learning_rate: float | str) -> None:
     ValueError, TypeError
         On an unknown solver, or a rate that is not positive or that the solver does not take.
     """
-    if solver not in SOLVERS:
-        raise ValueError(f"solver={solver!r}; choose one of {', '.join(SOLVERS)}")
+    if solver not in names:
+        raise ValueError(f"solver={solver!r}; choose one of {', '.join(names)}")
     if isinstance(learning_rate, str) and learning_rate == "auto":
         return
     if isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float, np.number)):
         raise TypeError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
     if not 0.0 < float(learning_rate) < np.inf:
         raise ValueError(f"learning_rate={learning_rate!r}; a positive number or 'auto' is needed")
-    if solver not in RATED:
-        raise ValueError("learning_rate: only solver='gd', 'nesterov' and 'sgd' take one, the others find their own")
+    if solver == "auto" or not REGISTRY[solver].takes_rate:
+        *first, last = sorted(repr(name) for name in names if name != "auto" and REGISTRY[name].takes_rate)
+        raise ValueError(
+            f"learning_rate: only solver={', '.join(first)} and {last} take one, the others find their own"
+        )
 
 
-def fixed_rate_rule(
-    solver: str, learning_rate: float | str, lipschitz: Callable[[], float], batches: int = 1
+def make_fixed_rate(
+    name: str, learning_rate: float | str, lipschitz: Callable[[], float], batches: int = 1
 ) -> GradientDescent | Nesterov | SGD:
-    """Make the rule of a solver in `RATED`; ``lipschitz`` gives the largest curvature if that is needed."""
+    """Make a solver with a learning rate.
+
+    Parameters
+    ----------
+    name : {"gd", "nesterov", "sgd"}
+    learning_rate : float or "auto"
+        ``"auto"`` is the inverse of the largest curvature, raised where a step meets a larger one.
+    lipschitz : callable
+        Returns the largest curvature; called for ``"auto"`` alone.
+    batches : int
+        Minibatches of an epoch of ``"sgd"``.
+    """
     adaptive = isinstance(learning_rate, str)
     curvature = lipschitz() if adaptive else 1.0 / float(learning_rate)
-    if solver == "sgd":
+    if name == "sgd":
         return SGD(curvature, adaptive, batches)
-    return (GradientDescent if solver == "gd" else Nesterov)(curvature, adaptive)
+    return (GradientDescent if name == "gd" else Nesterov)(curvature, adaptive)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd._optim.base import ROUNDING, Anchor, Evaluation, Step
+from fastgd._optim.base import VALUE_NOISE, EvaluatedPoint, Evaluation, Signal, Solver, Step, WithinEpoch
 from fastgd._optim.gradient_descent import STABLE
 from fastgd._typing import Floats
 from fastgd._utils.linalg import dot
@@ -17,14 +17,14 @@ class _Epoch(NamedTuple):
     """An epoch since its anchor: batches seen, the last gradient step's end, and the sum of ends to average."""
 
     lipschitz: float
-    anchor: Anchor
+    anchor: EvaluatedPoint
     seen: int
     landing: Floats
     total: Floats
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Solver):
     """Stochastic gradient descent with variance reduction, momentum and averaging, epoch by epoch.
 
     An epoch goes out from an anchor a that was evaluated on all samples, and through all batches B of samples. Near a,
@@ -52,29 +52,29 @@ class SGD:
     batches: int
     momentum: float = 0.95
 
-    def start(self, coef: Floats) -> _Epoch:
+    def init(self, x: Floats) -> _Epoch:
         """Give the state to begin with at a point."""
-        return _Epoch(self.lipschitz, Anchor(coef, np.inf, np.zeros(coef.size)), 0, coef, coef)
+        return _Epoch(self.lipschitz, EvaluatedPoint(x, np.inf, np.zeros(x.size)), 0, x, x)
 
-    def step(self, coef: Floats, evaluation: Evaluation, state: _Epoch) -> Step:
+    def step(self, x: Floats, evaluation: Evaluation, state: _Epoch) -> Step:
         """Answer an evaluation with the next point."""
         failed = self.adaptive and _failed(evaluation, state.anchor)
         if evaluation.partial and not failed:
-            return self._within_epoch(coef, evaluation, state._replace(seen=state.seen + 1))
-        anchor = state.anchor if failed else Anchor(coef, evaluation.value, evaluation.gradient)
+            return self._within_epoch(x, evaluation, state._replace(seen=state.seen + 1))
+        anchor = state.anchor if failed else EvaluatedPoint(x, evaluation.value, evaluation.gradient)
         lipschitz = 4.0 * state.lipschitz if failed else state.lipschitz
-        epoch = _Epoch(lipschitz, anchor, 0, anchor.coef, np.zeros(coef.size))
-        step = self._within_epoch(anchor.coef, Evaluation(anchor.value, anchor.gradient), epoch)
+        epoch = _Epoch(lipschitz, anchor, 0, anchor.x, np.zeros(x.size))
+        step = self._within_epoch(anchor.x, Evaluation(anchor.value, anchor.gradient), epoch)
         return step._replace(accepted=not failed)
 
-    def _within_epoch(self, coef: Floats, evaluation: Evaluation, epoch: _Epoch) -> Step:
+    def _within_epoch(self, x: Floats, evaluation: Evaluation, epoch: _Epoch) -> Step:
         """Go on, or after the last batch to the average."""
         value, gradient, *_ = evaluation
         anchor, lipschitz = epoch.anchor, epoch.lipschitz
         if self.adaptive:
-            lipschitz = max(lipschitz, _curvature(coef - anchor.coef, gradient - anchor.gradient))
-        landing = coef - gradient / lipschitz
-        following = landing + min(epoch.seen / (epoch.seen + 3.0), self.momentum) * (landing - epoch.landing)
+            lipschitz = max(lipschitz, _curvature(x - anchor.x, gradient - anchor.gradient))
+        landing = x - gradient / lipschitz
+        next_x = landing + min(epoch.seen / (epoch.seen + 3.0), self.momentum) * (landing - epoch.landing)
         averaged = epoch.seen - self.batches // 2
         total = epoch.total + landing if averaged > 0 else epoch.total
         average = total / averaged if averaged > 0 else landing
@@ -83,32 +83,33 @@ class SGD:
             average,
             epoch,
             length=1.0 / lipschitz,
-            predicted_decrease=dot(anchor.gradient, anchor.coef - average),
-            origin_value=anchor.value,
+            predicted_decrease=dot(anchor.gradient, anchor.x - average),
+            reference_value=anchor.value,
             accepted=True,
         )
         if epoch.seen == self.batches:
             return closing
         return Step(
-            following,
+            next_x,
             epoch,
             length=1.0 / lipschitz,
-            predicted_decrease=dot(gradient, coef - following),
-            origin_value=value,
+            predicted_decrease=dot(gradient, x - next_x),
+            reference_value=value,
             accepted=True,
-            stuck=bool((following == coef).all()),
-            anchor=anchor,
-            closing=closing,
-            curvature=_curvature(coef - anchor.coef, gradient - anchor.gradient),
-            stable=np.inf if self.adaptive else STABLE["sgd"] * lipschitz,
+            signal=Signal(
+                stuck=bool((next_x == x).all()),
+                curvature=_curvature(x - anchor.x, gradient - anchor.gradient),
+                stable=np.inf if self.adaptive else STABLE["sgd"] * lipschitz,
+            ),
+            within_epoch=WithinEpoch(anchor, closing),
         )
 
 
-def _failed(evaluation: Evaluation, anchor: Anchor) -> bool:
+def _failed(evaluation: Evaluation, anchor: EvaluatedPoint) -> bool:
     """Tell whether an epoch ended above its anchor, or leaves what is finite."""
     if evaluation.partial:
         return not np.isfinite(evaluation.value)
-    return not evaluation.value <= anchor.value + ROUNDING * abs(anchor.value)
+    return not evaluation.value <= anchor.value + VALUE_NOISE * abs(anchor.value)
 
 
 def _curvature(move: Floats, change: Floats) -> float:
@@ -117,17 +118,17 @@ def _curvature(move: Floats, change: Floats) -> float:
     return dot(change, change) / along if along > 0.0 else 0.0
 
 
-class Walk(NamedTuple):
+class AverageState(NamedTuple):
     """Where an averaged descent stands: its point, the average of its points, the rows and the batches read."""
 
-    coef: Floats
+    x: Floats
     average: Floats
     rows: float
     batches: int = 0
 
 
 @dataclass(frozen=True)
-class AveragedSGD:
+class AveragedSGD(Solver):
     """Plain stochastic gradient descent: every batch is read once, and the end is an average of the points.
 
     For samples that come once there is no anchor, so the gradients' noise stays; two things take it away (Polyak and
@@ -164,28 +165,28 @@ class AveragedSGD:
     rate: float | None
     batch_rows: float
     batches: int
-    begun: Walk | None = None
+    begun: AverageState | None = None
 
-    def start(self, coef: Floats) -> Walk:
+    def init(self, x: Floats) -> AverageState:
         """Give the state to begin with at a point."""
-        return Walk(coef, coef, 0.0) if self.begun is None else self.begun._replace(batches=0)
+        return AverageState(x, x, 0.0) if self.begun is None else self.begun._replace(batches=0)
 
-    def step(self, coef: Floats, evaluation: Evaluation, state: Walk) -> Step:
+    def step(self, x: Floats, evaluation: Evaluation, state: AverageState) -> Step:
         """Answer an evaluation with the next point, or after the last batch with the average."""
         value, gradient, *_ = evaluation
         rows = state.rows + self.batch_rows
         rate = self._rate(value, gradient, rows) if self.rate is None else self.rate
-        following = coef - rate * gradient
-        average = state.average + _share(self.batch_rows / rows) * (following - state.average)
+        next_x = x - rate * gradient
+        average = state.average + _share(self.batch_rows / rows) * (next_x - state.average)
         last = state.batches + 1 == self.batches
         return Step(
-            average if last else following,
-            Walk(following, average, rows, state.batches + 1),
+            average if last else next_x,
+            AverageState(next_x, average, rows, state.batches + 1),
             length=rate,
             predicted_decrease=rate * dot(gradient, gradient),
-            origin_value=value,
+            reference_value=value,
             accepted=True,
-            last=last,
+            signal=Signal(last=last),
         )
 
     def _rate(self, value: float, gradient: Floats, rows: float) -> float:

@@ -1,4 +1,4 @@
-"""Ctrl-C during long work: the first press is noticed at the next look, the second raises KeyboardInterrupt."""
+"""Ctrl-C during long work: the first press is noticed at the next check, the second raises KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -11,90 +11,104 @@ from typing import Any
 
 
 class Interrupted(Exception):  # noqa: N818  not an error
-    """Ctrl-C was pressed. ``reached`` is the best that was known by then, if anything was."""
+    """Ctrl-C was pressed.
 
-    def __init__(self, reached: Any = None) -> None:
+    Attributes
+    ----------
+    partial_result
+        The best that was known by then, None if nothing was.
+    """
+
+    def __init__(self, partial_result: Any = None) -> None:
         super().__init__()
-        self.reached = reached
+        self.partial_result = partial_result
 
 
-class Lost(Interrupted):
-    """Whoever holds the samples is gone: what there is by then is given back as after Ctrl-C, but by an error."""
+class ClusterLost(Interrupted):
+    """Whoever holds the samples is gone.
+
+    It ends a run as Ctrl-C does, with the best point so far, so that `fit` can put that into a `ClusterError`.
+    """
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__()
         self.cause = cause
 
 
-class Interruption:
+class InterruptHandler:
     """A handler of SIGINT that notes the first press and leaves the next one to Python."""
 
     def __init__(self) -> None:
         self.pressed = False
-        self.heeded = False
-        self.immediate = False
+        self.is_suspended = False
+        self.is_immediate = False
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Note a press."""
+        """Note a press; within `immediately` raise `Interrupted`."""
         self.pressed = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self.immediate:
+        if self.is_immediate:
             raise Interrupted
 
-    def look(self) -> None:
-        """Raise `Interrupted` if Ctrl-C was pressed: for places where nothing is half done."""
-        if self.pressed and not self.heeded:
+    def check_interrupt(self) -> None:
+        """Raise `Interrupted` if Ctrl-C was pressed: called where nothing is half done."""
+        if self.pressed and not self.is_suspended:
             raise Interrupted
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Raise it by the press itself, anywhere in this block: for what can be left out, and leaves nothing behind."""
-        self.look()
-        self.immediate = True
+    def immediately(self) -> Iterator[None]:
+        """Raise `Interrupted` by the press itself, anywhere in a block that leaves nothing behind."""
+        self.check_interrupt()
+        self.is_immediate = True
         try:
             yield
         finally:
-            self.immediate = False
+            self.is_immediate = False
 
     @contextmanager
-    def heed(self) -> Iterator[None]:
-        """Look no more in this block, which finds out what to give back."""
-        self.heeded = True
+    def suspended(self) -> Iterator[None]:
+        """Make no check raise within a block, which finds out what to return."""
+        self.is_suspended = True
         try:
             yield
         finally:
-            self.heeded = False
+            self.is_suspended = False
 
 
 @contextmanager
-def interruptible() -> Iterator[Interruption]:
-    """Have Ctrl-C noted in this block, instead of an exception between any two instructions.
+def interruptible() -> Iterator[InterruptHandler]:
+    """Have Ctrl-C noted within a block, instead of an exception between any two instructions.
 
     Only where Python would raise KeyboardInterrupt: in the main thread, and if nobody else handles SIGINT. A block
-    within another notices its presses.
+    within another shares its handler.
     """
-    interruption = Interruption()
+    handler = InterruptHandler()
     if threading.current_thread() is not threading.main_thread():
-        yield interruption
+        yield handler
         return
     before = signal.getsignal(signal.SIGINT)
-    if isinstance(before, Interruption):
+    if isinstance(before, InterruptHandler):
         yield before
     elif before is not signal.default_int_handler:
-        yield interruption
+        yield handler
     else:
         try:
-            signal.signal(signal.SIGINT, interruption)
-            yield interruption
+            signal.signal(signal.SIGINT, handler)
+            yield handler
         finally:
-            if signal.getsignal(signal.SIGINT) is interruption:
+            if signal.getsignal(signal.SIGINT) is handler:
                 signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
-def having(reached: Any) -> Iterator[None]:
-    """Say what is known by now in an `Interrupted` that knows of nothing better."""
+def attach_partial_result(partial_result: Any) -> Iterator[None]:
+    """Attach what is known by now to an `Interrupted` from a block that knows of nothing better."""
     try:
         yield
     except Interrupted as stop:
-        raise Interrupted(reached if stop.reached is None else stop.reached) from None
+        better = partial_result if stop.partial_result is None else stop.partial_result
+        raise Interrupted(better) from None
+
+
+def no_check() -> None:
+    """Check nothing: for work that nobody interrupts."""

@@ -1,33 +1,38 @@
-"""Lines that show how far a fit is (extra: cli)."""
+"""Lines on stderr that show how far a run is (extra: cli)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
-@contextmanager
-def watching(
-    progress: bool, callback: Callable[[Any], object] | None, tol: float | None
-) -> Iterator[Callable[[Any], object] | None]:
-    """Put the progress line in front of the callback."""
-    if not progress:
-        yield callback
-        return
-    with bar(unit=" iterations") as line:
+class ProgressLine:
+    """The observer that shows loss and gradient norm of the last row."""
 
-        def watch(row: Any) -> object:
-            goal = "" if tol is None else f" (tol {tol:.0e})"
-            line.set_postfix_str(f"loss {row.loss:.6g}, slope {row.gradient_norm:.1e}{goal}", refresh=False)
-            line.update()
-            return callback(row) if callback is not None else False
+    def __init__(self, line: Any, tol: float | None) -> None:
+        self.line, self.goal = line, "" if tol is None else f" (tol {tol:.0e})"
 
-        yield watch
+    @classmethod
+    @contextmanager
+    def opened(cls, tol: float | None) -> Iterator[ProgressLine]:
+        """Show the line within a block; an ImportError says how to install tqdm."""
+        with bar(unit=" iterations") as line:
+            yield cls(line, tol)
+
+    def on_row(self, row: Any) -> bool:
+        """Show a row of the history; a progress line never asks for the end."""
+        shown = f"loss {row.loss:.6g}, gradient norm {row.gradient_norm:.1e}{self.goal}"
+        self.line.set_postfix_str(shown, refresh=False)
+        self.line.update()
+        return False
+
+    def on_state(self, state: Any) -> None:
+        """Ignore states: the row was shown."""
 
 
 def bar(**options: Any) -> Any:
-    """Give a line of tqdm's."""
+    """Return a progress bar of tqdm; an ImportError says how to install it."""
     try:
         from tqdm import tqdm
     except ImportError:

@@ -87,7 +87,7 @@ class Values(Protocol):
         """Give the rows of a slice or of an array of row numbers."""
 
 
-def refuse_missing(missing: Mapping[str, tuple[int, int]]) -> None:
+def check_no_missing(missing: Mapping[str, tuple[int, int]]) -> None:
     """Refuse columns that have missing values, given how many and the first one's row, all of them in one message."""
     found = [f"{name} ({count}, the first in row {row})" for name, (count, row) in missing.items() if count]
     if found:
@@ -108,7 +108,7 @@ def stretches(values: Values) -> Iterator[Any]:
 
 def as_array(name: str, values: Any) -> NDArray[Any]:
     """Convert to an array; a ValueError names the argument if something would be lost, or rows differ in length."""
-    refuse_masked(name, values)
+    check_not_masked(name, values)
     if hasattr(values, "tocsr"):
         raise ValueError(f"{name} is a sparse matrix; an array is needed, as {name}.toarray() gives one")
     try:
@@ -116,17 +116,17 @@ def as_array(name: str, values: Any) -> NDArray[Any]:
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
-        refuse_mixed(name, values)
+        check_one_type(name, values)
     return array
 
 
-def refuse_masked(name: str, values: Any) -> None:
+def check_not_masked(name: str, values: Any) -> None:
     """Refuse NumPy's masked arrays, which most functions take for plain ones."""
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array, whose mask would be lost; fill it in or drop the rows")
 
 
-def refuse_mixed(name: str, values: Iterable[Any]) -> None:
+def check_one_type(name: str, values: Iterable[Any]) -> None:
     """Refuse text beside numbers, which would become text, too; of values in rows name the rows."""
     kinds: dict[bool, tuple[int, Any]] = {}
     for row, value in enumerate(values):

@@ -20,15 +20,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastgd._data.columns import is_collection, is_frame
 from fastgd._data.schema import Feature
-from fastgd._data.tables import as_features, check_unseen
+from fastgd._data.tables import check_unseen
 from fastgd._kernels.threads import max_threads
 from fastgd._linear.fit import fit
-from fastgd._linear.partial_fit import Stream, learn
+from fastgd._linear.partial_fit import ChunkOptions, StreamState, learn_chunk
+from fastgd._linear.predictor import LinearPredictor
 from fastgd._linear.result import FitResult
-from fastgd._optim.messages import quietly
+from fastgd._optim.messages import without_warning
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
-from fastgd._utils.validation import check_flag, check_vector, refuse_masked
+from fastgd._utils.validation import check_flag, check_not_masked, check_vector
 from fastgd.linear_model._min_norm import least_norm
 
 MAX_ITER = 1000
@@ -143,10 +144,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         }
 
     def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
-        self.stream_: Stream | None = None
+        self.stream_: StreamState | None = None
         if is_collection(X):
-            refuse("n_jobs", self.n_jobs, None, "Dask's workers have their threads already")
-        result = quietly(fit)(
+            check_unsupported("n_jobs", self.n_jobs, None, "Dask's workers have their threads already")
+        result = without_warning(fit)(
             X,
             y,
             loss=loss,
@@ -162,11 +163,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         result = replace(result, state=None)  # warm_start is from coef_, and pickles stay small
         if not (result.converged or result.status is Status.INTERRUPTED):
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
-        self.history_, self.status_, self.solver_ = result.history, result.status, result.settings["solver"]
+        self.history_, self.status_, self.solver_ = result.history, result.status, result.settings.solver
         if is_collection(X):  # whose rows are too far apart for LSQR
             return result
         rows = len(y) if weight is None else np.count_nonzero(weight)
-        unpenalised = result.settings["l2"] <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
+        unpenalised = result.settings.l2 <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
         if result.status is not Status.INTERRUPTED and unpenalised and rows < 2 * result.coef.shape[-1]:
             return least_norm(result, X, weight)
         return result
@@ -175,24 +176,18 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         """Go on with a chunk of samples, and keep what was learned; one without any weight teaches nothing."""
         if is_collection(X):
             raise TypeError("partial_fit takes chunks in memory; fit takes Dask's collections")
-        refuse("time_limit", self.time_limit, None, "each chunk is gone through once, however long that takes")
+        check_unsupported(
+            "time_limit", self.time_limit, None, "each chunk is gone through once, however long that takes"
+        )
         if self._stream is not None and weight is not None and not weight.any():
             return
-        self.stream_, result = learn(
-            self._stream,
-            X,
-            y,
-            classes=classes,
-            l2=self._l2,
-            sample_weight=weight,
-            unseen=self.unseen,
-            **self._options(),
-        )
+        options = ChunkOptions(classes=classes, l2=self._l2, unseen=self.unseen, **self._options())
+        self.stream_, result = learn_chunk(self._stream, X, y, weight, options)
         self.history_, self.status_, self.solver_ = result.history, result.status, "sgd"
         self._keep(result)
 
     @property
-    def _stream(self) -> Stream | None:
+    def _stream(self) -> StreamState | None:
         """What is kept of the samples that `partial_fit` was given since the last `fit`."""
         return getattr(self, "stream_", None)
 
@@ -224,7 +219,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
 
         NaN and infinity are found while X is read, and named by row and column.
         """
-        refuse_masked("X", X)
+        check_not_masked("X", X)
         if isinstance(X, (str, PathLike)):
             raise TypeError(f"X={X!r} is a path: estimators read what is in memory; fastgd.fit reads files")
         if is_collection(X):
@@ -236,20 +231,14 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             self, X, reset=reset, dtype="numeric", accept_sparse=True, order=None, ensure_all_finite=False
         )
 
-    def _margins(self, X: Any) -> Floats:
-        """Compute X·coef + intercept, (n, outputs)."""
+    def _predictor(self) -> LinearPredictor:
+        """Return the model alone, from the fitted attributes, which a user may have changed."""
         check_is_fitted(self)
-        matrix = as_features(self._read(X, reset=False), features=self._features(), unseen=self.unseen)
         coef = np.atleast_2d(self.coef_)
-        return matrix.margins(coef, np.broadcast_to(np.ravel(self.intercept_), len(coef)))
-
-    def _later(self, method: str, X: Any, outputs: int | None, dtype: Any = np.float64) -> NDArray[Any]:
-        """Give what a method makes of a Dask collection, when it is asked for: a Dask array."""
-        from fastgd._data.dask_graph import mapped
-
-        check_is_fitted(self)
-        later: NDArray[Any] = mapped(getattr(self, method), self._read(X, reset=False), outputs, dtype)
-        return later
+        intercept = np.broadcast_to(np.ravel(self.intercept_), len(coef))
+        classes = getattr(self, "classes_", None)
+        flat = self.coef_.ndim == 1 or (classes is not None and len(classes) == 2)
+        return LinearPredictor(coef, intercept, self._features(), classes, flat, self.unseen)
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that X may be sparse."""
@@ -258,8 +247,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def refuse(name: str, value: Any, supported: Any, instead: str) -> None:
-    """Refuse a parameter of scikit-learn's that is set to what fastgd lacks."""
+def check_unsupported(name: str, value: Any, supported: Any, instead: str) -> None:
+    """Raise ValueError for a parameter of scikit-learn's that is set to what fastgd lacks."""
     if value != supported:
         raise ValueError(f"{name}={value!r}; {name}={supported!r} is supported: {instead}")
 

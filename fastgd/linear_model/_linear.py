@@ -14,8 +14,8 @@ from sklearn.utils.metaestimators import available_if
 from fastgd._data.columns import is_collection
 from fastgd._linear.result import FitResult
 from fastgd._typing import Floats
-from fastgd._utils.validation import check_flag, check_number, refuse_masked
-from fastgd.linear_model._base import LinearModel, as_weight, refuse
+from fastgd._utils.validation import check_flag, check_not_masked, check_number
+from fastgd.linear_model._base import LinearModel, as_weight, check_unsupported
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -49,11 +49,11 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
         check_flag("copy_X", self.copy_X)
-        refuse("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
+        check_unsupported("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
         X = self._read(X, reset=reset)
         if is_collection(X):
             return X, y, sample_weight  # which are checked where they lie
-        refuse_masked("y", y)
+        check_not_masked("y", y)
         targets = check_array(y, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name="y")
         if targets.ndim not in (1, 2):
             raise ValueError(f"y should be a 1d array, or 2d with several targets; got one of shape {targets.shape}")
@@ -73,10 +73,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Floats:
         """Predict y for X (n, d); of a Dask collection a Dask array, which computes when it is asked to."""
-        if is_collection(X):
-            return self._later("predict", X, len(self.coef_) if self.coef_.ndim == 2 else None)
-        z = self._margins(X)
-        return z if self.coef_.ndim == 2 else z[:, 0]
+        return self._predictor().predict(self._read(X, reset=False))
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -15,12 +15,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from fastgd._data.columns import is_collection
-from fastgd._data.targets import all_classes, coded
+from fastgd._data.targets import all_classes, encode_labels
 from fastgd._linear.result import FitResult
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
-from fastgd._utils.validation import check_vector, refuse_masked
-from fastgd.linear_model._base import LinearModel, as_weight, refuse
+from fastgd._utils.validation import check_not_masked, check_vector
+from fastgd.linear_model._base import LinearModel, as_weight, check_unsupported
 
 
 @dataclass(eq=False, repr=False)
@@ -106,22 +106,24 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         with self._whole_or_not_at_all():
             X, labels, weight = self._samples(X, y, sample_weight, reset=first)
             if self.class_weight is not None:
-                codes = coded(labels, len(labels), known).astype(np.intp)
+                codes = encode_labels(labels, len(labels), known).astype(np.intp)
                 of_class = compute_class_weight(self.class_weight, classes=known, y=known)[codes]
                 weight = of_class if weight is None else weight * of_class
             self._learn(X, labels, weight, known)
         return self
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
-        refuse("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
-        refuse("dual", self.dual, False, "the minimum of the primal is the same")
-        refuse("intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none")
+        check_unsupported("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
+        check_unsupported("dual", self.dual, False, "the minimum of the primal is the same")
+        check_unsupported(
+            "intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none"
+        )
         if self.penalty != "deprecated":
             self._say_what_replaces_penalty()
         X = self._read(X, reset=reset)
         if is_collection(X):
             return X, y, sample_weight
-        refuse_masked("y", y)
+        check_not_masked("y", y)
         labels = column_or_1d(y, warn=True)
         return X, labels, as_weight(sample_weight, X, labels)
 
@@ -139,9 +141,9 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
             later: Floats = weighed(labels, weight, classes, self._of_class(classes, totals))
             return later
         classes = np.unique(labels)
-        coded = np.searchsorted(classes, labels)
-        of_class = self._of_class(classes, np.bincount(coded, weight))
-        balanced: Floats = of_class[coded] if weight is None else weight * of_class[coded]
+        codes = np.searchsorted(classes, labels)
+        of_class = self._of_class(classes, np.bincount(codes, weight))
+        balanced: Floats = of_class[codes] if weight is None else weight * of_class[codes]
         return balanced
 
     def _of_class(self, classes: NDArray[Any], totals: NDArray[Any]) -> Floats:
@@ -154,35 +156,20 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         return np.asarray(of_class)
 
     def decision_function(self, X: Any) -> Floats:
-        """Compute the log-odds of ``classes_[1]``, (n,), or the margins of k > 2 classes, (n, k), for X (n, d)."""
-        if is_collection(X):
-            return self._later("decision_function", X, None if len(self.classes_) == 2 else len(self.classes_))
-        z = self._margins(X)
-        return z[:, 0] if len(self.classes_) == 2 else z
+        """Compute log-odds of ``classes_[1]``, (n,), or linear predictors of k > 2 classes, (n, k), for X (n, d)."""
+        return self._predictor().decision_function(self._read(X, reset=False))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Predict the most probable label for X (n, d)."""
-        if is_collection(X):
-            return self._later("predict", X, None, self.classes_.dtype)
-        z = self.decision_function(X)
-        labels: NDArray[Any] = self.classes_[(z > 0.0).astype(np.intp) if z.ndim == 1 else np.argmax(z, axis=1)]
-        return labels
+        """Predict the most probable label for X (n, d); of a Dask collection a Dask array."""
+        return self._predictor().predict(self._read(X, reset=False))
 
     def predict_proba(self, X: Any) -> Floats:
         """Predict the probabilities of all classes, (n, k), for X (n, d)."""
-        if is_collection(X):
-            return self._later("predict_proba", X, len(self.classes_))
-        return FitResult.to_probabilities(self.decision_function(X))
+        return self._predictor().predict_proba(self._read(X, reset=False))
 
     def predict_log_proba(self, X: Any) -> Floats:
         """Predict their logarithms, (n, k), for X (n, d): exact also where a probability rounds to 0 or 1."""
-        if is_collection(X):
-            return self._later("predict_log_proba", X, len(self.classes_))
-        z = self.decision_function(X)
-        if z.ndim == 2:
-            below = z - z.max(axis=1, keepdims=True)
-            return np.asarray(below - np.log(np.exp(below).sum(axis=1, keepdims=True)))
-        return -np.logaddexp(0.0, np.column_stack((z, -z)))
+        return self._predictor().predict_log_proba(self._read(X, reset=False))
 
 
 def _check_labels(labels: NDArray[Any]) -> None:

@@ -30,14 +30,14 @@ def least_norm(result: FitResult, X: Any, weight: Floats | None) -> FitResult:
     else:
         table = as_features(X, features=result.features)
         d = table.shape[1]
-        X = table.place(0, table.shape[0]).X if table.order is None else table.margins(np.eye(d), np.zeros(d))
+        X = table.tile(0, table.shape[0]).X if table.order is None else table.linear_predictor(np.eye(d), np.zeros(d))
     if weight is not None:
         X = X[np.flatnonzero(weight)]
     if issparse(X):
         if X.shape[0] * X.shape[1] > _DENSE:
             return _of_sparse(result, X)
         X = X.toarray()
-    origin = X[0].astype(np.float64) if result.settings["intercept"] else np.zeros(X.shape[1])
+    origin = X[0].astype(np.float64) if result.settings.intercept else np.zeros(X.shape[1])
     spread = np.where(result.spread > 0.0, result.spread, 1.0)
     values, directions = np.linalg.svd((X - origin) / spread, full_matrices=False)[1:]
     rank = int(np.sum(values > values[0] * max(X.shape) * np.finfo(np.float64).eps))
@@ -50,7 +50,7 @@ def least_norm(result: FitResult, X: Any, weight: Floats | None) -> FitResult:
 def _of_sparse(result: FitResult, X: Any) -> FitResult:
     """Do so by LSQR, which does not look at single entries, unless it gets lost: then the margins would be others."""
     n, d = X.shape
-    origin = np.asarray(X.mean(axis=0)).ravel() if result.settings["intercept"] else np.zeros(d)
+    origin = np.asarray(X.mean(axis=0)).ravel() if result.settings.intercept else np.zeros(d)
     centered = LinearOperator((n, d), lambda v: X @ v - origin @ v, lambda u: X.T @ u - origin * u.sum())
     smallest = []
     for margins in (centered @ row for row in np.atleast_2d(result.coef)):

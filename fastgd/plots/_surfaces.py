@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, Stroke
 from numpy.typing import ArrayLike
 
-from fastgd._optim.messages import quietly
+from fastgd._optim.messages import without_warning
 from fastgd._optim.minimize import ManyStarts, MinimizeResult, minimize
 from fastgd._optim.result import Status
 from fastgd._optim.stationary import stationary
@@ -214,14 +214,14 @@ def minima(result: ManyStarts, surface: Surface, *, basins: int = 41, title: str
     for k, minimum in enumerate(found):
         shape = _SHAPES[k % len(_SHAPES)]
         for start in result.starts[minimum.starts]:
-            ax.plot(*np.array([start, minimum.coef]).T, color="black", linewidth=0.6, alpha=0.6, zorder=3)
+            ax.plot(*np.array([start, minimum.x]).T, color="black", linewidth=0.6, alpha=0.6, zorder=3)
         ax.plot(*result.starts[minimum.starts].T, shape, color="white", markeredgecolor="black", markersize=6, zorder=4)
         same = minimum.loss - found[0].loss <= 1e-9 * max(1.0, float(np.ptp(result.ends[0].history.loss)))
         kind = ("best found" if k == 0 else "as low") if same else "local"
         label = (
             f"{kind}: loss {_rounded(minimum.loss, result)}, {len(minimum.starts)} starts" if k < len(_SHAPES) else None
         )
-        ax.plot(*minimum.coef, shape, color="black", markeredgecolor="white", markersize=13, zorder=5, label=label)
+        ax.plot(*minimum.x, shape, color="black", markeredgecolor="white", markersize=13, zorder=5, label=label)
     lost = np.setdiff1d(
         np.arange(len(result.starts)), np.concatenate([m.starts for m in found] or [np.array([], dtype=np.int64)])
     )
@@ -247,8 +247,8 @@ def _basin(result: ManyStarts, surface: Surface, start: Floats) -> int:
     }
     if options["solver"] in ("gd", "nesterov"):
         options["learning_rate"] = result.settings["learning_rate"]
-    end = quietly(minimize)(surface, start, **options).coef
-    return int(np.argmin([np.linalg.norm(minimum.coef - end) for minimum in result.minima]))
+    end = without_warning(minimize)(surface, start, **options).x
+    return int(np.argmin([np.linalg.norm(minimum.x - end) for minimum in result.minima]))
 
 
 def saddle(

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd._linear.fit import fit
+from fastgd._linear.result import FitResult
 from fastgd._optim.finite_differences import evaluator
 from fastgd._optim.gradient_descent import estimate_lipschitz
-from fastgd._optim.messages import quietly
-from fastgd._optim.minimize import CLASSIFIED, minimize
+from fastgd._optim.messages import without_warning
+from fastgd._optim.minimize import CLASSIFIED, MinimizeResult, minimize
 from fastgd._optim.result import History, Result, Status
 from fastgd._optim.stationary import classified
 from fastgd._typing import Floats
@@ -129,12 +130,12 @@ def learning_rates(
 
     plane = np.asarray(start).shape == (2,)
 
-    def descend(rate: float | str, steps: int = max_iter) -> Result:
+    def descend(rate: float | str, steps: int = max_iter) -> Any:
         given = {"solver": "gd", "learning_rate": rate, "start": start, "max_iter": steps}
         if y is not None:
-            result: Result = quietly(fit)(objective, y, **{"tol": 1e-6, **given, **options})
+            result: FitResult | MinimizeResult = without_warning(fit)(objective, y, **{"tol": 1e-6, **given, **options})
         else:
-            result = quietly(minimize)(objective, **{"record_path": plane, **given, **options})
+            result = without_warning(minimize)(objective, **{"record_path": plane, **given, **options})
         if result.status is Status.INTERRUPTED:
             raise KeyboardInterrupt  # a table of some of the rates would look like that of all
         return result
@@ -143,7 +144,7 @@ def learning_rates(
         limit = 2.0 * float(descend("auto", 1).history.step[1])
     elif rates is None:
         whole = descend("auto")
-        limit = _limit(objective, whole.coef if whole.converged else np.asarray(start, dtype=np.float64))
+        limit = _limit(objective, whole.x if whole.converged else np.asarray(start, dtype=np.float64))
     swept = np.sort(
         np.array(
             np.multiply(SHARES, 0.5 * limit if np.isfinite(limit) else 1.0) if rates is None else rates,
@@ -153,7 +154,7 @@ def learning_rates(
     results = tuple(descend(float(rate)) for rate in swept)
     if y is None:
         held = [result for result in results if result.status not in (Status.DIVERGED, Status.UNBOUNDED)] or results[:1]
-        limit = _limit(objective, min(held, key=lambda result: result.loss).coef)
+        limit = _limit(objective, min(held, key=lambda result: result.loss).x)
     verdicts = tuple(_verdict(result, rate / limit) for result, rate in zip(results, swept, strict=True))
     return LearningRates(swept, verdicts, results, limit, objective if y is None else None)
 

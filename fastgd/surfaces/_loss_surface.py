@@ -41,29 +41,30 @@ def regression(
     from fastgd._data.tables import as_features
     from fastgd._data.targets import targets
     from fastgd._linear.fit import fit
-    from fastgd._linear.problem import Model
+    from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec
     from fastgd._linear.statistics import moments
-    from fastgd._optim.messages import quietly
+    from fastgd._optim.messages import without_warning
     from fastgd._utils.validation import as_array
-    from fastgd.losses import Squared, choose_loss
+    from fastgd.losses import choose_loss
+    from fastgd.penalties import L2
 
     samples = X if is_frame(X) or isinstance(X, dict) or np.ndim(X) != 1 else as_array("X", X)[:, None]
-    result = quietly(fit)(samples, y, loss=loss, l2=l2, intercept=intercept, tol=1e-9)
-    matrix = as_features(samples)
-    if matrix.shape[1] + intercept != 2 or np.ndim(result.intercept):
+    result = without_warning(fit)(samples, y, loss=loss, l2=l2, intercept=intercept, tol=1e-9)
+    design = as_features(samples)
+    if design.shape[1] + intercept != 2 or np.ndim(result.intercept):
         raise ValueError(
-            f"X has {matrix.shape[1]} features{' and there is an intercept' if intercept else ''}; a surface needs two "
+            f"X has {design.shape[1]} features{' and there is an intercept' if intercept else ''}; a surface needs two "
             "parameters and one target: one feature, or two with intercept=False"
         )
-    chosen, labels, _ = targets(y, matrix.shape[0], choose_loss(loss))
-    source = InMemory(matrix, labels, None)
-    model = Model(chosen, float(l2), intercept, standardize, None, lambda *_: None)
-    objective = model.objective(source, moments(source, chosen, about_mean=intercept))
-    minimum = objective.to_point(np.atleast_2d(result.coef), np.atleast_1d(result.intercept))
+    chosen, labels, _ = targets(y, design.shape[0], choose_loss(loss))
+    dataset = InMemory(design, labels)
+    spec = ModelSpec(chosen, L2(l2), intercept, standardize)
+    objective = LinearObjective(dataset, spec, moments(dataset, chosen, about_mean=intercept))
+    minimum = objective.to_x(Coefficients(np.atleast_2d(result.coef), np.atleast_1d(result.intercept)))
     lowest, hessian = objective(minimum).value, np.array([objective(minimum + unit).gradient for unit in np.eye(2)])
 
     def quadratic(points: Floats) -> Any:
-        """Give the squared loss, which is its second-order expansion at the minimum."""
+        """Return the squared loss, which is its second-order expansion at the minimum."""
         move = points - minimum.reshape(-1, *[1] * (points.ndim - 1))
         return lowest + 0.5 * np.einsum("i...,ij,j...", move, hessian, move)
 
@@ -72,13 +73,13 @@ def regression(
     second = ("b, the intercept" if not standardize else "b, the prediction at the mean") if intercept else names[1]
     reach = 1.3 * np.where(np.abs(minimum) > 0.0, np.abs(minimum), 1.0)
     return Surface(
-        f"{result.settings['loss']['name']} loss of your data",
-        f"mean loss of {matrix.shape[0]:,} samples",
+        f"{result.settings.loss['name']} loss of your data",
+        f"mean loss of {design.shape[0]:,} samples",
         lambda point: objective(point)[:2],
         np.column_stack((minimum - reach, minimum + reach)),
         start=np.zeros(2),
         minima=minimum[None],
         axes=(f"a, of {names[0]}{unit}", second),
         elementwise=False,
-        heights=quadratic if isinstance(chosen, Squared) else None,
+        heights=quadratic if chosen.quadratic else None,
     )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunk, Chunks
+from fastgd._data.schema import choose_columns
 from fastgd._utils.atomic_io import check_writable, replacing
 
 try:
@@ -90,22 +91,9 @@ class Files(Chunks):
         first, *others = self.files
         self.schema = self._schema(first)
         names = self.schema.names
-        for what, name in (("target", target), ("sample_weight", weight)):
-            if name is not None and name not in names:
-                raise ValueError(f"{what} {name}: {first.path} has no such column; it has {', '.join(names)}")
+        chosen = choose_columns(names, target, features, weight, first.path)
         self.target, self.weight = target, weight
-        beside = [name for name in (target, weight) if name is not None]
-        if features is None:
-            features = [name for name in names if name not in beside]
-        elif isinstance(features, str) or not all(isinstance(name, str) for name in features) or not features:
-            raise TypeError(f"features={features!r}; a list of column names is needed")
-        if problem := _find_problem(names, features):
-            raise ValueError(f"{first.path}: {problem}")
-        for name in beside:
-            if name in features:
-                raise ValueError(f"features: {name} is the {'target' if name == target else 'weight'}")
-        self.features = [*dict.fromkeys(features)]
-        self.columns = [*self.features, *beside]
+        self.features, self.columns = chosen.features, chosen.all
         for name in self.columns:
             if self.is_text and pa.types.is_binary(self.schema.field(name).type):
                 raise ValueError(f"{first.path}: column {name} has text that is not UTF-8; write the file in UTF-8")
@@ -145,7 +133,7 @@ class Files(Chunks):
                     schema = reader.schema
             for key, value in file.keys.items():
                 schema = schema.append(pa.field(key, pa.scalar(value).type))
-            if problem := _find_problem(schema.names, None):
+            if problem := _find_problem(schema.names):
                 raise ValueError(problem)
         return schema
 
@@ -354,12 +342,12 @@ def as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
 
 def _open_ipc(path: str) -> Any:
     """Open an Arrow file, or a stream of batches in a file."""
-    source = pa.memory_map(path)
+    dataset = pa.memory_map(path)
     try:
-        return ipc.open_file(source)
+        return ipc.open_file(dataset)
     except pa.ArrowInvalid:
-        source.seek(0)
-        return ipc.open_stream(source)
+        dataset.seek(0)
+        return ipc.open_stream(dataset)
 
 
 def _record_batches(reader: Any) -> Iterator[pa.RecordBatch]:
@@ -440,7 +428,7 @@ def _missing(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 def check_output(path: str | os.PathLike[str]) -> None:
     """Find out before long work whether `write_table` could write there."""
     check_writable(path)
-    _is_parquet(Path(path), packed=False)
+    _is_parquet(Path(path), pack_columns=False)
 
 
 def write_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> None:
@@ -451,7 +439,7 @@ def write_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> Non
 def write_tables(path: str | os.PathLike[str], parts: Iterable[Mapping[str, Any]]) -> None:
     """Do so with rows that come in parts, of which there has to be one."""
     file = Path(path)
-    format_writer = parquet.ParquetWriter if _is_parquet(file, packed=False) else csv.CSVWriter
+    format_writer = parquet.ParquetWriter if _is_parquet(file, pack_columns=False) else csv.CSVWriter
     with replacing(file) as temporary, ExitStack() as opened:
         writer = None
         for columns in parts:
@@ -460,23 +448,20 @@ def write_tables(path: str | os.PathLike[str], parts: Iterable[Mapping[str, Any]
             writer.write_table(table)
 
 
-def _is_parquet(file: Path, *, packed: bool = True) -> bool:
+def _is_parquet(file: Path, *, pack_columns: bool = True) -> bool:
     """Tell Parquet from CSV by the suffix; a ValueError for anything else, also packed CSV where it is not possible."""
     name = file.name.lower()
     if name.endswith(".parquet"):
         return True
-    if name.endswith(".csv") or (packed and ".csv." in name):
+    if name.endswith(".csv") or (pack_columns and ".csv." in name):
         return False
     raise ValueError(f"{file}: a name ending in .csv or .parquet is needed")
 
 
-def _find_problem(names: Sequence[str], columns: Sequence[str] | None) -> str | None:
+def _find_problem(names: Sequence[str]) -> str | None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         return f"several columns of the same name: {', '.join(twice)}"
     if odd := [name for name in names if "\0" in name]:
         return f"the name of a column has a zero byte: {odd[0]!r}"
-    missing = [name for name in columns or [] if name not in names]
-    if missing:
-        return f"has no column {', '.join(missing)}; it has {', '.join(names)}"
     return None

@@ -1,20 +1,20 @@
-"""Every rule on every problem with a known minimum, and what each rule promises step by step."""
+"""Every solver on every problem with a known minimum, and what each promises step by step."""
 
 import numpy as np
 import pytest
+from helpers import descend
 from internals import (
     LBFGS,
     SGD,
     AveragedSGD,
+    AverageState,
     Evaluation,
     GradientDescent,
     Nesterov,
-    Walk,
     check_solver,
-    descend,
     estimate_lipschitz,
-    fixed_rate_rule,
     inverse,
+    make_fixed_rate,
     minimize,
 )
 from scipy import linalg, optimize
@@ -75,15 +75,15 @@ def test_every_solver_reaches_the_minimum(solver, problem):
     result = minimize(objective, np.zeros(len(x)), solver=solver, tol=1e-7, max_iter=200_000)
     assert result.converged, result.message
     # ‖error‖ <= ‖gradient‖ / smallest curvature
-    assert np.linalg.norm(result.coef - x) <= np.sqrt(len(x)) * 1.01e-7 / np.linalg.eigvalsh(H)[0]
-    assert result.loss == objective(result.coef)[0]
+    assert np.linalg.norm(result.x - x) <= np.sqrt(len(x)) * 1.01e-7 / np.linalg.eigvalsh(H)[0]
+    assert result.loss == objective(result.x)[0]
 
 
 @pytest.mark.parametrize("d", [2, 10])
 def test_lbfgs_finds_the_end_of_rosenbrocks_valley(d):
     result = minimize(rosenbrock, np.tile([-1.2, 1.0], d // 2), solver="lbfgs", tol=1e-9)
     assert result.converged, result.message
-    np.testing.assert_allclose(result.coef, 1.0, atol=1e-8)
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-8)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e-3, 1.0, 1e3, 1e9])
@@ -92,7 +92,7 @@ def test_the_unit_of_the_objective_does_not_matter(solver, scale):
     objective, x, _ = quadratic(10, scale=scale)
     result = minimize(objective, np.zeros(len(x)), solver=solver, tol=1e-9 * scale, max_iter=1000)
     assert result.converged, result.message
-    np.testing.assert_allclose(result.coef, x, atol=1e-7)
+    np.testing.assert_allclose(result.x, x, atol=1e-7)
 
 
 @pytest.mark.parametrize("first_length", [1e-6, 1e-3, 1.0, 1e3, 1e6])
@@ -100,7 +100,7 @@ def test_lbfgs_lengthens_and_shortens_its_first_step(first_length):
     objective, x, _ = quadratic(10)
     result = descend(objective, np.zeros(len(x)), LBFGS(first_length), tol=1e-9, max_iter=200)
     assert result.converged, result.message
-    np.testing.assert_allclose(result.coef, x, atol=1e-7)
+    np.testing.assert_allclose(result.x, x, atol=1e-7)
 
 
 @pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
@@ -139,14 +139,14 @@ def test_nesterov_is_the_published_recursion():
     assert len(seen) == 41
 
 
-@pytest.mark.parametrize("rule", [GradientDescent, Nesterov])
+@pytest.mark.parametrize("solver", [GradientDescent, Nesterov])
 @pytest.mark.parametrize("factor", [1e-3, 0.1, 0.45])
-def test_an_adaptive_rate_recovers_from_a_bound_that_is_too_low(rule, factor):
+def test_an_adaptive_rate_recovers_from_a_bound_that_is_too_low(solver, factor):
     objective, x, _ = quadratic(10)  # largest curvature 1
-    result = descend(objective, np.zeros(len(x)), rule(factor, True), tol=1e-9, max_iter=2000)
+    result = descend(objective, np.zeros(len(x)), solver(factor, True), tol=1e-9, max_iter=2000)
     assert result.converged, result.message
     assert (np.diff(result.history.step[1:]) <= 0).all()
-    np.testing.assert_allclose(result.coef, x, atol=1e-7)
+    np.testing.assert_allclose(result.x, x, atol=1e-7)
 
 
 def test_restarted_momentum_beats_gradient_descent():
@@ -201,14 +201,14 @@ def test_a_line_searchs_rejections_are_rows_of_the_history():
 
 @pytest.mark.parametrize("memory", [1, 3, 10])
 def test_lbfgs_keeps_at_most_its_memory(memory):
-    rule, sizes = LBFGS(memory=memory), []
-    state = rule.start(np.zeros(6))
+    solver, sizes = LBFGS(memory=memory), []
+    state = solver.init(np.zeros(6))
     objective, _, _ = quadratic(100)
     point = np.ones(6)
     for _ in range(30):
         value, gradient = objective(point)
-        step = rule.step(point, Evaluation(value, gradient), state)
-        point, state = step.coef, step.state
+        step = solver.step(point, Evaluation(value, gradient), state)
+        point, state = step.x, step.state
         sizes.append(len(state.pairs))
     assert max(sizes) == memory
 
@@ -239,24 +239,24 @@ def test_curvature_is_estimated_only_where_it_is_needed():
     def never():
         raise AssertionError("estimated")
 
-    assert fixed_rate_rule("gd", 0.5, never) == GradientDescent(2.0, False)
-    assert fixed_rate_rule("nesterov", 0.5, never) == Nesterov(2.0, False)
-    assert fixed_rate_rule("gd", "auto", lambda: 3.0) == GradientDescent(3.0, True)
-    assert fixed_rate_rule("sgd", 0.5, never, 7) == SGD(2.0, False, 7)
+    assert make_fixed_rate("gd", 0.5, never) == GradientDescent(2.0, False)
+    assert make_fixed_rate("nesterov", 0.5, never) == Nesterov(2.0, False)
+    assert make_fixed_rate("gd", "auto", lambda: 3.0) == GradientDescent(3.0, True)
+    assert make_fixed_rate("sgd", 0.5, never, 7) == SGD(2.0, False, 7)
 
 
 def test_an_average_weighs_points_by_the_square_of_the_rows_before_whatever_the_batches():
     rng = np.random.default_rng(0)
-    walk, points, ends = Walk(np.zeros(2), np.zeros(2), 0.0), [], []
+    walk, points, ends = AverageState(np.zeros(2), np.zeros(2), 0.0), [], []
     for rows in (32.0, 1.0, 7.0, 500.0):
-        rule = AveragedSGD(1.0, 2.0, 0.5, 0.1, rows, 1, walk)
-        step = rule.step(walk.coef, Evaluation(1.0, rng.standard_normal(2)), rule.start(walk.coef))
+        solver = AveragedSGD(1.0, 2.0, 0.5, 0.1, rows, 1, walk)
+        step = solver.step(walk.x, Evaluation(1.0, rng.standard_normal(2)), solver.init(walk.x))
         walk = step.state
-        points.append(walk.coef)
+        points.append(walk.x)
         ends.append(walk.rows)
     weights = np.diff(np.power(ends, 3), prepend=0.0)
     np.testing.assert_allclose(walk.average, weights @ points / weights.sum())
-    assert step.last and (step.coef == walk.average).all()
+    assert step.signal.last and (step.x == walk.average).all()
 
 
 RATES = [  # value, squared slope, rows before, and the rate of a batch of 8 rows where L = 2 and r = 4
@@ -269,29 +269,31 @@ RATES = [  # value, squared slope, rows before, and the rate of a batch of 8 row
 
 @pytest.mark.parametrize(("value", "squared", "rows", "rate"), RATES)
 def test_the_rate_of_an_averaged_descent(value, squared, rows, rate):
-    rule = AveragedSGD(2.0, 4.0, 0.5, None, 8.0, 100, Walk(np.zeros(1), np.zeros(1), rows))
-    step = rule.step(np.zeros(1), Evaluation(value, np.sqrt([squared])), rule.start(np.zeros(1)))
-    assert step.length == pytest.approx(rate) and not step.last
+    solver = AveragedSGD(2.0, 4.0, 0.5, None, 8.0, 100, AverageState(np.zeros(1), np.zeros(1), rows))
+    step = solver.step(np.zeros(1), Evaluation(value, np.sqrt([squared])), solver.init(np.zeros(1)))
+    assert step.length == pytest.approx(rate) and not step.signal.last
     assert step.predicted_decrease == pytest.approx(rate * squared)
 
 
-def test_newtons_metric_ends_a_quadratic_in_one_step():
+def test_newtons_preconditioner_ends_a_quadratic_in_one_step():
     objective, x, H = quadratic(1e4)
-    result = descend(objective, np.zeros(len(x)), LBFGS(metric=lambda _: (inverse(H), 0.25)), tol=1e-8, max_iter=5)
+    result = descend(
+        objective, np.zeros(len(x)), LBFGS(preconditioner=lambda _: (inverse(H), 0.25)), tol=1e-8, max_iter=5
+    )
     assert result.n_iter == 1
-    np.testing.assert_allclose(result.coef, x, rtol=1e-9)
-    assert result.history.passes.tolist() == [1.0, 2.25]  # the metric's cost is counted
+    np.testing.assert_allclose(result.x, x, rtol=1e-9)
+    assert result.history.passes.tolist() == [1.0, 2.25]  # the preconditioner's cost is counted
 
 
-def test_a_metric_that_misleads_is_asked_again_and_corrected():
+def test_a_preconditioner_that_misleads_is_asked_again_and_corrected():
     objective, x, H = quadratic(100)
     asked = []
 
-    def metric(point):
+    def preconditioner(point):
         asked.append(point)
         return (np.eye(len(x)) if len(asked) == 1 else inverse(H)), 1.0
 
-    result = descend(objective, np.zeros(len(x)), LBFGS(metric=metric), tol=1e-8, max_iter=100)
+    result = descend(objective, np.zeros(len(x)), LBFGS(preconditioner=preconditioner), tol=1e-8, max_iter=100)
     assert result.converged
     assert len(asked) >= 2
 

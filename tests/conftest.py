@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -14,6 +15,8 @@ QUIET = {"deadline": None, "database": None, "suppress_health_check": [HealthChe
 settings.register_profile("default", derandomize=True, max_examples=50, **QUIET)
 settings.register_profile("nightly", max_examples=2_000, **QUIET)  # of each test and solver
 settings.load_profile("default")
+
+os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
 
 @pytest.fixture(autouse=True)

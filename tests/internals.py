@@ -21,6 +21,7 @@ from fastgd._data.spill import folder
 from fastgd._data.survey import Sampler
 from fastgd._data.tables import as_features
 from fastgd._kernels import core, jit, simd, threads
+from fastgd._kernels import losses as kernel_losses
 from fastgd._kernels import sparse as sparse_kernels
 from fastgd._kernels import sums as passes
 from fastgd._kernels.jit import compiled

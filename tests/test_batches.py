@@ -9,14 +9,14 @@ from internals import (
     SGD,
     EvaluatedPoint,
     InMemory,
-    LinearObjective,
     Minibatches,
+    ShuffledRuns,
     Status,
     as_design,
-    descend,
     moments,
     shuffled,
 )
+from helpers import descend, make_objective
 
 import fastgd
 from fastgd import losses
@@ -246,10 +246,9 @@ def make_batches(n, weighted=False, loss="logistic"):
     X, y = standard_normal(loss, n, 4)
     weight = np.random.default_rng(5).integers(0, 3, n) * 1.0 if weighted else None
     source = InMemory(as_design(X), y, weight)
-    objective = LinearObjective(
-        source, losses.LOSSES[loss](), 0.1, moments(source, losses.Squared(), about_mean=True), True, True
-    )
-    return objective, Minibatches(objective, source, np.random.default_rng(0))
+    squared = moments(source, losses.Squared(), about_mean=True)
+    objective = make_objective(source, losses.LOSSES[loss](), 0.1, squared, True, True)
+    return objective, Minibatches(objective, ShuffledRuns(source, np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("weighted", [False, True])

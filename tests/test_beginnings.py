@@ -1,12 +1,13 @@
-"""Where descents begin: least squares from one reading, sub-samples read where they lie, and what "auto" picks."""
+"""Where descents begin: least squares from one pass, sub-samples read where they lie, and what "auto" picks."""
 
 import numpy as np
 import pytest
 import statsmodels.datasets
-from internals import Array, InMemory, Model, as_design, choose_solver, passes
+from internals import Array, InMemory, LinearProblem, ModelSpec, as_design, choose_solver, passes
 
 import fastgd
 from fastgd import losses
+from fastgd.penalties import L2
 
 # NIST's certified values for Longley's data, whose columns are nearly collinear: intercept, then coefficients.
 LONGLEY = [
@@ -65,7 +66,7 @@ def test_least_squares_take_one_reading(dtype, intercept, standardize, weighted,
     loss = weight @ (y - X @ coef - b) ** 2 / weight.sum() + 0.5 * l2 * coef @ coef
     assert result.loss == pytest.approx(loss, rel=1e-10)
     assert result.converged and result.history.passes.tolist() == [1.0]
-    assert "one reading" in result.settings["solver_reason"]
+    assert "one pass" in result.settings["solver_reason"]
 
 
 def test_a_small_tolerance_takes_gradients_from_the_data(rng):
@@ -107,16 +108,16 @@ def test_rows_of_a_sub_sample_are_read_where_they_lie(convert, rng):
     def sums(source):
         return source.sum_tiles(lambda tile, block_rows: passes.loss_sums(tile, coef, 0.3, loss, block_rows)).tobytes()
 
-    subset = InMemory(as_design(X), y).rows(rows)
+    subset = InMemory(as_design(X), y).take(rows)
     assert sums(subset) == sums(InMemory(as_design(X[rows]), y[rows]))
     again = np.arange(0, len(rows), 3)
-    assert sums(subset.rows(again)) == sums(InMemory(as_design(X[rows][again]), y[rows][again]))
+    assert sums(subset.take(again)) == sums(InMemory(as_design(X[rows][again]), y[rows][again]))
 
 
 CHOICES = [
-    ("squared", 10_000, 5, "newton", "one reading"),
+    ("squared", 10_000, 5, "newton", "one pass"),
     ("squared", 60_000, 150, "newton", "Hessian costs"),
-    ("squared", 40, 100, "newton", "one reading"),
+    ("squared", 40, 100, "newton", "one pass"),
     ("logistic", 10_000, 5, "newton", "Hessian costs"),
     ("logistic", 20, 300, "newton", "Hessian costs"),
     ("logistic", 20, 1500, "lbfgs", "as much as"),
@@ -127,6 +128,7 @@ CHOICES = [
 
 @pytest.mark.parametrize(("loss", "n", "d", "solver", "reason"), CHOICES)
 def test_auto_goes_by_cost_and_memory(loss, n, d, solver, reason):
-    model = Model(losses.LOSSES[loss](), 0.0, True, True, None, lambda _: None)
-    chosen, why = choose_solver(model, InMemory(Array(np.zeros((n, d), np.float32)), np.zeros(n)))
-    assert chosen == solver and reason in why
+    dataset = InMemory(Array(np.zeros((n, d), np.float32)), np.zeros(n))
+    problem = LinearProblem(ModelSpec(losses.LOSSES[loss](), L2(0.0), True, True), dataset, outputs=1)
+    chosen = choose_solver(problem, "auto", "auto")
+    assert chosen.info.name == solver and reason in chosen.reason

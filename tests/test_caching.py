@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numba
 import pytest
-from internals import core, jit, simd, sparse_kernels
+from internals import core, jit, kernel_losses, simd, sparse_kernels
 
 from fastgd import losses
 
@@ -37,7 +37,7 @@ print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.val
 def test_what_warmup_compiled_a_second_process_only_loads(run_python, tmp_path):
     first, second = (
         list(map(int, run_python(code + COUNT, NUMBA_CACHE_DIR=str(tmp_path)).split()))
-        for code in ("import fastgd; from fastgd import core; fastgd.warmup(dtypes=['f4'])", FIT)
+        for code in ("import fastgd; from internals import core; fastgd.warmup(dtypes=['f4'])", FIT)
     )
     assert first[1] > 0
     assert second[0] > 0 and second[1] == 0
@@ -224,6 +224,6 @@ def test_the_folder_asked_for_is_the_only_one(small, tmp_path, monkeypatch):
 
 def test_an_edit_of_what_kernels_are_made_of_makes_cached_ones_stale():
     """numba looks at the file of a kernel alone, so that file has to change, too."""
-    sources = (Path(room.__file__).read_bytes() for room in (jit, simd, losses, sparse_kernels))
+    sources = (Path(room.__file__).read_bytes() for room in (jit, simd, kernel_losses, sparse_kernels, losses))
     checksum = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
-    assert f"(jit, simd, losses, sparse_kernels: {checksum})" in Path(core.__file__).read_text("utf-8"), checksum
+    assert f"(jit, simd, losses, sparse, fastgd.losses: {checksum})" in Path(core.__file__).read_text("utf-8"), checksum

@@ -247,7 +247,7 @@ def test_what_cannot_be_used_is_named(X, options, error, fragment):
 
 
 CHANGES = {
-    "rows": (lambda X, y: (X[:-1], y[:-1]), "X changed while it was read: the last reading found"),
+    "rows": (lambda X, y: (X[:-1], y[:-1]), "X changed while it was read: the last pass found"),
     "label": (
         lambda X, y: (X, y + 7),
         "chunk 3, from row 2100: y has the label 7 in row 0, which is not among classes",
@@ -363,7 +363,7 @@ def test_progress_shows_readings_and_rows(capsys):
     X, y, _ = problem("logistic")
     fastgd.fit(Again(X, y), loss="logistic", cache="none", progress=True)
     printed = capsys.readouterr().err
-    assert "reading 2" in printed and "/6.00k" in printed and "iterations" in printed
+    assert "pass 2" in printed and "/6.00k" in printed and "iterations" in printed
 
 
 def test_estimators_say_that_they_read_memory():

@@ -313,7 +313,7 @@ def test_files_without_named_columns_are_fitted_and_predicted(kind, tmp_path, ca
     if kind == "libsvm":
         options = ["--model", "logistic", "--tol", "1e-10", "--cache", "disk", "--output", str(model)]
         assert main(["fit", str(given), *options]) == 0
-        assert load(model).settings["cached"].startswith("in a scratch file")
+        assert load(model).settings["cached"].startswith("in a spill file")
     else:
         assert main(["fit", str(given), *more, "--cache", "disk"]) == 1
         assert "cache='disk': that is for data that are streamed" in capsys.readouterr().err

@@ -411,7 +411,7 @@ def test_errors_of_frames():
     table, parts = frame(X, y, weight)
     for options, message in (
         ({"target": "z"}, "target z: X has no such column; it has x0, x1, x2, x3, x4, kind, y, w"),
-        ({"target": "y", "features": ["x0", "q"]}, "features q: X has no such column"),
+        ({"target": "y", "features": ["x0", "q"]}, "X: has no column q; it has x0, x1, x2"),
         ({"target": "y", "features": ["x0", "y"]}, "features: y is the target"),
         ({"target": "y", "sample_weight": "v"}, "sample_weight v: X has no such column"),
         ({"target": "y", "sample_weight": parts["w"]}, "give the name of the weights' column"),

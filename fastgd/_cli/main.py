@@ -80,7 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
     fit.add_argument("--memory-limit", help="of data that are streamed, 512MB or the like; default: 512MB")
     fit.add_argument(
-        "--cache", choices=("auto", "disk", "none"), default="auto", help="of decoded data, in a scratch file"
+        "--cache", choices=("auto", "disk", "none"), default="auto", help="of decoded data, in a spill file"
     )
     fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
     fit.add_argument("--checkpoint", help="keep the state of the fit in this file, and go on from it if it is there")

@@ -1,4 +1,4 @@
-"""Chunks that take long to decode, decoded once: from then on they are read from a scratch file.
+"""Chunks that take long to decode, decoded once: from then on they are read from a spill file.
 
 The file has no name (Windows: it is deleted as it is closed), so nothing is left of it however the process ends. It
 lies in the folder that TMPDIR names; without that in /var/tmp, as /tmp may be in memory; else where `tempfile` says.
@@ -70,12 +70,12 @@ class SpillFile:
         self.file.seek(place.start)
         parts = [memoryview(bytearray(length)) for length in place.lengths]
         if any(self.file.readinto(part) != len(part) for part in parts):  # type: ignore[attr-defined]
-            raise OSError(f"the scratch file in {folder()} has become shorter")
+            raise OSError(f"the spill file in {folder()} has become shorter")
         return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301  written above, and nobody else can
 
 
 class SpilledChunks(Chunks):
-    """Chunks that are kept in a scratch file in the first complete reading, and then read from there.
+    """Chunks that are kept in a spill file in the first complete reading, and then read from there.
 
     Parameters
     ----------
@@ -122,11 +122,11 @@ class SpilledChunks(Chunks):
     def __str__(self) -> str:
         """Say what became of it."""
         if self.refused is not None:
-            return f"nowhere: a scratch file in {folder()} was not possible: {self.refused}"
-        return f"in a scratch file in {folder()}"
+            return f"nowhere: a spill file in {folder()} was not possible: {self.refused}"
+        return f"in a spill file in {folder()}"
 
 
 def folder() -> str:
-    """Say where scratch files lie."""
+    """Say where spill files lie."""
     usual = "/var/tmp"  # noqa: S108  no name in it, so nobody can guess it
     return usual if "TMPDIR" not in os.environ and os.access(usual, os.W_OK) else tempfile.gettempdir()

@@ -169,7 +169,7 @@ def fit(
         of the limit come on top.
     cache : {"auto", "disk", "none"}
         Where chunks are kept after the first pass. ``"auto"``: in memory if they take at most an eighth of
-        ``memory_limit``; otherwise text (CSV, libsvm) in a scratch file. ``"disk"``: all chunks in a scratch file.
+        ``memory_limit``; otherwise text (CSV, libsvm) in a spill file. ``"disk"``: all chunks in a spill file.
         ``"none"``: nowhere.
     callback : callable, optional
         Called with a `Row` of the history after every evaluation, those of minibatches included; a true answer stops

@@ -11,7 +11,7 @@ import fastgd
 HOME = Path(fastgd.__file__).parent
 STAIR = """
     _version _typing exceptions | _utils _kernels | losses penalties | _optim | _data io | _linear
-    | linear_model surfaces plots | _cli __main__
+    | linear_model surfaces | plots | _cli | __main__
 """
 FLOOR = {name: k for k, step in enumerate(STAIR.split("|")) for name in step.split()}
 MODULES = {".".join(path.relative_to(HOME).with_suffix("").parts): path for path in HOME.rglob("*.py")}

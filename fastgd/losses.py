@@ -158,6 +158,8 @@ def choose_loss(loss: str | Loss) -> Loss:
         return LOSSES[loss]()
     if not isinstance(loss, Loss):
         raise TypeError(f"loss={loss!r}; a name or an instance of a fastgd.Loss is needed")
+    if not loss.multiclass and type(loss).value_slope is Loss.value_slope:
+        raise TypeError(f"loss={loss!r}: {type(loss).__name__} defines no value_slope(loss, y, z); see fastgd.Loss")
     for name, value in loss._asdict().items():
         check_number(f"loss: {name}", value, np.finfo(np.float64).tiny)
     return loss

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import descend, make_objective
 from internals import (
     SGD,
     EvaluatedPoint,
@@ -16,7 +17,6 @@ from internals import (
     moments,
     shuffled,
 )
-from helpers import descend, make_objective
 
 import fastgd
 from fastgd import losses

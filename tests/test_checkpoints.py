@@ -346,7 +346,8 @@ import numpy as np, fastgd
 from internals import without_warning
 warnings.simplefilter("always")
 X, y = np.random.default_rng(0).standard_normal((300, 50)), np.arange(300.0)
-fit = lambda k: without_warning(fastgd.fit)(X, y, solver="lbfgs", checkpoint=sys.argv[1] + "/fit.ckpt", tol=0.0, max_iter=k)
+path = sys.argv[1] + "/fit.ckpt"
+fit = lambda k: without_warning(fastgd.fit)(X, y, solver="lbfgs", checkpoint=path, tol=0.0, max_iter=k)
 fit(2)
 before = open(sys.argv[1] + "/fit.ckpt", "rb").read()
 model = fit(2)

@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers import FORMS
-from internals import Array, Tile, max_threads, passes, patch
+from internals import Array, GramPoint, Tile, kernel_losses, max_threads, passes, patch
 from numba import njit
 
 from fastgd import losses
@@ -21,7 +21,7 @@ MARGINS = np.concatenate([-MAGNITUDES[::-1], MAGNITUDES])
 @njit
 def evaluate(loss, y, z, value, slope):
     for i in range(z.size):
-        value[i], slope[i] = losses._at_sample(loss, y, z[i])
+        value[i], slope[i] = kernel_losses.at_sample(loss, y, z[i])
 
 
 def at_samples(name, y, z):
@@ -168,13 +168,14 @@ def first_bits(name, n_threads, X, y, weight):
 
 def change_bits(name, n_threads, X, y, weight):
     coef, loss, starts = np.linspace(-1, 1, X.shape[1]), losses.LOSSES[name](), np.arange(0, len(X), 50)
-    return passes.change_sums(Tile(X, y, weight), coef, 0.3, coef[::-1], 0.1, loss, starts, 20, n_threads).tobytes()
+    return passes.change_sums(Tile(X, y, weight), (coef, 0.3), (coef[::-1], 0.1), loss, starts, 20, n_threads).tobytes()
 
 
 def gram_bits(name, n_threads, X, y, weight):
     coef, loss, d = np.linspace(-1, 1, X.shape[1]), losses.LOSSES[name](), X.shape[1]
     grams = np.zeros((3, *passes.gram_shape(d)))
-    passes.add_gram(Tile(X, y, weight), coef, 0.3, loss, (0, 0), 1e-4, coef[::-1], 0.1, grams, 1, 1024, n_threads)
+    at = GramPoint(coef[None], np.array([0.3]), (0, 0), 1e-4, coef[::-1], np.array([0.1]))
+    passes.add_gram(Tile(X, y, weight), at, loss, grams, 1, 1024, n_threads)
     return np.triu(grams[:, : d + 2, : d + 2]).tobytes()
 
 

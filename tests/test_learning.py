@@ -29,7 +29,7 @@ def test_a_bowl_has_all_four_verdicts_in_order():
 def test_the_limit_is_that_of_the_minimum(surface):
     sweep = fastgd.learning_rates(surfaces.SURFACES[surface])
     best = min(sweep.results, key=lambda result: result.loss)
-    assert sweep.limit == pytest.approx(2.0 / fastgd.stationary(surfaces.SURFACES[surface], best.coef).eigenvalues[-1])
+    assert sweep.limit == pytest.approx(2.0 / fastgd.stationary(surfaces.SURFACES[surface], best.x).eigenvalues[-1])
     assert "good" in sweep.verdicts and sweep.verdicts[0] == "too small"
     for rate, verdict in zip(sweep.rates, sweep.verdicts, strict=True):
         assert rate < 0.9 * sweep.limit or verdict in ("oscillating", "diverging")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ class Quartic(Parameters, Loss):
     curvature_bound = 12.0
 
     @staticmethod
-    def at(loss, y, z):
+    def value_slope(loss, y, z):
         residual = z - y
         return {factor} * residual**loss.power, {factor} * loss.power * residual ** (loss.power - 1.0)
 """
@@ -56,6 +57,14 @@ def test_an_edited_loss_is_compiled_again_and_leaves_nothing_behind(tmp_path):
         assert float(loss) == pytest.approx(27.0 * factor)
         assert misses == "0"
     assert run(PLAIN, tmp_path) == ["True"]  # a process that cannot import the loss reads the same cache
+
+
+def test_a_loss_without_its_formula_is_refused():
+    class Unfinished(NamedTuple("Parameters", []), fastgd.Loss):
+        curvature_bound = 1.0
+
+    with pytest.raises(TypeError, match=r"Unfinished defines no value_slope\(loss, y, z\)"):
+        fastgd.fit(np.eye(3), np.arange(3.0), loss=Unfinished())
 
 
 @pytest.mark.parametrize("delta", [-1.0, 0.0, np.nan, np.inf, "a", None])

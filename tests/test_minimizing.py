@@ -46,7 +46,7 @@ def test_objectives_of_every_kind_end_alike(objective, solver):
     assert ("Gradients are differences of values." in result.message) == differences
     each = 5.0 if differences else 1.0
     assert set(np.diff(result.history.passes)) == {each}
-    np.testing.assert_allclose(result.coef, fastgd.minimize(with_gradient, [4.0, 1.0], tol=1e-10).coef, atol=1e-6)
+    np.testing.assert_allclose(result.x, fastgd.minimize(with_gradient, [4.0, 1.0], tol=1e-10).x, atol=1e-6)
 
 
 @quiet
@@ -58,7 +58,7 @@ def test_the_path_is_the_point_of_every_row(objective, solver):
     assert result.path.shape == (len(result.history), 2)
     np.testing.assert_array_equal(result.path[0], [4.0, 1.0])
     np.testing.assert_array_equal([value_only(p) for p in result.path], result.history.loss)
-    assert (result.path == result.coef).all(axis=1).any()
+    assert (result.path == result.x).all(axis=1).any()
     again = fastgd.minimize(
         objective, [4.0, 1.0], solver=solver, max_iter=60, callback=lambda row: seen.append(row.loss)
     )
@@ -68,7 +68,7 @@ def test_the_path_is_the_point_of_every_row(objective, solver):
 @pytest.mark.parametrize("solver", ["gd", "lbfgs"])
 def test_starts_find_all_minima_best_first(solver):
     result = fastgd.minimize(surfaces.himmelblau, [0.0, 0.0], solver=solver, starts=32, rng=0)
-    found = np.array([minimum.coef for minimum in result.minima])
+    found = np.array([minimum.x for minimum in result.minima])
     known = surfaces.himmelblau.minima
     assert len(found) == len(known) == 4
     assert np.abs(found[:, None] - known).max(axis=2).min(axis=1).max() < 1e-6
@@ -76,7 +76,7 @@ def test_starts_find_all_minima_best_first(solver):
     np.testing.assert_array_equal(np.sort(np.concatenate([m.starts for m in result.minima])), np.arange(32))
     for minimum in result.minima:
         for k in minimum.starts:
-            np.testing.assert_allclose(result.ends[k].coef, minimum.coef, atol=1e-5)
+            np.testing.assert_allclose(result.ends[k].x, minimum.x, atol=1e-5)
     np.testing.assert_array_equal(result.starts[0], [0.0, 0.0])
     assert "of 32 starts" in result.message.lower() and "higher" not in result.message  # all four are 0
 
@@ -85,7 +85,7 @@ def test_local_minima_are_told_from_the_best():
     result = fastgd.minimize(surfaces.double_well, [1.5, 0.9], starts=16, rng=1)
     losses = [minimum.loss for minimum in result.minima]
     assert losses == sorted(losses) and result.loss == losses[0]
-    np.testing.assert_allclose([m.coef for m in result.minima], surfaces.double_well.minima, atol=1e-6)
+    np.testing.assert_allclose([m.x for m in result.minima], surfaces.double_well.minima, atol=1e-6)
     assert "found: 2 minima, of which 1 is higher." in result.message
     assert result.ends[0].loss == pytest.approx(losses[1])  # the start itself leads to the local one
 
@@ -129,7 +129,7 @@ def test_saddle_points_are_escaped(solver, start):
     assert resting.status is fastgd.Status.SADDLE
     result = fastgd.minimize(surfaces.double_well, start, solver=solver, escape_saddles=True, rng=1, **options)
     assert result.converged and result.stationary.kind == "minimum"
-    assert np.abs(result.coef - surfaces.double_well.minima).max(axis=1).min() < 1e-5
+    assert np.abs(result.x - surfaces.double_well.minima).max(axis=1).min() < 1e-5
 
 
 def test_a_degenerate_saddle_is_left_too():
@@ -151,7 +151,7 @@ def test_a_minimum_is_not_left(solver):
     plain = fastgd.minimize(surfaces.bowl, [2.0, 1.0], solver=solver)
     result = fastgd.minimize(surfaces.bowl, [2.0, 1.0], solver=solver, escape_saddles=True)
     assert result.converged and 0 < result.n_iter - plain.n_iter <= 103
-    np.testing.assert_array_equal(result.coef, plain.coef)
+    np.testing.assert_array_equal(result.x, plain.x)
 
 
 @pytest.mark.parametrize("starts", [1, 8])
@@ -171,7 +171,7 @@ def test_what_an_objective_does_to_its_argument_stays_there():
         p -= 1.0
         return p @ p, 2.0 * p
 
-    np.testing.assert_allclose(fastgd.minimize(careless, [3.0, 5.0]).coef, 1.0)
+    np.testing.assert_allclose(fastgd.minimize(careless, [3.0, 5.0]).x, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -191,13 +191,13 @@ def test_without_bound_is_said():
 @pytest.mark.parametrize("schedule", ["reheated", "geometric", "linear"])
 def test_annealing_leaves_a_local_minimum(schedule):
     stuck = fastgd.minimize(surfaces.double_well, [1.5, 0.9])
-    np.testing.assert_allclose(stuck.coef, surfaces.double_well.minima[1], atol=1e-6)
+    np.testing.assert_allclose(stuck.x, surfaces.double_well.minima[1], atol=1e-6)
     ends = [
         fastgd.minimize(surfaces.double_well, [1.5, 0.9], solver="annealed", schedule=schedule, rng=seed)
         for seed in range(5)
     ]
     best = surfaces.double_well.minima[0]
-    assert sum(end.converged and np.allclose(end.coef, best, atol=1e-5) for end in ends) >= 4
+    assert sum(end.converged and np.allclose(end.x, best, atol=1e-5) for end in ends) >= 4
     again = fastgd.minimize(surfaces.double_well, [1.5, 0.9], solver="annealed", schedule=schedule, rng=2)
     np.testing.assert_array_equal(again.history.loss, ends[2].history.loss)
     assert ends[0].history.loss[1] != ends[1].history.loss[1]
@@ -216,11 +216,11 @@ def test_at_a_constant_temperature_points_are_boltzmann_distributed(temperature)
     """On ½ Σ λ x² the variance of x is T / λ: the walk is right, not merely noisy."""
     curvatures = np.array([1.0, 4.0])
     rule = Annealed(temperature, 20_000, 0.3, seed=0, schedule="geometric", adaptive=False, coldest=1.0)
-    point, state, kept = np.zeros(2), rule.start(np.zeros(2)), []
+    point, state, kept = np.zeros(2), rule.init(np.zeros(2)), []
     for _ in range(20_000):
         step = rule.step(point, Evaluation(0.5 * point @ (curvatures * point), curvatures * point), state)
-        point, state = step.coef, step.state
-        kept.append(state.coef)
+        point, state = step.x, step.state
+        kept.append(state.x)
     variance = np.var(kept[100:], axis=0)
     np.testing.assert_allclose(variance, temperature / curvatures, rtol=0.1)
 
@@ -326,7 +326,7 @@ def same(one, other):
     """Tell whether two descents have the same points, to the bit."""
     names = ("passes", "loss", "gradient_norm", "step", "accepted")
     rows = all(np.array_equal(getattr(one.history, name), getattr(other.history, name)) for name in names)
-    return rows and np.array_equal(one.path, other.path) and one.coef.tobytes() == other.coef.tobytes()
+    return rows and np.array_equal(one.path, other.path) and one.x.tobytes() == other.x.tobytes()
 
 
 @quiet
@@ -463,7 +463,7 @@ def test_a_gradient_of_the_wrong_sign_is_told(solver, factors):
 def test_an_objective_that_ends_in_nan_is_told():
     result = fastgd.minimize(lambda x: (np.nan if x[0] < 2 else x @ x, 2 * x), [3.0, 4.0])
     assert "The objective is not finite beside this point: nan and 11.1" in result.message
-    assert result.coef[0] == pytest.approx(2.0) and "larger tol" not in result.message
+    assert result.x[0] == pytest.approx(2.0) and "larger tol" not in result.message
 
 
 @pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from helpers import FORMS
-from internals import InMemory, LinearObjective, as_design, first_pass, moments, patch, stratified_rows
+from helpers import FORMS, make_objective
+from internals import Coefficients, InMemory, as_design, first_pass, moments, patch, stratified_rows
 
 from fastgd import losses
 
@@ -13,11 +13,11 @@ INTERCEPT = pytest.mark.parametrize("intercept", [True, False], ids=["intercept"
 STANDARDIZE = pytest.mark.parametrize("standardize", [True, False], ids=["standardize", "plain"])
 
 
-def make_objective(loss, X, y, weight=None, l2=0.0, intercept=True, standardize=True):
+def objective_of(loss, X, y, weight=None, l2=0.0, intercept=True, standardize=True):
     weight = weight if weight is not None and weight.size else None
     source = InMemory(as_design(X), y, weight)
     statistics = moments(source, losses.Squared(), about_mean=intercept)
-    return LinearObjective(source, losses.LOSSES[loss](), l2, statistics, intercept, standardize)
+    return make_objective(source, losses.LOSSES[loss](), l2, statistics, intercept, standardize)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def long_double(loss, X, y, weight, l2, intercept, standardize, point):
 class TestEvaluation:
     def test_formula(self, loss, l2, standardize, intercept, weighted, samples, rng):
         X, y, weight = samples(loss, weighted)
-        objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
+        objective = objective_of(loss, X, y, weight, l2, intercept, standardize)
         for point in (np.zeros(objective.size), rng.standard_normal(objective.size)):
             value, gradient, passes, partial = objective(point)
             exact_value, exact = long_double(loss, X, y, weight, l2, intercept, standardize, point)
@@ -65,7 +65,7 @@ class TestEvaluation:
 
     def test_finite_differences(self, loss, l2, standardize, intercept, weighted, samples, rng):
         X, y, weight = samples(loss, weighted)
-        objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
+        objective = objective_of(loss, X, y, weight, l2, intercept, standardize)
         point, h = 0.3 * rng.standard_normal(objective.size), 2.0**-16
         difference = [
             (objective(point + e).value - objective(point - e).value) / (2 * h) for e in h * np.eye(len(point))
@@ -74,31 +74,31 @@ class TestEvaluation:
         np.testing.assert_allclose(difference, gradient, rtol=1e-8, atol=4e-16 * value / h + 20 * h**2)
 
     def test_round_trips(self, loss, l2, standardize, intercept, weighted, samples, rng):
-        objective = make_objective(loss, *samples(loss, weighted), l2, intercept, standardize)
+        objective = objective_of(loss, *samples(loss, weighted), l2, intercept, standardize)
         point = rng.standard_normal(objective.size)
         coef, b = objective.to_coefficients(point)
-        np.testing.assert_allclose(objective.to_x(coef, b), point, rtol=1e-13, atol=1e-14)
-        assert objective.to_x(coef, b).shape == (objective.size,) == (4 + intercept,)
+        np.testing.assert_allclose(objective.to_x(Coefficients(coef, b)), point, rtol=1e-13, atol=1e-14)
+        assert objective.to_x(Coefficients(coef, b)).shape == (objective.size,) == (4 + intercept,)
         assert intercept or b == 0.0
 
     def test_on_a_sample(self, loss, l2, standardize, intercept, weighted, samples, rng):
         X, y, weight = samples(loss, weighted)
-        objective = make_objective(loss, X, y, weight, l2, intercept, standardize)
+        objective = objective_of(loss, X, y, weight, l2, intercept, standardize)
         positive = np.flatnonzero(weight) if weighted else np.arange(len(y))
         rows = positive[stratified_rows(len(positive), 43, np.random.default_rng(5))]
-        some = objective.on(objective.source.sample(43, np.random.default_rng(5)))
+        some = objective.on(objective.dataset.sample(43, np.random.default_rng(5)))
         assert some.scale.tobytes() == objective.scale.tobytes() and some.mean.tobytes() == objective.mean.tobytes()
         point = rng.standard_normal(objective.size)
         coef, b = objective.to_coefficients(point)
-        part = make_objective(loss, X[rows], y[rows], weight[rows] if weighted else None, l2, intercept, False)
-        np.testing.assert_allclose(some(point).value, part(part.to_x(coef, b)).value, rtol=1e-13)
-        everything = objective.on(objective.source.sample(10**6, rng))
+        part = objective_of(loss, X[rows], y[rows], weight[rows] if weighted else None, l2, intercept, False)
+        np.testing.assert_allclose(some(point).value, part(part.to_x(Coefficients(coef, b))).value, rtol=1e-13)
+        everything = objective.on(objective.dataset.sample(10**6, rng))
         np.testing.assert_allclose(everything(point).gradient, objective(point).gradient, rtol=1e-10, atol=1e-13)
 
 
 def slope_of(loss, X, y, weight, intercept, standardize, coef, b):
-    objective = make_objective(loss, X, y, weight, 0.0, intercept, standardize)
-    return objective.gradient_norm(objective(objective.to_x(coef[None], np.array([b]))).gradient)
+    objective = objective_of(loss, X, y, weight, 0.0, intercept, standardize)
+    return objective.gradient_norm(objective(objective.to_x(Coefficients(coef[None], np.array([b])))).gradient)
 
 
 @WEIGHTED
@@ -135,7 +135,7 @@ def test_largest_slope_is_the_slope_per_standard_deviation(loss, weighted, sampl
     _, residual = FORMS[loss].arrays(y, z)
     mean = s @ X
     slopes = np.append((s * residual) @ (X - mean) / np.sqrt(s @ (X - mean) ** 2), s @ residual)
-    unit = 1.0 if losses.LOSSES[loss].classifies else np.sqrt(s @ (y - s @ y) ** 2)
+    unit = 1.0 if losses.LOSSES[loss].target is losses.LABELS else np.sqrt(s @ (y - s @ y) ** 2)
     got = slope_of(loss, X, y, weight, True, True, coef, b)
     assert got == pytest.approx(np.abs(slopes).max() / unit, rel=1e-12)
 
@@ -176,7 +176,7 @@ def test_spread_of_a_constant_column_is_exactly_0(value, dtype, weighted, make_d
 @pytest.mark.parametrize("loss", LOSSES)
 def test_largest_diagonal_bounds_the_hessians_diagonal(loss, intercept, standardize, samples):
     X, y, _ = samples(loss, False)
-    objective = make_objective(loss, X, y, None, 0.3, intercept, standardize)
+    objective = objective_of(loss, X, y, None, 0.3, intercept, standardize)
     h = 1e-4
     diagonal = [(objective(e).gradient - objective(-e).gradient) @ e / (2 * h * h) for e in h * np.eye(objective.size)]
     assert max(diagonal) <= objective.largest_diagonal * (1 + 1e-8)
@@ -194,9 +194,9 @@ def test_the_first_reading_is_both_passes_in_one(loss, dtype, intercept, weighte
     got, sums = first_pass(source, losses.LOSSES[loss](), coef, b, about_mean=intercept)
     for value, expected in zip(got, alone, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
-    objective = LinearObjective(source, losses.LOSSES[loss](), 0.2, got, intercept, True)
+    objective = make_objective(source, losses.LOSSES[loss](), 0.2, got, intercept, True)
     evaluation = objective.evaluation(coef, sums)
-    expected = objective(objective.to_x(coef, b))
+    expected = objective(objective.to_x(Coefficients(coef, b)))
     assert evaluation.value == pytest.approx(expected.value, rel=1e-12)
     np.testing.assert_allclose(evaluation.gradient, expected.gradient, rtol=1e-10, atol=1e-12)
 
@@ -214,7 +214,7 @@ def test_tiles_of_much_work_are_smaller_and_change_no_bit(outputs, monkeypatch, 
         patch(monkeypatch, "pass_outputs", much)
         counted = []
         source = InMemory(as_design(X), y, check_interrupt=lambda counted=counted: counted.append(1))
-        objective = LinearObjective(
+        objective = make_objective(
             source, loss, 0.1, moments(source, loss, about_mean=True), True, True, outputs=outputs
         )
         point = np.linspace(-0.1, 0.1, objective.size)

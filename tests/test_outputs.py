@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from internals import InMemory, LinearObjective, Tile, as_design, moments, passes
+from helpers import make_objective
+from internals import InMemory, Tile, as_design, moments, passes
 from sklearn.linear_model import LogisticRegression
 
 import fastgd
@@ -52,7 +53,7 @@ def test_softmax_has_full_precision_and_never_overflows(k, size, rng):
 
 def objective(X, y, loss, outputs, weight=None, l2=0.1, intercept=True):
     source = InMemory(as_design(X), y, weight)
-    return LinearObjective(
+    return make_objective(
         source, loss, l2, moments(source, loss, about_mean=intercept), intercept, True, None, outputs
     )
 

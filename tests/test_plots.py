@@ -113,7 +113,7 @@ def test_minima_and_their_starts():
     result = fastgd.minimize(surfaces.double_well, [1.5, 0.9], starts=12, solver="gd", learning_rate=0.05)
     ax = plots.minima(result, surfaces.double_well, basins=9)
     for minimum in result.minima:
-        assert holds(ax, minimum.coef[None]) and holds(ax, result.starts[minimum.starts])
+        assert holds(ax, minimum.x[None]) and holds(ax, result.starts[minimum.starts])
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert any(label.startswith("best found") for label in labels) and any(x.startswith("local") for x in labels)
     border = next(each for each in ax.collections if len(getattr(each, "levels", ())) == 1)

@@ -1,13 +1,15 @@
 """Sparse matrices of every format and kind of number give what the dense array gives, and are never copied."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from helpers import make_objective
 from hypothesis import given
 from hypothesis import strategies as st
-from internals import Array, Columns, InMemory, LinearObjective, Rows, Subset, as_sparse, moments
+from internals import Array, Columns, InMemory, Rows, Subset, as_sparse, moments
 
 import fastgd
 from fastgd import losses
@@ -100,7 +102,7 @@ def objective(design, y, loss, weight=None, l2=0.1, standardize=True):
     else:
         chosen, outputs = losses.LOSSES[LOSS.get(loss, loss)](), 1 if y.ndim == 1 else y.shape[1]
     statistics = moments(source, chosen, about_mean=True)
-    return LinearObjective(source, chosen, l2, statistics, True, standardize, None, outputs)
+    return make_objective(source, chosen, l2, statistics, True, standardize, None, outputs)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
@@ -117,7 +119,7 @@ def test_passes_equal_those_of_the_dense_array(loss, order, kind, weighted, rng)
         np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-14)
     assert sparse.moments.spread[3] == 0.0
     point = 0.3 * rng.standard_normal(dense.size)
-    point = sparse.to_x(*dense.to_coefficients(point)), point
+    point = sparse.to_x(dense.to_coefficients(point)), point
     got, expected = sparse(point[0]), dense(point[1])
     assert got.value == pytest.approx(expected.value, rel=1e-12)
     np.testing.assert_allclose(got.gradient, expected.gradient, rtol=1e-10, atol=1e-12)
@@ -178,8 +180,7 @@ def test_threads_and_tiles_change_no_bit(loss, order):
         for tile_bytes in (None, 1 << 19):
             design = as_sparse(sparse)
             design.tile_bytes = tile_bytes or design.tile_bytes
-            f = objective(design, y, loss)
-            f = LinearObjective(f.source, f.loss, f.l2, f.moments, True, True, threads, f.outputs)
+            f = replace(objective(design, y, loss), n_threads=threads)
             evaluation = f(np.linspace(-1, 1, f.size))
             results.add(np.append(evaluation.gradient, evaluation.value).tobytes() + f.moments.spread.tobytes())
     assert design.shape[0] > 2 * design.block_rows

@@ -51,7 +51,7 @@ def test_an_end_has_its_status_and_warns_once_if_nobody_wanted_it(status, loss, 
     assert [(w.category, str(w.message), w.filename) for w in caught] == (
         [] if wanted else [(fastgd.ConvergenceWarning, result.message, __file__)]
     )
-    slope = float(re.search(r"Largest slope ([^,]+), tol", result.message)[1])
+    slope = float(re.search(r"Gradient norm ([^,]+), tol", result.message)[1])
     assert slope in [float(f"{g:.3g}") for g in result.history.gradient_norm]
     assert np.isfinite(result.coef).all()
 
@@ -92,7 +92,7 @@ def test_the_precision_limit_of_a_loss_that_vanishes(solver):
 
 def numbers(message):
     """The rate, the Lipschitz constant and the largest stable rate that a message names."""
-    found = re.search(r"The rate was (\S+); .* constant is about (\S+), so .* = (\S+)\. Largest", message)
+    found = re.search(r"The rate was (\S+); .* constant is about (\S+), so .* = (\S+)\. Gradient norm", message)
     return tuple(map(float, found.groups()))
 
 
@@ -345,7 +345,7 @@ def test_separable_classes_elsewhere_are_those_in_memory(kind, solver, several, 
     wanted = Status.CONVERGED if kind == "overlapping" else Status.SEPARATED
     assert result.status is whole.status is wanted, (result.message, whole.message)
     if kind != "overlapping":
-        said, wanted = (each.message.split(" Largest slope")[0] for each in (result, whole))
+        said, wanted = (each.message.split(" Gradient norm")[0] for each in (result, whole))
         assert said == wanted and re.search(r"certain, by .*x1", said)
 
 

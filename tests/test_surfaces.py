@@ -85,7 +85,7 @@ def test_the_surface_of_a_regression_is_its_loss(own):
     assert own["squared"]([0.5, -1.0]).value == pytest.approx(np.mean((y - 0.5 * x + 1.0) ** 2), rel=1e-12)
     np.testing.assert_allclose(own["squared"].minima[0], np.polyfit(x, y, 1), rtol=1e-7)
     rolled = fastgd.minimize(own["logistic"], [0.0, 0.0], tol=1e-8)
-    np.testing.assert_allclose(rolled.coef, own["logistic"].minima[0], atol=1e-6)
+    np.testing.assert_allclose(rolled.x, own["logistic"].minima[0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -177,4 +177,4 @@ def test_the_rate_decides_between_monotone_oscillating_and_divergent(share):
 def test_descend_itself_gives_the_same():
     start = np.array([1.0, -2.0, 3.0])
     direct = descend(quadratic, start, GradientDescent(L, adaptive=False), tol=1e-6, max_iter=100)
-    np.testing.assert_array_equal(fastgd.minimize(quadratic, start, solver="gd", learning_rate=1 / L).coef, direct.coef)
+    np.testing.assert_array_equal(fastgd.minimize(quadratic, start, solver="gd", learning_rate=1 / L).x, direct.x)

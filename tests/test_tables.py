@@ -110,7 +110,7 @@ def test_every_table_gives_the_same_bits(kind, as_dense):
     design, rows = as_features(table, "auto"), np.array([5, 0, 1002, 777, 776, 5])
     np.testing.assert_array_equal(as_dense(design), EXPLICIT)
     np.testing.assert_array_equal(as_dense(design.take(rows)), EXPLICIT[rows])
-    np.testing.assert_array_equal(InMemory(design, Y).rows(rows).pivot()[0], EXPLICIT[5, [0, 1, 2, 5]])
+    np.testing.assert_array_equal(InMemory(design, Y).take(rows).pivot()[0], EXPLICIT[5, [0, 1, 2, 5]])
 
 
 @pytest.mark.parametrize("kind", TABLES)

@@ -178,7 +178,7 @@ def describe_model(spec: ModelSpec) -> dict[str, Any]:
     """Return the settings that a model has."""
     return {
         "loss": {"name": type(spec.loss).__name__.lower(), **spec.loss._asdict()},
-        "l2": spec.penalty.curvature,
+        "l2": float(spec.penalty.curvature),
         "intercept": spec.intercept,
         "standardize": spec.standardize,
     }

@@ -82,8 +82,9 @@ class Plan(NamedTuple):
 
 def choose_solver(problem: LinearProblem, solver: str, learning_rate: float | str) -> SolverChoice:
     """Return the solver that was asked for; for ``"auto"`` newton where its preconditioner costs less than it saves."""
+    rate = learning_rate if isinstance(learning_rate, str) else float(learning_rate)
     if solver != "auto":
-        return SolverChoice(REGISTRY[solver], learning_rate, "asked for")
+        return SolverChoice(REGISTRY[solver], rate, "asked for")
     dataset = problem.dataset
     n, d = dataset.shape
     size = problem.coupled
@@ -101,7 +102,7 @@ def choose_solver(problem: LinearProblem, solver: str, learning_rate: float | st
         name, reason = "newton", f"auto: squared loss with {size} coefficients, solved from one pass"
     else:
         name, reason = "newton", f"auto: a Hessian costs as much as {passes:.2g} passes"
-    return SolverChoice(REGISTRY[name], learning_rate, reason)
+    return SolverChoice(REGISTRY[name], rate, reason)
 
 
 def make_plan(

@@ -54,7 +54,7 @@ def imported(path):
 
 
 def of_fastgd(path):
-    """Return the modules of fastgd that a file imports: of ``fastgd._data.open.open_dataset`` the part ``_data.open``."""
+    """Return the modules that a file imports: of ``fastgd._data.open.open_dataset`` the part ``_data.open``."""
     for name in imported(path):
         parts = name.split(".")[1:]
         if name.startswith("fastgd.") and parts[0] in FLOOR:

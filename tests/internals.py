@@ -6,6 +6,7 @@ from importlib import import_module
 
 from fastgd._cli import flights as flights_demo
 from fastgd._cli import main as cli_main
+from fastgd._cli.doctor import _cache as cache_of_kernels
 from fastgd._cli.main import main, make_parser
 from fastgd._cli.output import describe
 from fastgd._data import spill
@@ -72,7 +73,7 @@ PATCHED = {
     "launch": "fastgd._kernels.sums:_launch",
     "max_threads": "fastgd._kernels.threads:max_threads",
     "omp_num_threads": "fastgd._kernels.threads:_OMP_NUM_THREADS",
-    "pass_outputs": "fastgd._linear.objective:PASS_OUTPUTS",
+    "pass_outputs": "fastgd._linear.statistics:PASS_OUTPUTS fastgd._linear.objective:PASS_OUTPUTS",
     "serial_gram": "fastgd._kernels.sums:SERIAL_GRAM",
     "small_pass": "fastgd._kernels.sums:_SMALL",
     "spare_disk": "fastgd._data.spill:SPARE",
@@ -82,5 +83,6 @@ PATCHED = {
 
 def patch(monkeypatch, name, value):
     """Set a constant, function or module that `PATCHED` names, until the test ends."""
-    module, _, attribute = PATCHED[name].partition(":")
-    monkeypatch.setattr(import_module(module), attribute, value)
+    for place in PATCHED[name].split():
+        module, _, attribute = place.partition(":")
+        monkeypatch.setattr(import_module(module), attribute, value)

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 import fastgd
 
-pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")]
 
 COMMON = """
 import hashlib, os, sys, threading

@@ -14,8 +14,12 @@ import numba
 import pytest
 from internals import core, jit, kernel_losses, simd, sparse_kernels
 
+import fastgd
 from fastgd import losses
 
+pytestmark = pytest.mark.slow
+
+TESTS = Path(__file__).parents[2]
 FIT = """
 import numpy as np, fastgd
 from internals import core
@@ -76,28 +80,29 @@ def test_layout_and_writability_compile_nothing_new(run_python):
 NOWHERE = """
 import numpy as np
 import fastgd
-from internals import cli_main
+from internals import cache_of_kernels
 from internals import core
 
 X = np.random.default_rng(0).standard_normal((100, 5))
 assert fastgd.fit(X, X.sum(axis=1)).converged
 assert core.gram_part.signatures and not core.gram_part.stats.cache_hits
-print(cli_main._cache())
+print(cache_of_kernels())
 """
 
 
 def test_without_a_place_for_the_cache_fits_compile_in_memory(tmp_path):
     """A container: no home, nobody knows the user, and no folder of the package can be written, even by root."""
-    home = Path(core.__file__).parent
+    home = Path(fastgd.__file__).parent
     shutil.copytree(home, tmp_path / "site" / "fastgd", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "site" / "fastgd" / "__pycache__").touch()
+    for folder in {path.parent for path in (tmp_path / "site").rglob("*.py")}:
+        (folder / "__pycache__").touch()
     working = tmp_path / "working"
     working.mkdir()
     environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "NUMBA_CACHE_DIR")}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", NOWHERE],
         # Where the user has no home, "~" stays as it is.
-        env=environment | {"PYTHONPATH": str(tmp_path / "site"), "XDG_CACHE_HOME": "~/.cache"},
+        env=environment | {"PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{TESTS}", "XDG_CACHE_HOME": "~/.cache"},
         cwd=working,
         capture_output=True,
         text=True,

@@ -15,6 +15,8 @@ from internals import checkpoint_module, fit_module, main, patch
 
 import fastgd
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -185,7 +187,7 @@ def test_a_full_standard_output_is_named_and_files_are_written(folder, command, 
     assert "--output" not in command or (folder / command.split()[-1]).stat().st_size > 100
 
 
-IMPORTED = ["fastgd._cli.main", "argparse", "numpy", "fastgd._optim.minimize", "fastgd._kernels.sums"]
+IMPORTED = ["fastgd._cli.main", "argparse", "numpy", "fastgd._cli.roll", "fastgd._kernels.sums"]
 
 
 @pytest.mark.parametrize("imported", IMPORTED)
@@ -211,5 +213,5 @@ runpy.run_module("fastgd", run_name="__main__")
 
 
 def test_the_installed_command_is_the_one_that_catches_it():
-    scripts = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts == {"fastgd": "fastgd.__main__:main"}

@@ -11,7 +11,7 @@ from scipy import sparse
 
 import fastgd
 
-pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")]
 
 N, D = 12_000, 6
 RNG = np.random.default_rng(7)

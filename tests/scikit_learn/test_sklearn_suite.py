@@ -248,7 +248,7 @@ for _file, _module in FILES.items():
         FOUND.append(f"test_{_file}_{_test.removeprefix('test_')}")
         if not reason_not_to_run(FOUND[-1]):
             _function, _of_file = _names[_test], np.atleast_1d(_names.get("pytestmark", []))
-            _function.pytestmark = [*WARNINGS, *_of_file, *getattr(_function, "pytestmark", [])]
+            _function.pytestmark = [pytest.mark.slow, *WARNINGS, *_of_file, *getattr(_function, "pytestmark", [])]
             globals()[FOUND[-1]] = _function
 
 

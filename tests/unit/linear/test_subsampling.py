@@ -8,6 +8,8 @@ from internals import InMemory, as_design, moments, stratified_rows
 import fastgd
 from fastgd import losses
 
+pytestmark = pytest.mark.slow
+
 
 def problem(n, d, loss, seed=0):
     rng = np.random.default_rng(seed)

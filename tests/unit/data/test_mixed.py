@@ -157,8 +157,8 @@ def test_rows_are_those_of_the_dense_array(drop_first, as_dense, rng):
     own = np.empty_like(coef)
     own[:, design.order] = coef
     loss, zeros = losses.LOSSES["huber"](), np.zeros((1, X.shape[1]))
-    got = passes.change_sums(tile, own, [0.5], zeros, [0.0], loss, firsts, 8).sum(axis=0)
-    expected = passes.change_sums(dense, coef, [0.5], zeros, [0.0], loss, starts, 8).sum(axis=0)
+    got = passes.change_sums(tile, (own, [0.5]), (zeros, [0.0]), loss, firsts, 8).sum(axis=0)
+    expected = passes.change_sums(dense, (coef, [0.5]), (zeros, [0.0]), loss, starts, 8).sum(axis=0)
     np.testing.assert_allclose(np.append(got[:2], got[2:][design.order]), expected, rtol=1e-11, atol=1e-12)
 
 

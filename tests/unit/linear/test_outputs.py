@@ -53,9 +53,7 @@ def test_softmax_has_full_precision_and_never_overflows(k, size, rng):
 
 def objective(X, y, loss, outputs, weight=None, l2=0.1, intercept=True):
     source = InMemory(as_design(X), y, weight)
-    return make_objective(
-        source, loss, l2, moments(source, loss, about_mean=intercept), intercept, True, None, outputs
-    )
+    return make_objective(source, loss, l2, moments(source, loss, about_mean=intercept), intercept, True, None, outputs)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FIT = """
 import ctypes, resource, sys
 import numpy as np

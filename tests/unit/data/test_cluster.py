@@ -18,6 +18,8 @@ from scipy import sparse
 
 import fastgd
 
+pytestmark = pytest.mark.slow
+
 ROWS = 700  # of a partition
 
 

@@ -326,7 +326,7 @@ def test_separation_agrees_with_linear_programming(kind, several):
         seen[separable] += 1
         assert (found is not None) == separable, (X, y, intercept)
         if separable:
-            smallest, largest = coordinates.linear_predictor(samples, found.direction)
+            smallest, largest = coordinates.margins(samples, found.direction)
             assert (found.smallest, found.largest) == (smallest.min(), largest.max())
             assert smallest.min() >= -1e-9 * largest.max() and largest.max() > 0.0
     assert min(seen.values()) >= 10

@@ -6,6 +6,8 @@ import os
 import pytest
 from internals import replacing
 
+pytestmark = pytest.mark.slow
+
 # A limit on the size of arrow stands for a full disk: bytes are refused in the middle of a file.
 FULL = """
 import resource, sys

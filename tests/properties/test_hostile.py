@@ -17,7 +17,7 @@ from scipy import sparse
 import fastgd
 from fastgd import losses
 
-pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")]
 
 EPS = np.finfo(np.float64).eps
 SOLVERS = ["auto", "newton", "lbfgs", "nesterov", "gd", "sgd"]

@@ -113,7 +113,7 @@ def _table(options: argparse.Namespace) -> Files:
 
 
 def _arrays(options: argparse.Namespace) -> list[Any]:
-    """Give X, and y if it is not in the same files, of those without named columns."""
+    """Return X, and y if it is not in the same files, of those without named columns."""
     from fastgd._data.open import is_libsvm, is_npy
 
     of_tables = {"--features": options.features, "--weight": options.weight, "--report": options.report}

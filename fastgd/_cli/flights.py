@@ -36,7 +36,7 @@ class Flights:
     without_arrival: int
 
     def part(self, chosen: NDArray[np.bool_]) -> pd.DataFrame:
-        """Give some of the rows."""
+        """Return some of the rows."""
         return self.table[chosen]
 
 

@@ -127,7 +127,7 @@ def _rate(text: str) -> float | str:
 
 
 def _at_least(least: float) -> Callable[[str], float]:
-    """Give a parser of finite numbers of least's type that are at least that."""
+    """Return a parser of finite numbers of least's type that are at least that."""
 
     def number(text: str) -> float:
         value = type(least)(text)

@@ -120,7 +120,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int)
 
 
 def _picture(axes: Any, words: str) -> str:
-    """Put a figure into the page as an image of its own, so that names inside it clash with no other's."""
+    """Return a figure as an image of its own in the page, so that names inside it clash with no other's."""
     file = io.BytesIO()
     np.atleast_1d(axes).ravel()[0].figure.savefig(file, format="svg", metadata={"Date": None})
     return f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}">'

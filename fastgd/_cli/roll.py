@@ -84,7 +84,7 @@ def _point(text: str) -> list[float]:
 
 
 def _ground(options: argparse.Namespace) -> Surface:
-    """Give the surface that was asked for."""
+    """Return the surface that was asked for."""
     if options.surface:
         names = ("target", "feature", "model", "drop_missing", "no_standardize")
         given = [name for name in names if getattr(options, name)]

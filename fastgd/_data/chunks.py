@@ -105,7 +105,7 @@ class ShownChunks(Chunks):
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Put a chunk's name before an error about what is in it."""
+    """Raise errors about a chunk with its name before them."""
     try:
         yield
     except (ValueError, TypeError) as error:

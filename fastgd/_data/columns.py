@@ -35,11 +35,11 @@ class Pieces:
         self.dtype = arrays[0].dtype
 
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
         return int(self.ends[-1])
 
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> NDArray[Any]:
-        """Give some rows: a view if a slice's lie in one array."""
+        """Return some rows: a view if a slice's lie in one array."""
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(len(self))
             first, last = np.searchsorted(self.ends, [start, max(start, stop - 1)], side="right")
@@ -68,7 +68,7 @@ class ArrayColumn:
         self.values = values
 
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
         return len(self.values)
 
     @cached_property
@@ -85,7 +85,7 @@ class ArrayColumn:
         return TEXT if self.values.dtype.kind in "UT" else OTHER
 
     def describe(self) -> str:
-        """Give the dtype, of objects their types."""
+        """Return the dtype, of objects their types."""
         if self.values.dtype.kind != "O":
             return str(self.values.dtype)
         return "objects: " + ", ".join(sorted({type(value).__name__ for value in self.values[:]}))
@@ -113,7 +113,7 @@ class SeriesColumn:
         self.dtype = type(series.dtype).__name__
 
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
         return len(self.series)
 
     @property
@@ -122,13 +122,13 @@ class SeriesColumn:
         return _KINDS.get(self.dtype, OTHER)
 
     def describe(self) -> str:
-        """Give the dtype in the frame's own words."""
+        """Return the dtype in the frame's own words."""
         native = self.series.to_native()
         return str(getattr(native, "dtype", getattr(native, "type", self.dtype)))
 
     @cached_property
     def values(self) -> NDArray[Any] | Pieces:
-        """Look at numbers where they lie; only bits become bytes."""
+        """Return numbers where they lie; only bits become bytes."""
         native = self.series.to_native()
         if hasattr(getattr(native, "dtype", None), "pyarrow_dtype"):  # pandas, backed by pyarrow
             native = native.array.__arrow_array__()
@@ -172,7 +172,7 @@ class DictionaryColumn(SeriesColumn):
     """A column that Arrow has by its distinct values already."""
 
     def describe(self) -> str:
-        """Give the type of the values."""
+        """Return the type of the values."""
         return str(self.series.to_native().type.value_type)
 
     @cached_property
@@ -194,17 +194,17 @@ class DictionaryColumn(SeriesColumn):
 
 
 def is_frame(X: Any) -> bool:
-    """Tell a DataFrame of any library from an array: by its type, as a lazy one would start work if it were asked."""
+    """Return whether something is a DataFrame of any library: by its type, as a lazy one would start work if asked."""
     return any(hasattr(type(X), name) for name in ("column_names", "columns"))
 
 
 def is_collection(X: Any) -> bool:
-    """Tell what Dask would compute: by its type, without an import."""
+    """Return whether Dask would compute something: by its type, without an import."""
     return any(base.__module__.partition(".")[0] == "dask" for base in type(X).__mro__)
 
 
 def table_columns(X: Any) -> dict[str, ArrayColumn | SeriesColumn] | None:
-    """Give the columns of a table by their names, None for anything else."""
+    """Return the columns of a table by their names, None for anything else."""
     if isinstance(X, dict) and not hasattr(X, "tocsr"):  # as a sparse matrix by keys has
         return dict(
             zip(unique_names(X), (ArrayColumn(_vector(name, values)) for name, values in X.items()), strict=True)
@@ -232,7 +232,7 @@ def table_columns(X: Any) -> dict[str, ArrayColumn | SeriesColumn] | None:
 
 
 def unique_names(names: Iterable[Any]) -> list[str]:
-    """Give column names as text."""
+    """Return column names as text."""
     texts = [str(name) for name in names]
     if len(set(texts)) < len(texts):
         twice = sorted({text for text in texts if texts.count(text) > 1})
@@ -248,7 +248,7 @@ def _vector(name: Any, values: Any) -> NDArray[Any]:
 
 
 def _column(series: nw.Series[Any]) -> ArrayColumn | SeriesColumn:
-    """Look at a frame's column: as an array if it is one, as most of pandas' are."""
+    """Return a frame's column, as an array if it is one, as most of pandas' are."""
     native = series.to_native()
     if isinstance(getattr(native, "dtype", None), np.dtype):
         return ArrayColumn(series.to_numpy())

@@ -86,7 +86,7 @@ class Partitions:
         self.keys = [*zip(*(_flat(each.__dask_keys__()) for each in optimized), strict=True)]
 
     def __len__(self) -> int:
-        """Give the number of partitions."""
+        """Return the number of partitions."""
         return len(self.keys)
 
     def map_reduce(
@@ -126,7 +126,7 @@ class Partitions:
         return result
 
     def _laid_out(self, work: Any, own: Mapping[int, Any] | None) -> tuple[Any, dict[Any, Any]]:
-        """Give a turn's tasks, and the key of the last one."""
+        """Return a turn's tasks, and the key of the last one."""
         token = uuid.uuid4().hex
         shared = f"fastgd-work-{token}"
         graph = {**self.graph, shared: DataNode(shared, work)}
@@ -148,14 +148,14 @@ class Partitions:
 
 
 def _client() -> Any:
-    """Give the client of a cluster, if there is one that Dask would take now."""
+    """Return the client of a cluster, if there is one that Dask would take now."""
     get = get_scheduler()
     client = getattr(get, "__self__", None)
     return client if hasattr(client, "scheduler_info") else None
 
 
 def _computed(client: Any, last: Delayed, check_interrupt: Callable[[], None]) -> Any:
-    """Have a cluster compute a turn's last task, and wait for it."""
+    """Compute a turn's last task on a cluster, and wait for it."""
     from distributed import CancelledError, KilledWorker
     from distributed.comm.core import CommClosedError
 
@@ -184,22 +184,22 @@ def _computed(client: Any, last: Delayed, check_interrupt: Callable[[], None]) -
 
 
 def is_array(collection: Any) -> bool:
-    """Tell Dask's arrays: by their type, as something delayed has every attribute."""
+    """Return whether something is a Dask array: by its type, as something delayed has every attribute."""
     return hasattr(type(collection), "numblocks")
 
 
 def is_frame(collection: Any) -> bool:
-    """Tell Dask's dataframes from all else, series included."""
+    """Return whether something is a Dask dataframe, which a series is not."""
     return hasattr(type(collection), "divisions") and collection.ndim == 2
 
 
 def partition_rows(collection: Any) -> list[float]:
-    """Give the rows of each partition, NaN where they are not known."""
+    """Return the rows of each partition, NaN where they are not known."""
     return [*collection.chunks[0]] if is_array(collection) else [np.nan] * collection.npartitions
 
 
 def mapped(function: Callable[[Any], NDArray[Any]], X: Any, width: int | None, dtype: DTypeLike) -> Any:
-    """Give what a function makes of each partition's rows, when it is asked for: a Dask array (n,), or (n, width)."""
+    """Return what a function makes of each partition's rows, when it is asked for: a Dask array (n,), or (n, width)."""
     meta = np.empty((0,) if width is None else (0, width), dtype)
     if is_array(X):
         X = X.rechunk({1: -1}) if X.ndim == 2 else X  # nothing, if rows are whole
@@ -225,5 +225,5 @@ def _named(function: Callable[[Any], Any], block: Any, number: int) -> Any:
 
 
 def _flat(keys: Any) -> list[Any]:
-    """Give the keys of blocks of rows, of which there is one in each."""
+    """Return the keys of blocks of rows, of which there is one in each."""
     return [key[0] if isinstance(key, list) else key for key in keys]

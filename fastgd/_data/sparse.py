@@ -47,10 +47,10 @@ class _Sparse(Design):
 
     @abstractmethod
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
-        """Give the columns of some entries."""
+        """Return the columns of some entries."""
 
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:
-        """Refuse columns that look constant but are not, as sums are taken about 0; a ValueError names the first."""
+        """Raise a ValueError for the first column that looks constant but is not, as sums are taken about 0."""
         if not suspects.any():
             return
         n, d = self.shape
@@ -94,7 +94,7 @@ class Rows(_Sparse):
         return Rows(self.X[rows])
 
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
-        """Give the columns of some entries."""
+        """Return the columns of some entries."""
         return np.asarray(self.X.indices[first:last])
 
 
@@ -108,7 +108,7 @@ class Columns(_Sparse):
         self.begins = _block_begins(X, self.block_rows)
 
     def tile(self, start: int, stop: int) -> Part:
-        """Give rows start to stop, which are whole blocks, of this dtype."""
+        """Return rows start to stop, which are whole blocks, of this dtype."""
         X, block_rows = self.X, self.block_rows
         begins = self.begins[start // block_rows : -(-stop // block_rows) + 1]
         entries = SparseColumns(begins, X.indices, X.data, block_rows, start)
@@ -119,7 +119,7 @@ class Columns(_Sparse):
         return Rows(self.X[rows].tocsr())
 
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
-        """Give the columns of some entries."""
+        """Return the columns of some entries."""
         return np.searchsorted(self.X.indptr, np.arange(first, last), side="right") - 1
 
     def take(self, rows: NDArray[np.intp], *, copy: bool = True) -> Rows:  # noqa: ARG002
@@ -127,7 +127,7 @@ class Columns(_Sparse):
         return self.copy_rows(rows)
 
     def by_rows(self) -> _Turned:
-        """Give the same matrix so that its parts have rows."""
+        """Return the same matrix so that its parts have rows."""
         return _Turned(self)
 
 
@@ -154,7 +154,7 @@ class _Turned(Design):
 
 
 def concat_rows(designs: Sequence[Rows]) -> Rows:
-    """Put rows of several CSR matrices together."""
+    """Return a CSR matrix of the rows of several."""
     parts = [design.X for design in designs]
     ends = np.cumsum([len(X.indices) for X in parts])
     begins = [X.indptr[:-1] + end - len(X.indices) for X, end in zip(parts, ends, strict=True)]
@@ -167,7 +167,7 @@ def concat_rows(designs: Sequence[Rows]) -> Rows:
 
 
 def as_sparse(X: Any) -> Rows | Columns:
-    """Look at a sparse matrix without a copy, or say in ``copied`` why there had to be one.
+    """Return a sparse matrix as rows or columns, without a copy or with the reason for it in ``copied``.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def as_sparse(X: Any) -> Rows | Columns:
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Give what compiled code reads: this machine's order of bytes, signed indices."""
+    """Return what compiled code reads: this machine's order of bytes, signed indices."""
     return np.dtype(np.int64) if dtype == np.uint64 else dtype.newbyteorder("=")
 
 
@@ -228,7 +228,7 @@ def _check_indices(X: Any) -> None:
 
 
 def _block_begins(X: Any, block_rows: int) -> NDArray[np.int64]:
-    """Say where in each column of a CSC matrix each block's rows begin, and the last one's end: (blocks + 1, d)."""
+    """Return where in each column of a CSC matrix each block's rows begin, and the last one's end: (blocks + 1, d)."""
     n, d = X.shape
     blocks = -(-n // block_rows)
     counts = np.zeros((blocks + 1, d), np.int64)

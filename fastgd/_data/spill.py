@@ -47,7 +47,7 @@ class SpillFile:
         self.file, self.end = None, 0
 
     def write(self, item: Any) -> Place:
-        """Put something at the end; an OSError if that is not possible."""
+        """Append an object; an OSError if that is not possible."""
         buffers: list[pickle.PickleBuffer] = []
         parts = [memoryview(pickle.dumps(item, protocol=5, buffer_callback=buffers.append))]
         parts += [buffer.raw() for buffer in buffers]  # arrays go into the file as they are
@@ -120,13 +120,13 @@ class SpilledChunks(Chunks):
         self.spill.clear()
 
     def __str__(self) -> str:
-        """Say what became of it."""
+        """Return where the chunks are kept, or why they are not."""
         if self.refused is not None:
             return f"nowhere: a spill file in {folder()} was not possible: {self.refused}"
         return f"in a spill file in {folder()}"
 
 
 def folder() -> str:
-    """Say where spill files lie."""
+    """Return the folder of spill files."""
     usual = "/var/tmp"  # noqa: S108  no name in it, so nobody can guess it
     return usual if "TMPDIR" not in os.environ and os.access(usual, os.W_OK) else tempfile.gettempdir()

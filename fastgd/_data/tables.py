@@ -31,7 +31,7 @@ def as_features(
     features: Sequence[Feature] | None = None,
     unseen: str = "error",
 ) -> Design:
-    """Look at X, without a copy of its numbers, as rows of features.
+    """Return X as rows of features, without a copy of its numbers.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def as_features(
 
 
 def _check_told_apart(features: Sequence[Feature]) -> None:
-    """Refuse columns of whose coefficients two have one name: c[y], and y of c."""
+    """Raise an error for columns of whose coefficients two have one name: c[y], and y of c."""
     owners: dict[str, str] = {}
     for feature in features:
         for name in feature.coef_names():
@@ -144,7 +144,7 @@ class Table(Design):
             self.order = np.argsort(np.argsort(~of_numbers, kind="stable"))
 
     def tile(self, start: int, stop: int) -> Part:
-        """Give rows start to stop, float64."""
+        """Return rows start to stop, float64."""
         rows = slice(start, stop)
         X = np.empty((stop - start, len(self.numbers)))
         for j, values in enumerate(self.numbers):
@@ -165,11 +165,11 @@ class Table(Design):
         return Part(X, entries=entries)
 
     def copy_rows(self, rows: NDArray[np.intp]) -> Table:
-        """Give some rows as a table in memory."""
+        """Return some rows as a table in memory."""
         return Table([Column(feature, values[rows]) for feature, values in self.columns])
 
     def recoded(self, features: Sequence[Feature]) -> Table:
-        """Give the same rows by the numbers of other levels, among which all of these are."""
+        """Return the same rows by the numbers of other levels, among which all of these are."""
         columns = []
         for (own, values), feature in zip(self.columns, features, strict=True):
             if own.levels is not None and own.levels != feature.levels:
@@ -209,7 +209,7 @@ class Packed(Array):
         self.features = features
 
     def copy_rows(self, rows: NDArray[np.intp]) -> Packed:
-        """Give some rows, a row after the other."""
+        """Return some rows, a row after the other."""
         return Packed(np.ascontiguousarray(self.X[rows]), self.features)
 
 
@@ -225,7 +225,7 @@ def pack_columns(design: Design) -> Design:
 
 
 def concat_designs(designs: Sequence[Design], features: Sequence[Feature] | None) -> Design:
-    """Put rows of several matrices together: tables, whose levels are among those of ``features``, or all alike."""
+    """Return the rows of several matrices as one: tables with levels among those of ``features``, or all alike."""
     first = designs[0]
     if isinstance(first, Table):
         tables = [table.recoded(features or ()).columns for table in designs if isinstance(table, Table)]
@@ -243,7 +243,7 @@ def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> No
 
 
 def _check_kinds(features: Sequence[Feature], columns: Sequence[ArrayColumn | SeriesColumn]) -> None:
-    """Refuse columns that can't be what the features say, all of them in one message."""
+    """Raise an error for columns that can't be what the features say, all of them in one message."""
     wrong = [
         (feature.name, column)
         for feature, column in zip(features, columns, strict=True)

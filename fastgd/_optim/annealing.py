@@ -71,7 +71,7 @@ class Annealed(Solver):
         return max(_SHORTEST, -(-self.steps // 32)) if self.schedule == "reheated" else max(1, self.steps)
 
     def init(self, x: Floats) -> _Walk:
-        """Give the state to begin with at a point."""
+        """Return the state to begin with at a point."""
         nothing = x, np.inf, np.zeros(x.size)
         return _Walk(*nothing, self.rate, 0, nothing, None)
 
@@ -109,12 +109,12 @@ class Annealed(Solver):
         )
 
     def heat(self, trial: int) -> float:
-        """Give the temperature of a trial."""
+        """Return the temperature of a trial."""
         share = trial % self.cooling / self.cooling
         return self.temperature * (1.0 - share if self.schedule == "linear" else self.coldest**share)
 
     def _acceptance(self, x: Floats, evaluation: Evaluation, state: _Walk) -> float:
-        """Give the Metropolis probability of the trial: by the values, and by how likely the way back is."""
+        """Return the Metropolis probability of the trial: by the values, and by how likely the way back is."""
         value, gradient, *_ = evaluation
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return 0.0

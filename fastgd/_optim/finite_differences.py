@@ -37,7 +37,7 @@ class Evaluator:
         return self.completed(point, self.objective(point.copy()))  # what the caller does to it is not ours
 
     def completed(self, point: Floats, answer: Any) -> Evaluation:
-        """Give what the objective answered at a point with a gradient, checked."""
+        """Return what the objective answered at a point with a gradient, checked."""
         if self.differences:
             return Evaluation(_as_value(answer), self._slopes(point), 1.0 + 2.0 * point.size)
         if not isinstance(answer, (tuple, list)) or len(answer) < 2:
@@ -69,7 +69,7 @@ def _as_value(answer: Any) -> float:
 
 
 def disagreement(evaluate: Evaluator, point: Floats) -> str | None:
-    """Say so if values near a point are not finite, or do not fall along the negative gradient as it says.
+    """Return a warning if values near a point are not finite, or do not fall along the negative gradient.
 
     It costs three evaluations. What is within the rounding of values, or half of the slope, is no disagreement.
     """
@@ -88,13 +88,13 @@ def disagreement(evaluate: Evaluator, point: Floats) -> str | None:
 
 
 def gradients_around(point: Floats, relative: float) -> list[tuple[Floats, Floats]]:
-    """Give the points below and above along every axis."""
+    """Return the points below and above along every axis."""
     steps = np.diag(relative * np.maximum(1.0, np.abs(point)))
     return [(point - step, point + step) for step in steps]
 
 
 def evaluator(objective: Callable[[Floats], Any], point: Floats) -> tuple[Evaluator, Evaluation]:
-    """Look at what an objective answers at a point; give it with gradients, and its evaluation there.
+    """Return an objective with gradients, and its evaluation at a point.
 
     Raises
     ------

@@ -46,7 +46,7 @@ class GradientDescent(Solver):
     adaptive: bool
 
     def init(self, x: Floats) -> _Trail:  # noqa: ARG002
-        """Give the state to begin with at a point."""
+        """Return the state to begin with at a point."""
         return _Trail(self.lipschitz, np.empty(0), np.empty(0))
 
     def step(self, x: Floats, evaluation: Evaluation, state: _Trail) -> Step:
@@ -93,7 +93,7 @@ class Nesterov(Solver):
     adaptive: bool
 
     def init(self, x: Floats) -> _Momentum:
-        """Give the state to begin with at a point."""
+        """Return the state to begin with at a point."""
         return _Momentum(_Trail(self.lipschitz, np.empty(0), np.empty(0)), x, 1.0)
 
     def step(self, x: Floats, evaluation: Evaluation, state: _Momentum) -> Step:
@@ -121,7 +121,7 @@ class Nesterov(Solver):
 
 
 def _raised(trail: _Trail, x: Floats, gradient: Floats) -> float:
-    """Give the curvature bound, raised to the mean curvature along the last step if that was larger.
+    """Return the curvature bound, raised to the mean curvature along the last step if that was larger.
 
     It costs no evaluation, and a rate that is too large turns the steps towards the very direction that shows it.
     """
@@ -182,6 +182,6 @@ def estimate_lipschitz(
 
 
 def _norm(vector: Floats) -> float:
-    """Give the Euclidean norm, also where squares overflow."""
+    """Return the Euclidean norm, also where squares overflow."""
     power = int(np.frexp(np.max(np.abs(vector)))[1])
     return float(np.ldexp(np.linalg.norm(np.ldexp(vector, -power)), power))

@@ -65,7 +65,7 @@ class LBFGS(Solver):
     wolfe: float = 0.9
 
     def init(self, x: Floats) -> _Search | None:  # noqa: ARG002
-        """Give the state to begin with: nothing is known before the first evaluation."""
+        """Return the state to begin with: nothing is known before the first evaluation."""
         return None
 
     def step(self, x: Floats, evaluation: Evaluation, state: _Search | None) -> Step:

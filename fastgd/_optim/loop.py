@@ -98,7 +98,7 @@ def run_loop(
 
 
 def _tell(session: Session, row: Row) -> bool:
-    """Tell all observers about a row, and return whether one of them asks for the end."""
+    """Show a row to all observers, and return whether one of them asks for the end."""
     answers = [observer.on_row(row) for observer in session.observers]
     return any(answers)
 

@@ -22,7 +22,7 @@ R = TypeVar("R", bound=Result)
 
 
 def warns_once(function: Callable[P, R]) -> Callable[P, R]:
-    """Have a function warn with its result's message if that did not end as the caller wanted."""
+    """Make a function warn with its result's message if that did not end as the caller wanted."""
 
     @wraps(function)
     def warning(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -414,7 +414,7 @@ class _Descent:
         return inner
 
     def _typical_rise(self) -> float:
-        """Give 1.5 times the interquartile range of values at points drawn like starts; 1 if that is 0 or infinite."""
+        """Return 1.5 times the interquartile range of values at points drawn like starts, or 1 if that is no use."""
         values = []
         for x in _drawn(TEMPERATURE_EVALUATIONS, self.start, self.box, self.session.rng):
             answer = self.objective(x)
@@ -431,7 +431,7 @@ def _at_minimum(end: MinimizeResult) -> bool:
 
 
 def _gather(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
-    """Put the ends that are one minimum together, and take the best."""
+    """Group the ends that are one minimum, and return the result with the best."""
     spread = np.ptp(points, axis=0)
     groups: list[list[int]] = []
     for k in sorted(range(len(ends)), key=lambda k: ends[k].loss):

@@ -61,7 +61,7 @@ class Perturbed(Solver):
     patience: int = 100
 
     def init(self, x: Floats) -> _Watch:
-        """Give the state to begin with at a point."""
+        """Return the state to begin with at a point."""
         return _Watch(self.solver.init(x), None, 0, False)
 
     def step(self, x: Floats, evaluation: Evaluation, state: _Watch) -> Step:
@@ -90,7 +90,7 @@ class Perturbed(Solver):
 
     @staticmethod
     def _left(x: Floats, evaluation: Evaluation, held: _Held) -> bool:
-        """Tell whether the loss is below every convex function with the value and gradient of the flat point."""
+        """Return whether the loss is below every convex function with the value and gradient of the flat point."""
         move = x - held.x
         tangent = held.value - float(np.linalg.norm(held.gradient) * np.linalg.norm(move))
         return evaluation.value < tangent - _ROUNDING * abs(held.value)

@@ -53,7 +53,7 @@ class SGD(Solver):
     momentum: float = 0.95
 
     def init(self, x: Floats) -> _Epoch:
-        """Give the state to begin with at a point."""
+        """Return the state to begin with at a point."""
         return _Epoch(self.lipschitz, EvaluatedPoint(x, np.inf, np.zeros(x.size)), 0, x, x)
 
     def step(self, x: Floats, evaluation: Evaluation, state: _Epoch) -> Step:
@@ -106,7 +106,7 @@ class SGD(Solver):
 
 
 def _failed(evaluation: Evaluation, anchor: EvaluatedPoint) -> bool:
-    """Tell whether an epoch ended above its anchor, or leaves what is finite."""
+    """Return whether an epoch ended above its anchor, or leaves what is finite."""
     if evaluation.partial:
         return not np.isfinite(evaluation.value)
     return not evaluation.value <= anchor.value + VALUE_NOISE * abs(anchor.value)
@@ -168,7 +168,7 @@ class AveragedSGD(Solver):
     begun: AverageState | None = None
 
     def init(self, x: Floats) -> AverageState:
-        """Give the state to begin with at a point."""
+        """Return the state to begin with at a point."""
         return AverageState(x, x, 0.0) if self.begun is None else self.begun._replace(batches=0)
 
     def step(self, x: Floats, evaluation: Evaluation, state: AverageState) -> Step:
@@ -197,10 +197,10 @@ class AveragedSGD(Solver):
 
 
 def free_rows(rows: float, rank: float, decay: float) -> float:
-    """Give F: how many rows a batch may have after so many before it makes the rate of `AveragedSGD` smaller."""
+    """Return F: how many rows a batch may have after so many before it makes the rate of `AveragedSGD` smaller."""
     return float(rank * (rows / (4.0 * rank)) ** decay)
 
 
 def _share(new: float) -> float:
-    """Give the weight in the average of the points of the last rows, which are this share of all: 1 − (1 − new)³."""
+    """Return the weight in the average of the points of the last rows, which are this share of all: 1 − (1 − new)³."""
     return new * (3.0 - new * (3.0 - new))

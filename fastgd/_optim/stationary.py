@@ -61,7 +61,7 @@ _SENTENCES = {
 
 
 def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: float = 1e-4) -> Stationary:
-    """Tell a minimum from a maximum and a saddle by the Hessian's eigenvalues.
+    """Classify a stationary point by the eigenvalues of the Hessian.
 
     The Hessian is made of central differences of gradients over two step lengths. What these differ by, and the
     rounding of gradients, is how uncertain an eigenvalue is; none is compared with anything else, so that the verdict
@@ -109,7 +109,7 @@ def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: flo
 
 
 def classified(evaluate: Evaluator, point: Floats, here: Evaluation) -> Stationary:
-    """Say what kind of stationary point one is that is known to be stationary."""
+    """Return the kind of a point that is known to be stationary."""
     step = EPS ** (1 / 4) if evaluate.differences else EPS ** (1 / 3)
     near, rounding = difference_hessian(evaluate, point, step)
     far, _ = difference_hessian(evaluate, point, 2.0 * step)
@@ -147,7 +147,7 @@ def classified(evaluate: Evaluator, point: Floats, here: Evaluation) -> Stationa
 
 
 def _fall(evaluate: Evaluator, point: Floats, here: Evaluation, flat: Floats) -> tuple[Floats | None, bool, bool]:
-    """Look along directions (d, k) of no curvature, and mixtures, for a fall that the slope does not explain.
+    """Search directions (d, k) of no curvature, and mixtures, for a fall that the slope does not explain.
 
     Give the direction of the largest, if there is any, and whether values fall and rise along some.
     """

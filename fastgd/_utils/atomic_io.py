@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], mark: str | None = None) -> Iterator[Path]:
-    """Give a new path beside ``path`` to write to, renamed to it if all went well and removed if not.
+    """Yield a new path beside ``path`` to write to, renamed to it if all went well and removed if not.
 
     A ``mark`` in the new name instead of a random one: what a killed process left behind is written over by the next.
 
@@ -38,13 +38,13 @@ def replacing(path: str | os.PathLike[str], mark: str | None = None) -> Iterator
 
 
 def unfinished(path: str | os.PathLike[str], mark: str) -> Path:
-    """Give the path that `replacing` writes to."""
+    """Return the path that `replacing` writes to."""
     target = Path(path).resolve()
     return target.with_name(f".{mark}-{target.name}")
 
 
 def _flush(path: Path) -> None:
-    """Have a file's bytes on disk before its name is: after a power failure it could be empty otherwise."""
+    """Flush a file's bytes to disk before its name is there: after a power failure it could be empty otherwise."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -77,7 +77,7 @@ class InterruptHandler:
 
 @contextmanager
 def interruptible() -> Iterator[InterruptHandler]:
-    """Have Ctrl-C noted within a block, instead of an exception between any two instructions.
+    """Note Ctrl-C within a block, instead of an exception between any two instructions.
 
     Only where Python would raise KeyboardInterrupt: in the main thread, and if nobody else handles SIGINT. A block
     within another shares its handler.

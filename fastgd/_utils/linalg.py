@@ -44,7 +44,7 @@ def times(design: Floats, vector: Floats) -> Floats:
 
 
 def independent(gram: Floats, least: float) -> bool:
-    """Tell for certain that vectors of length 1 are independent, by their products with each other.
+    """Return whether vectors of length 1 are certain to be independent, by their products with each other.
 
     Each is further, squared, than ``least`` from the span of those before it.
     """

@@ -26,7 +26,7 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "M
 
 
 def memory_bytes(limit: int | str | None) -> int:
-    """Give a memory limit in bytes: a number, or text like ``"512MB"``; None is the default."""
+    """Return a memory limit in bytes: a number, or text like ``"512MB"``; None is the default."""
     if limit is None:
         return MEMORY_LIMIT
     if isinstance(limit, str):
@@ -56,7 +56,7 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def generator(rng: Any) -> np.random.Generator:
-    """Give a generator: None is seed 0."""
+    """Return a generator: None is seed 0."""
     try:
         return np.random.default_rng(0 if rng is None else rng)
     except (TypeError, ValueError) as error:
@@ -64,7 +64,7 @@ def generator(rng: Any) -> np.random.Generator:
 
 
 def as_point(start: Any) -> Floats:
-    """Give finite numbers as an array."""
+    """Return finite numbers as an array."""
     try:
         point = np.array(start, dtype=np.float64)
     except (TypeError, ValueError):
@@ -81,14 +81,14 @@ class Values(Protocol):
     """What gives some rows of a column as an array: an array itself, or several."""
 
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
 
     def __getitem__(self, rows: Any, /) -> Any:
-        """Give the rows of a slice or of an array of row numbers."""
+        """Return the rows of a slice or of an array of row numbers."""
 
 
 def check_no_missing(missing: Mapping[str, tuple[int, int]]) -> None:
-    """Refuse columns that have missing values, given how many and the first one's row, all of them in one message."""
+    """Raise one error for all columns with missing values, given how many and the first one's row."""
     found = [f"{name} ({count}, the first in row {row})" for name, (count, row) in missing.items() if count]
     if found:
         raise ValueError(f"X has missing values: {', '.join(found)}; fill them in or drop the rows")
@@ -121,13 +121,13 @@ def as_array(name: str, values: Any) -> NDArray[Any]:
 
 
 def check_not_masked(name: str, values: Any) -> None:
-    """Refuse NumPy's masked arrays, which most functions take for plain ones."""
+    """Raise an error for NumPy's masked arrays, which most functions take for plain ones."""
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array, whose mask would be lost; fill it in or drop the rows")
 
 
 def check_one_type(name: str, values: Iterable[Any]) -> None:
-    """Refuse text beside numbers, which would become text, too; of values in rows name the rows."""
+    """Raise an error for text beside numbers, which would become text, too; of values in rows name the rows."""
     kinds: dict[bool, tuple[int, Any]] = {}
     for row, value in enumerate(values):
         kinds.setdefault(isinstance(value, str), (row, value))
@@ -146,12 +146,12 @@ def is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def is_missing_value(value: Any) -> bool:
-    """Tell None, NaN, NaT and NA, of any library, from everything else."""
+    """Return whether a value is None, NaN, NaT or NA of any library."""
     return value is None or (not isinstance(value, str) and str(value) in ("nan", "<NA>", "NaT"))
 
 
 def check_present(name: str, array: NDArray[Any]) -> None:
-    """Refuse None and NA in objects and text, naming the argument and the first row."""
+    """Raise an error for None and NA in objects and text, naming the argument and the first row."""
     missing = is_missing(array) if array.dtype.kind in "OT" else np.zeros(1, bool)
     if missing.any():
         raise ValueError(f"{name} has no value in row {int(np.argmax(missing))}; fill it in or drop the row")
@@ -180,5 +180,5 @@ def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
 
 
 def name_value(value: Any) -> str:
-    """Say in words what is not finite."""
+    """Return in words what is not finite."""
     return "NaN" if np.isnan(value) else "infinity"

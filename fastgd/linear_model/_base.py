@@ -60,7 +60,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     """The name of scikit-learn's estimator of the same model."""
 
     def to_sklearn(self) -> Any:
-        """Give scikit-learn's fitted estimator of the same coefficients, for tools that know only that.
+        """Return scikit-learn's fitted estimator of the same coefficients, for tools that know only that.
 
         Returns
         -------
@@ -121,11 +121,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             raise KeyboardInterrupt(self.result_.message)
 
     def _l2(self, total_weight: float) -> float:  # noqa: ARG002
-        """Give the penalty per unit of weight."""
+        """Return the penalty per unit of weight."""
         return 0.0
 
     def _options(self) -> dict[str, Any]:
-        """Give the arguments that `fit` and `learn` share, but for samples and loss."""
+        """Return the arguments that `fit` and `learn` share, but for samples and loss."""
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
         check_unseen(self.unseen)
@@ -200,7 +200,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return True
 
     def _start(self) -> FitResult | Floats | None:
-        """Give what to go on from, if that is asked for and there is something: of a table, with columns and levels."""
+        """Return the fit to go on from, if that is asked for and there is one: of a table, with columns and levels."""
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
         coef = np.atleast_2d(self.coef_)
@@ -211,7 +211,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return point[0] if len(point) == 1 else point
 
     def _features(self) -> tuple[Feature, ...] | None:
-        """Give the columns that the model was fitted on, None if it has no fit of fastgd's, or one to an array."""
+        """Return the columns that the model was fitted on, None if it has no fit of fastgd's, or one to an array."""
         return self.result_.features if hasattr(self, "result_") else None
 
     def _read(self, X: Any, *, reset: bool) -> Any:
@@ -241,7 +241,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return LinearPredictor(coef, intercept, self._features(), classes, flat, self.unseen)
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that X may be sparse."""
+        """Return scikit-learn's tags: X may be sparse."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
@@ -254,7 +254,7 @@ def check_unsupported(name: str, value: Any, supported: Any, instead: str) -> No
 
 
 def _total_weight(y: Any, weight: Any) -> float:
-    """Give the sum of the weights, or the number of samples."""
+    """Return the sum of the weights, or the number of samples."""
     if is_collection(y):
         from fastgd._data.dask import total_weight
 

@@ -66,7 +66,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         self.intercept_ = np.asarray(result.intercept)[()] if self.fit_intercept else np.float64(0.0)
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that there may be several targets."""
+        """Return scikit-learn's tags: there may be several targets."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
@@ -87,24 +87,34 @@ class LinearRegression(_Regressor):
     ----------
     fit_intercept : bool
         Whether the model has an intercept b; it is never penalised.
-    solver, learning_rate, standardize, tol, time_limit
-        As for `fastgd.fit`.
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
+        As for `fastgd.fit`; "auto" chooses by the shape of the data, and ``solver_`` holds the choice.
+    learning_rate : float or "auto"
+        Of the solvers nesterov, gd and sgd; the others find their own steps.
+    standardize : bool
+        Whether the descent works on features of mean 0 and variance 1. The minimum is the same, by fewer iterations.
+    tol : float
+        Largest gradient norm of a converged fit, per standard deviation of the features and of y.
     max_iter : int or None
-        As for `fastgd.fit`; None is 1000.
+        Iterations at most, of sgd epochs; None is 1000.
+    time_limit : float or None
+        Seconds after which the best point so far is returned.
     random_state : int, Generator, RandomState or None
-        `fastgd.fit`'s ``rng``.
+        The seed of sub-samples and shuffles; None is 0.
     warm_start : bool
         Begin at the coefficients of the last fit.
     verbose : int
         1 shows a progress line (extra: cli).
     n_jobs : int or None
         The number of threads, at most numba's; negative numbers count back from all, None and -1 are all.
-    categorical, drop_first
-        As for `fastgd.fit`, for tables.
+    categorical : "auto" or list of str
+        The columns of a table that are categories; "auto" takes those of text, booleans and categorical types.
+    drop_first : bool
+        Leave out the first level of each category, which is then part of the intercept.
     unseen : {"error", "zero"}
-        As for `fastgd.FitResult.predict`, for tables.
+        What a level that was not there in the fit does in `predict`: raise a ValueError, or count as none.
     checkpoint : str, path or None
-        As for `fastgd.fit`: one fit's own, not for several that run side by side, or with other parameters.
+        A file that saves the descent as it goes: one fit's own, not for several that run side by side.
     copy_X : bool
         Either will do: X is never written to.
     positive : bool
@@ -124,6 +134,12 @@ class LinearRegression(_Regressor):
         What `fastgd.fit` returned; after `partial_fit` what is known of the last chunk.
     stream_ : Stream or None
         What `partial_fit` keeps of the samples it was given, O(d) numbers; None after a fit.
+
+    Examples
+    --------
+    >>> from fastgd.linear_model import LinearRegression
+    >>> LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).coef_.round(4).tolist()
+    [2.0]
     """
 
     _scikit_learns = "LinearRegression"
@@ -137,8 +153,61 @@ class Ridge(_Regressor):
     ----------
     alpha : float
         The penalty, at least 0.
-    others
-        As for `LinearRegression`, and so are the attributes.
+    fit_intercept : bool
+        Whether the model has an intercept b; it is never penalised.
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
+        As for `fastgd.fit`; "auto" chooses by the shape of the data, and ``solver_`` holds the choice.
+    learning_rate : float or "auto"
+        Of the solvers nesterov, gd and sgd; the others find their own steps.
+    standardize : bool
+        Whether the descent works on features of mean 0 and variance 1. The minimum is the same, by fewer iterations.
+    tol : float
+        Largest gradient norm of a converged fit, per standard deviation of the features and of y.
+    max_iter : int or None
+        Iterations at most, of sgd epochs; None is 1000.
+    time_limit : float or None
+        Seconds after which the best point so far is returned.
+    random_state : int, Generator, RandomState or None
+        The seed of sub-samples and shuffles; None is 0.
+    warm_start : bool
+        Begin at the coefficients of the last fit.
+    verbose : int
+        1 shows a progress line (extra: cli).
+    n_jobs : int or None
+        The number of threads, at most numba's; negative numbers count back from all, None and -1 are all.
+    categorical : "auto" or list of str
+        The columns of a table that are categories; "auto" takes those of text, booleans and categorical types.
+    drop_first : bool
+        Leave out the first level of each category, which is then part of the intercept.
+    unseen : {"error", "zero"}
+        What a level that was not there in the fit does in `predict`: raise a ValueError, or count as none.
+    checkpoint : str, path or None
+        A file that saves the descent as it goes: one fit's own, not for several that run side by side.
+    copy_X : bool
+        Either will do: X is never written to.
+    positive : bool
+        False; coefficients of one sign are not supported.
+
+    Attributes
+    ----------
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
+        As in scikit-learn; coefficients are float64 for float32 data, too.
+    solver_ : str
+        The solver that "auto" chose.
+    history_ : History
+        One row per evaluation.
+    status_ : Status
+        Why the fit ended. A `ConvergenceWarning` says so if it did not converge.
+    result_ : FitResult
+        What `fastgd.fit` returned; after `partial_fit` what is known of the last chunk.
+    stream_ : Stream or None
+        What `partial_fit` keeps of the samples it was given, O(d) numbers; None after a fit.
+
+    Examples
+    --------
+    >>> from fastgd.linear_model import Ridge
+    >>> Ridge(alpha=1.0).fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).coef_.round(4).tolist()
+    [1.3333]
     """
 
     alpha: float = 1.0

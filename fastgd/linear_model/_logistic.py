@@ -39,11 +39,67 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         0: the penalty is ``½ ‖β‖²``.
     class_weight : dict, "balanced" or None
         Multiplies the weights of a class's samples: by label, or so that all classes weigh the same.
-    dual, intercept_scaling
-        False and 1; there is no dual solver, and no need to scale an intercept that is not penalised.
-    others
-        As for `LinearRegression`, and so are the attributes. ``coef_`` has shape (1, d) for two classes and (k, d) for
-        k of them, ``intercept_`` (1,) or (k,), ``n_iter_`` (1,), and ``classes_`` holds the labels.
+    dual : bool
+        False: there is no dual solver.
+    intercept_scaling : float
+        1: an intercept that is not penalised needs no scaling.
+    fit_intercept : bool
+        Whether the model has an intercept b; it is never penalised.
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
+        As for `fastgd.fit`; "auto" chooses by the shape of the data, and ``solver_`` holds the choice.
+    learning_rate : float or "auto"
+        Of the solvers nesterov, gd and sgd; the others find their own steps.
+    standardize : bool
+        Whether the descent works on features of mean 0 and variance 1. The minimum is the same, by fewer iterations.
+    tol : float
+        Largest gradient norm of a converged fit, per standard deviation of the features and of y.
+    max_iter : int or None
+        Iterations at most, of sgd epochs; None is 1000.
+    time_limit : float or None
+        Seconds after which the best point so far is returned.
+    random_state : int, Generator, RandomState or None
+        The seed of sub-samples and shuffles; None is 0.
+    warm_start : bool
+        Begin at the coefficients of the last fit.
+    verbose : int
+        1 shows a progress line (extra: cli).
+    n_jobs : int or None
+        The number of threads, at most numba's; negative numbers count back from all, None and -1 are all.
+    categorical : "auto" or list of str
+        The columns of a table that are categories; "auto" takes those of text, booleans and categorical types.
+    drop_first : bool
+        Leave out the first level of each category, which is then part of the intercept.
+    unseen : {"error", "zero"}
+        What a level that was not there in the fit does in `predict`: raise a ValueError, or count as none.
+    checkpoint : str, path or None
+        A file that saves the descent as it goes: one fit's own, not for several that run side by side.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, d) for two classes, (k, d) for k of them
+    intercept_ : ndarray of shape (1,) or (k,)
+    classes_ : ndarray
+        The labels, sorted.
+    n_iter_ : ndarray of shape (1,)
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+    solver_ : str
+        The solver that "auto" chose.
+    history_ : History
+        One row per evaluation.
+    status_ : Status
+        Why the fit ended. A `ConvergenceWarning` says so if it did not converge.
+    result_ : FitResult
+        What `fastgd.fit` returned; after `partial_fit` what is known of the last chunk.
+    stream_ : Stream or None
+        What `partial_fit` keeps of the samples it was given, O(d) numbers; None after a fit.
+
+    Examples
+    --------
+    >>> from fastgd.linear_model import LogisticRegression
+    >>> model = LogisticRegression().fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"])
+    >>> model.predict([[0.4], [2.6]]).tolist()
+    ['no', 'yes']
     """
 
     penalty: str | None = "deprecated"
@@ -147,7 +203,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         return balanced
 
     def _of_class(self, classes: NDArray[Any], totals: NDArray[Any]) -> Floats:
-        """Give the weights of classes whose samples weigh so much in total: one stands for all of its class."""
+        """Return the weights of classes whose samples weigh so much in total: one stands for all of its class."""
         with np.errstate(divide="ignore"):
             of_class = compute_class_weight(self.class_weight, classes=classes, y=classes, sample_weight=totals)
         if not np.isfinite(of_class).all():

@@ -48,7 +48,7 @@ def least_norm(result: FitResult, X: Any, weight: Floats | None) -> FitResult:
 
 
 def _of_sparse(result: FitResult, X: Any) -> FitResult:
-    """Do so by LSQR, which does not look at single entries, unless it gets lost: then the margins would be others."""
+    """Return the fit with its smallest coefficients by LSQR; as it was, with a warning, if LSQR changes margins."""
     n, d = X.shape
     origin = np.asarray(X.mean(axis=0)).ravel() if result.settings.intercept else np.zeros(d)
     centered = LinearOperator((n, d), lambda v: X @ v - origin @ v, lambda u: X.T @ u - origin * u.sum())
@@ -66,5 +66,5 @@ def _of_sparse(result: FitResult, X: Any) -> FitResult:
 
 
 def _moved(result: FitResult, coef: Floats, origin: Floats) -> FitResult:
-    """Give the result with other coefficients, and the intercept that keeps the margin at the origin."""
+    """Return the result with other coefficients, and the intercept that keeps the margin at the origin."""
     return replace(result, coef=coef, intercept=result.intercept + (result.coef - coef) @ origin)

@@ -72,7 +72,7 @@ def residuals(result: FitResult, X: Any, y: ArrayLike, *, ax: Any = None) -> Any
 
 
 def _only_feature(result: FitResult, X: Any) -> Floats | None:
-    """Give the values of the only feature, if it is a number."""
+    """Return the values of the only feature, if it is a number."""
     if len(result.coef) != 1 or (result.features is not None and result.features[0].levels is not None):
         return None
     column = X if result.features is None else X[result.features[0].name]
@@ -80,7 +80,7 @@ def _only_feature(result: FitResult, X: Any) -> Floats | None:
 
 
 def _binned(by: Floats, *columns: Floats) -> list[Floats]:
-    """Give means over equally many samples each, in the order of ``by``; last, how many each bin has."""
+    """Return means over equally many samples each, in the order of ``by``; last, how many each bin has."""
     order = np.argsort(by, kind="stable")
     parts = np.array_split(order, min(_BINS, len(order)))
     return [*(np.array([column[part].mean() for part in parts]) for column in columns), np.array([*map(len, parts)])]

@@ -64,7 +64,7 @@ def contours(surface: Surface, ax: Axes, land: Ground | None = None) -> None:
 
 
 def way(result: MinimizeResult) -> Floats:
-    """Give the points that the ball went through: those that were accepted."""
+    """Return the points that the ball went through: those that were accepted."""
     if result.path is None:
         raise ValueError("the result has no path; give record_path=True to minimize")
     if result.path.shape[1] != 2:

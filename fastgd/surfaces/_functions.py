@@ -50,7 +50,7 @@ class Surface:
     """If it does not: the values alone, at arrays of points, if there is a quick way to them."""
 
     def __call__(self, point: Floats) -> Evaluation:
-        """Give value and gradient at a point."""
+        """Return value and gradient at a point."""
         point = np.asarray(point, dtype=np.float64)
         try:
             value, gradient = self.function(point)
@@ -61,7 +61,7 @@ class Surface:
         return Evaluation(float(value), np.asarray(gradient, dtype=np.float64))
 
     def grid(self, points: int = 201) -> tuple[Floats, Floats, Floats]:
-        """Give x (m,), y (m,) and the values (m, m) over the window; m is at most 31 where each value costs a pass."""
+        """Return x (m,), y (m,) and values (m, m) over the window; m is at most 31 where each value costs a pass."""
         quick = self.heights or (lambda p: self.function(p)[0]) if self.elementwise or self.heights else None
         points = points if quick else min(points, 31)
         x, y = (np.linspace(low, high, points) for low, high in self.window)
@@ -134,7 +134,7 @@ def _ackley(p: Floats) -> tuple[Any, Any]:
 
 
 def _rastrigin_levels() -> tuple[Floats, Floats]:
-    """Give the coordinates of Rastrigin's minima and maxima along one axis, by Newton's method from where waves are."""
+    """Return Rastrigin's minima and maxima along one axis, by Newton's method from where its waves are."""
     lows, highs = np.arange(-5.0, 6.0), np.arange(-4.5, 5.0)
     for levels in (lows, highs):
         for _ in range(20):

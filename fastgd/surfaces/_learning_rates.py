@@ -168,7 +168,7 @@ def _limit(objective: Any, point: Floats) -> float:
 
 
 def overshoots(history: History) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tell for each step of gradient descent whether it went past the minimum along its line.
+    """Return for each step of gradient descent whether it went past the minimum along its line.
 
     On a quadratic the actual decrease is ``1 − γ λ / 2`` of the predicted one, λ being the curvature along the step:
     less than half of it came if γ λ > 1. Steps whose decrease is lost in rounding are left out.

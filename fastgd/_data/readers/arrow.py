@@ -120,7 +120,7 @@ class Files(Chunks):
         self.chunk_bytes = min(CHUNK_BYTES, chunk_bytes)
 
     def _schema(self, file: _File) -> pa.Schema:
-        """Give the columns of a file with their types, those of its folders included."""
+        """Return the columns of a file with their types, those of its folders included."""
         with _reading(file.path):
             if self.kind == PARQUET:
                 schema = parquet.read_schema(file.path)
@@ -138,7 +138,7 @@ class Files(Chunks):
         return schema
 
     def _learn(self, file: _File, schema: pa.Schema) -> None:
-        """Refuse a file whose columns are others than those before; without any value they have no type."""
+        """Raise an error for a file whose columns are others than those before; without any value they have no type."""
         first = self.files[0].path
         for name in self.columns:
             if name not in schema.names:
@@ -179,7 +179,7 @@ class Files(Chunks):
         self.dropped = dropped
 
     def _typed(self, table: pa.Table) -> pa.Table:
-        """Give columns without any value the type that they have in other files."""
+        """Return columns without any value the type that they have in other files."""
         for place, field in enumerate(table.schema):
             wanted = self.schema.field(field.name).type if pa.types.is_null(field.type) else field.type
             if wanted != field.type:
@@ -249,12 +249,12 @@ def _find(paths: Any) -> tuple[list[_File], str]:
 
 
 def _inside(folder: str) -> list[str]:
-    """Give the files of a folder, and links to what may be missing, but for hidden ones."""
+    """Return the files of a folder, and links to what may be missing, but for hidden ones."""
     return sorted(str(p) for p in Path(folder).rglob("*") if not (p.is_dir() or _hidden(p.relative_to(folder))))
 
 
 def _keys(paths: Sequence[str], kind: str) -> list[dict[str, Any]]:
-    """Give the values that folders named key=value say, as pyarrow reads them."""
+    """Return the values that folders named key=value say, as pyarrow reads them."""
     if not any("=" in os.path.dirname(path) for path in paths):
         return [{} for _ in paths]
     with _reading(paths[0]):
@@ -283,7 +283,7 @@ def _format(path: str) -> str:
 
 
 def _check_unpacked(path: str) -> None:
-    """Refuse CSV that is packed, but not named so."""
+    """Raise an error for CSV that is packed, but not named so."""
     with open(path, "rb") as file:
         begin = file.read(4)
     for ending, mark in zip(_PACKED, _MARKS, strict=True):
@@ -297,7 +297,7 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def _kind(of: pa.DataType) -> str:
-    """Say what a column can be taken for, which files have to agree about."""
+    """Return what a column can be taken for, which files have to agree about."""
     if pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_boolean(of):
         return "numbers"
     value = of.value_type if pa.types.is_dictionary(of) else of
@@ -306,7 +306,7 @@ def _kind(of: pa.DataType) -> str:
 
 
 def _width(of: pa.DataType) -> int:
-    """Say what a value takes in memory, of text its number."""
+    """Return the bytes that a value takes in memory, of text its number's."""
     return max(1, of.bit_width // 8) if _kind(of) == "numbers" else 4
 
 
@@ -326,14 +326,14 @@ def _coded_text(column: pa.Array) -> pa.Array:
 
 
 def _plain(table: pa.Table) -> pa.Table | dict[str, NDArray[Any]]:
-    """Give a table of numbers that are all there as arrays, which costs less to look at."""
+    """Return a table of numbers that are all there as arrays, which costs less to look at."""
     if any(_kind(column.type) != "numbers" or column.null_count for column in table.columns):
         return table
     return dict(zip(table.column_names, map(as_numpy, table.columns), strict=True))
 
 
 def as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Give targets or weights as an array, of text one of a fixed width."""
+    """Return targets or weights as an array, of text one of a fixed width."""
     whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if pa.types.is_dictionary(whole.type) and not whole.null_count and len(whole):
         return np.asarray(np.array(whole.dictionary.to_pylist())[whole.indices.to_numpy()])
@@ -383,7 +383,7 @@ def drop_missing(table: pa.Table) -> pa.Table:
 
 
 def check_complete(table: pa.Table) -> None:
-    """Refuse missing values with a ValueError that names the columns and counts."""
+    """Raise a ValueError for missing values that names the columns and counts."""
     counts = {name: int(_missing(table[name]).sum()) for name in table.column_names}
     missing = [f"{name} ({count})" for name, count in counts.items() if count]
     if missing:
@@ -391,7 +391,9 @@ def check_complete(table: pa.Table) -> None:
 
 
 def check_text(data: Files) -> None:
-    """Refuse a column of numbers that a few values make one of text: as a category it would have a level for each.
+    """Raise a ValueError for a column of numbers that a few values make one of text.
+
+    As a category it would have a level for each.
 
     The first chunk tells.
     """
@@ -437,7 +439,7 @@ def write_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> Non
 
 
 def write_tables(path: str | os.PathLike[str], parts: Iterable[Mapping[str, Any]]) -> None:
-    """Do so with rows that come in parts, of which there has to be one."""
+    """Return rows that come in parts as one table; at least one part is needed."""
     file = Path(path)
     format_writer = parquet.ParquetWriter if _is_parquet(file, pack_columns=False) else csv.CSVWriter
     with replacing(file) as temporary, ExitStack() as opened:
@@ -449,7 +451,7 @@ def write_tables(path: str | os.PathLike[str], parts: Iterable[Mapping[str, Any]
 
 
 def _is_parquet(file: Path, *, pack_columns: bool = True) -> bool:
-    """Tell Parquet from CSV by the suffix; a ValueError for anything else, also packed CSV where it is not possible."""
+    """Return the format, Parquet or CSV, that a suffix names; a ValueError for anything else."""
     name = file.name.lower()
     if name.endswith(".parquet"):
         return True

@@ -377,3 +377,10 @@ def test_estimators_are_the_function():
     result = fastgd.fit(X, y, loss="logistic", l2=1.0 / (2.0 * len(y)), tol=1e-10)
     assert (model.coef_[0] == result.coef).all()
     assert (model.history_.loss == result.history.loss).all()
+
+
+@pytest.mark.parametrize("estimator", [LinearRegression, Ridge, LogisticRegression])
+def test_every_parameter_is_described(estimator):
+    described = estimator.__doc__.partition("Parameters\n")[2].partition("Attributes\n")[0]
+    for name in estimator().get_params():
+        assert f"\n    {name} : " in described, name

@@ -22,12 +22,13 @@ from scipy.optimize import minimize
 
 import fastgd
 from bench.report import table
+from bench.rivals.ours import objective_over
 from fastgd._data.dask import open_partitions
 from fastgd._data.dataset import InMemory
 from fastgd._data.design import Array
-from fastgd._data.encoder import Encoder
-from fastgd._linear.objective import LinearObjective
-from fastgd._linear.statistics import moments
+from fastgd._data.encoder import OpenRequest
+from fastgd._data.schema import DataSpec
+from fastgd._utils.session import Session
 from fastgd.losses import Logistic
 
 ROWS, COLUMNS = 500_000, 50
@@ -46,17 +47,13 @@ def problem(rows: int = ROWS, columns: int = COLUMNS) -> tuple[Any, Any]:
 
 
 def evaluation(dataset: Any) -> Callable[[], Any]:
-    objective = LinearObjective(dataset, Logistic(), L2, moments(dataset, Logistic(), about_mean=True), True, True)
+    objective = objective_over(dataset, l2=L2)
     point = np.full(objective.size, 0.01)
     return lambda: objective(point)
 
 
 def partitioned(X: Any, y: Any) -> Any:
-    given = open_partitions(
-        X, y, target=None, features=None, sample_weight=None, form=Encoder(Logistic(), "auto", True),
-        memory_limit=None, skip_profile=0, check_interrupt=bool,
-    )  # fmt: skip
-    return given.dataset
+    return open_partitions(X, y, OpenRequest(DataSpec(), Logistic(), Session())).dataset
 
 
 def loopback() -> int:

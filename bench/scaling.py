@@ -20,13 +20,11 @@ import numpy as np
 from dask.distributed import Client, LocalCluster, wait
 
 from bench.report import table
+from bench.rivals.ours import objective_over
 from fastgd._data.dask_graph import FAN_IN, Partitions
 from fastgd._data.dataset import InMemory
 from fastgd._data.design import Array
 from fastgd._kernels.threads import alone
-from fastgd._linear.objective import LinearObjective
-from fastgd._linear.statistics import moments
-from fastgd.losses import Logistic
 
 ROUNDS = 5
 NUMBERS = 102  # that a partition gives: loss, slope, gradient
@@ -86,7 +84,7 @@ def measured(client: Client, partitions: int, delay: float) -> tuple[float, int]
     cut, seconds = Partitions([X]), []
     for _ in range(ROUNDS + 1):
         began = time.perf_counter()
-        cut.turn(Sleep(delay), add, bool)
+        cut.map_reduce(Sleep(delay), add, bool)
         seconds.append(time.perf_counter() - began)
     busiest = max(len(keys) for keys in client.has_what().values())
     return median(seconds[1:]), ceil(busiest / THREADS)
@@ -98,7 +96,7 @@ def core_speed() -> float:
     X = rng.standard_normal((400_000, COLUMNS))
     dataset = InMemory(Array(X), X[:, 0] > 0)
     with alone():
-        objective = LinearObjective(dataset, Logistic(), 0.0, moments(dataset, Logistic(), about_mean=True), True, True)
+        objective = objective_over(dataset)
         point, seconds = np.zeros(objective.size), []
         for _ in range(ROUNDS + 1):
             began = time.perf_counter()

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,14 +26,14 @@ import pyarrow.dataset as ds
 from pyarrow import csv, parquet
 
 from bench.report import cores, table
-from fastgd._data.chunked import Stream, chunk_bytes, first_chunk
+from bench.rivals.ours import objective_over
+from fastgd._data.chunked import open_chunks
 from fastgd._data.dataset import InMemory
 from fastgd._data.design import Array
-from fastgd._data.encoder import Encoder
+from fastgd._data.encoder import OpenRequest
 from fastgd._data.readers.arrow import Files
-from fastgd._linear.objective import LinearObjective
-from fastgd._linear.statistics import moments
-from fastgd._utils.validation import MEMORY_LIMIT
+from fastgd._data.schema import DataSpec
+from fastgd._utils.session import Session
 from fastgd.losses import Logistic
 
 COLUMNS = 50
@@ -104,14 +103,12 @@ def read_alone(folder: Path) -> int:
 def reading(folder: Path) -> Callable[[], object]:
     """Give one evaluation of the logistic loss over files."""
     files = Files(some(folder), "late")
-    files.limit(chunk_bytes(MEMORY_LIMIT))
-    example, form = first_chunk(files, Encoder(Logistic(), "auto", True))
-    form = replace(form, classes=np.array([False, True]))
-    return evaluation(Stream(files, form, example))
+    request = OpenRequest(DataSpec(target="late", cache="none"), Logistic(), Session())
+    return evaluation(open_chunks(files, request).dataset)
 
 
 def evaluation(dataset: Any) -> Callable[[], object]:
-    objective = LinearObjective(dataset, Logistic(), 0.0, moments(dataset, Logistic(), about_mean=True), True, True)
+    objective = objective_over(dataset)
     point = np.zeros(objective.size)
     return lambda: objective(point)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.problems import Problem
 from bench.rivals import Evaluator, Solution
 
@@ -20,13 +22,17 @@ def fit(problem: Problem, tol: float, method: str) -> Solution:
 def evaluator(problem: Problem) -> Evaluator:
     from fastgd._data.dataset import InMemory
     from fastgd._data.tables import as_features
-    from fastgd._linear.objective import LinearObjective
+
+    dataset = InMemory(as_features(problem.X), problem.y)
+    objective = objective_over(dataset, problem.loss, problem.l2, standardize=False)
+    return lambda point: objective(point)[:2]
+
+
+def objective_over(dataset: Any, loss: str = "logistic", l2: float = 0.0, *, standardize: bool = True) -> Any:
+    """Return the objective of a model with an intercept over a data set, wherever its samples are."""
+    from fastgd._linear.objective import LinearObjective, ModelSpec
     from fastgd._linear.statistics import moments
     from fastgd.losses import LOSSES
 
-    dataset = InMemory(as_features(problem.X), problem.y)
     statistics = moments(dataset, LOSSES["squared"](), about_mean=True)
-    objective = LinearObjective(
-        dataset, LOSSES[problem.loss](), problem.l2, statistics, intercept=True, standardize=False
-    )
-    return lambda point: objective(point)[:2]
+    return LinearObjective(dataset, ModelSpec.of(LOSSES[loss](), l2, True, standardize), statistics)

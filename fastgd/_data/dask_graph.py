@@ -105,7 +105,7 @@ class Partitions:
             here, that of the first partition which has one.
         combine : callable
             Maps a list of results, of partitions that follow each other, to one.
-        look : callable
+        check_interrupt : callable
             Called now and then; it may raise an exception, which ends the turn.
         own : mapping, optional
             The partitions to ask, by their numbers, and a further argument for each: then all results are combined at
@@ -113,7 +113,7 @@ class Partitions:
 
         Raises
         ------
-        Lost
+        ClusterLost
             If whoever was to do the work is gone, or has given it up.
         """
         work: Any = _Work(of_partition, combine, check_interrupt)

@@ -234,7 +234,8 @@ def normal_equations(
         if about_mean:
             offset = first[:d] / moments.total_weight
             covariance = covariance - offset[:, None] * offset
-            cross = cross - (moments.y_mean - y_pivot)[:, None] * offset
+            # Not the mean less the pivot: where y is far from 0, the mean is rounded to y's size.
+            cross = cross - (first[d + 1 :] / moments.total_weight)[:, None] * offset
         reach = np.sqrt(second / moments.total_weight)
     return NormalEquations(moments, covariance, cross, reach[:d], reach[d + 1 :])
 

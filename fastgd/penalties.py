@@ -60,7 +60,7 @@ class L2(Penalty):
     --------
     >>> import numpy as np
     >>> penalty = L2(0.5)
-    >>> penalty.value(np.array([[2.0, 0.0]])), penalty.gradient(np.array([[2.0, 0.0]])).tolist()
+    >>> round(penalty.value(np.array([[2.0, 0.0]])), 9), penalty.gradient(np.array([[2.0, 0.0]])).tolist()
     (1.0, [[1.0, 0.0]])
     """
 

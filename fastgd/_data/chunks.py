@@ -73,7 +73,7 @@ class Tuples(Chunks):
             self._check_begins((), ())
 
     def _check_begins(self, X: Any, y: Any) -> None:
-        """Compare a beginning with that of the reading before: what reads on from one place each time loses rows."""
+        """Compare the first rows with the last pass's: an iterator that goes on where it stopped loses rows."""
         begins = [len(y), np.asarray(y)[:_GLANCED].tolist(), X[:1].tolist() if isinstance(X, np.ndarray) else None]
         if self.begins is not None and repr(begins) != repr(self.begins):  # NaN is itself there
             what = "begins with another chunk" if len(y) else "has no rows"
@@ -82,7 +82,7 @@ class Tuples(Chunks):
 
 
 class ShownChunks(Chunks):
-    """Chunks with a line that shows which reading this is, its rows, and from the second on the time that is left."""
+    """Chunks with a line that shows which pass this is, its rows, and from the second on the time that is left."""
 
     def __init__(self, chunks: Chunks) -> None:
         self.chunks = chunks

@@ -132,7 +132,7 @@ class Columns(_Sparse):
 
 
 class _Turned(Design):
-    """A CSC matrix whose rows are looked up a sixteenth of it at a time: each takes a reading of all columns."""
+    """A CSC matrix whose rows are looked up a sixteenth of it at a time: each takes a pass over all columns."""
 
     def __init__(self, columns: Columns) -> None:
         super().__init__(columns.shape)

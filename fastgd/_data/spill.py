@@ -75,7 +75,7 @@ class SpillFile:
 
 
 class SpilledChunks(Chunks):
-    """Chunks that are kept in a spill file in the first complete reading, and then read from there.
+    """Chunks that are kept in a spill file in the first complete pass, and then read from there.
 
     Parameters
     ----------

@@ -153,5 +153,14 @@ def load(path: str | os.PathLike[str]) -> FitResult:
         If the file is not such a model, or not as it was saved, naming what is wrong with it.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, fastgd
+    >>> result = fastgd.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result.save(f"{folder}/model.json")
+    ...     fastgd.load(f"{folder}/model.json").predict([[3.0]]).round(6).tolist()
+    [7.0]
     """
     return FitResult(**read_fields(path))

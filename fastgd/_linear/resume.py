@@ -90,7 +90,7 @@ def descend(
     session: Session,
     recall: Recall,
 ) -> Ended:
-    """Descend, from where there is to go on from or else from the beginning."""
+    """Descend from a saved state if there is one, or else from the start."""
     own = origin = FitFingerprint.of(recall.arguments, problem.dataset, start, session.rng)
     saved: SavedState | None = None
     file: Checkpoint | None = None

@@ -17,7 +17,7 @@ _SHORTEST = 25  # trials of a cooling
 
 
 class _Walk(NamedTuple):
-    """Where a walk is, its rate, the trials so far, the lowest point, and in the end the closing rule's state."""
+    """Where a walk is, its rate, the trials so far, the lowest point, and in the end the closing solver's state."""
 
     x: Floats
     value: float
@@ -35,7 +35,7 @@ class Annealed(Solver):
     From the point x a trial at ``x − γ g(x) + √(2 γ T) ξ``, ξ standard normal, is taken or rejected so that at a
     constant temperature T points would be distributed as ``exp(−f / T)`` (Metropolis-adjusted Langevin: Roberts and
     Tweedie, 1996): hot enough, no local minimum holds them; cooled, they gather in a low one. After ``steps`` trials
-    an ordinary rule goes on, without noise, from the lowest point seen.
+    an ordinary solver goes on, without noise, from the lowest point seen.
 
     Parameters
     ----------

@@ -132,7 +132,7 @@ def minimize(
     callback: Callable[[Row], object] | None = None,
     progress: bool = False,
 ) -> MinimizeResult:
-    """Minimise any smooth function by the rules that fit regressions.
+    """Minimise any smooth function by the solvers that fit regressions.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def minimize(
     --------
     >>> import numpy as np, fastgd
     >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), np.array([3.0, 4.0]), solver="gd", learning_rate=0.1)
-    >>> result.converged, np.abs(result.coef).max() < 1e-6
+    >>> result.converged, bool(np.abs(result.x).max() < 1e-6)
     (True, True)
     """
     began = time.perf_counter()

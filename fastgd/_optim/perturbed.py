@@ -25,7 +25,7 @@ class _Held(NamedTuple):
 
 
 class _Watch(NamedTuple):
-    """The inner rule's state, the flat point that was left, if any, and the number of draws."""
+    """The inner solver's state, the flat point that was left, if any, and the number of draws."""
 
     inner: Any
     held: _Held | None
@@ -36,9 +36,9 @@ class _Watch(NamedTuple):
 
 @dataclass(frozen=True)
 class Perturbed(Solver):
-    """Another rule that does not rest on saddle points: perturbed gradient descent (Jin et al., 2017).
+    """A solver around another, which leaves saddle points: perturbed gradient descent (Jin et al., 2017).
 
-    Where the gradient vanishes, the point is moved at random within a small ball and the rule goes on from there. At
+    Where the gradient vanishes, the point is moved at random within a small ball and the solver goes on from there. At
     a saddle with a falling curvature that is unstable, and soon the loss is lower than the tangent plane of a convex
     function would allow: then the descent goes on. If in ``patience`` steps it is not, the flat point was a minimum,
     and the descent ends there.
@@ -47,10 +47,10 @@ class Perturbed(Solver):
     ----------
     solver : Solver
     flat : float
-        The largest slope of a point that counts as flat: the tolerance of the descent.
+        The gradient norm of a point that counts as flat: the tolerance of the descent.
     seed : int
     radius : float
-        Of the ball, relative to ``max(1, |coef|)``.
+        Of the ball, relative to ``max(1, |x|)``.
     patience : int
     """
 

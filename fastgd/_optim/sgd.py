@@ -1,4 +1,4 @@
-"""How to step batch by batch, through epochs of samples or those that come once: rules like those in `rules`."""
+"""Stochastic gradient descent: steps batch by batch, through epochs of samples or of those that come once."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def stationary(objective: Callable[[Floats], Any], point: ArrayLike, *, tol: flo
     point : array-like of shape (d,)
         It costs 4 d evaluations with gradients, and 8 d + 64 more of values if some curvature is 0.
     tol : float
-        The point is stationary if its largest slope is at most ``tol`` of what the largest curvature would make of it
+        The point is stationary if its gradient norm is at most ``tol`` of what the largest curvature would make of it
         over a distance of ``max(1, |point|)``.
 
     Returns

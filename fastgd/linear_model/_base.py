@@ -1,4 +1,4 @@
-"""What the estimators have in common: parameters and their meaning, readings, checks (extra: sklearn)."""
+"""What the estimators have in common: parameters and their meaning, input, checks (extra: sklearn)."""
 
 from __future__ import annotations
 

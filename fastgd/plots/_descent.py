@@ -16,7 +16,7 @@ from fastgd.surfaces._learning_rates import LearningRates
 
 
 def history(record: History, title: str = "The descent", *, ax: Any = None) -> Any:
-    """Draw loss, largest slope, step and the ratio of actual to predicted decrease against passes over the data.
+    """Draw loss, gradient norm, step and the ratio of actual to predicted decrease against passes over the data.
 
     Parameters
     ----------
@@ -28,6 +28,15 @@ def history(record: History, title: str = "The descent", *, ax: Any = None) -> A
     Returns
     -------
     Axes or ndarray of Axes
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> from fastgd import plots
+    >>> X = np.arange(20.0).reshape(-1, 2) ** 2
+    >>> result = fastgd.fit(X, X[:, 0] > 50, loss="logistic", l2=0.1)
+    >>> [panel.get_ylabel() for panel in plots.history(result.history).ravel()][:2]
+    ['loss, with penalty', 'gradient norm']
     """
     if ax is None:
         figure = Figure(figsize=(9, 6), layout="constrained")
@@ -41,7 +50,7 @@ def history(record: History, title: str = "The descent", *, ax: Any = None) -> A
         ratio = record.actual_decrease[steps] / record.predicted_decrease[steps]
     drawn = [
         (passes, record.loss[taken], "loss, with penalty", "the lower, the better"),
-        (passes, record.gradient_norm[taken], "largest slope", "0 at a minimum"),
+        (passes, record.gradient_norm[taken], "gradient norm", "0 at a minimum"),
         (record.passes[steps], record.step[steps], "step length (learning rate)", "how far each step goes"),
         (record.passes[steps], ratio, "actual / predicted decrease", "1: as straight as Taylor's first order"),
     ]
@@ -77,6 +86,12 @@ def learning_rates(sweep: LearningRates, *, ax: Any = None) -> NDArray[Any]:
     Returns
     -------
     ndarray of Axes
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> from fastgd import plots, surfaces
+    >>> panels = plots.learning_rates(fastgd.learning_rates(surfaces.bowl, max_iter=20))
     """
     count = len(sweep.rates)
     columns = min(count, 3) if count != 4 else 2

@@ -34,6 +34,13 @@ def fit(result: FitResult, X: Any, y: ArrayLike, *, target: str = "target", ax: 
     Returns
     -------
     Axes
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> from fastgd import plots
+    >>> X, y = np.arange(9.0).reshape(-1, 1), np.arange(9.0) ** 2
+    >>> axes = plots.fit(fastgd.fit(X, y), X, y)
     """
     if np.ndim(result.intercept):
         raise ValueError(f"the model has {len(result.coef)} outputs; fits of one are drawn")

@@ -92,6 +92,13 @@ def path(
     Returns
     -------
     Axes, or ndarray of two Axes for "both"
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> from fastgd import plots, surfaces
+    >>> rolled = fastgd.minimize(surfaces.bowl, [2.0, 1.0], solver="gd", record_path=True)
+    >>> axes = plots.path(rolled, surfaces.bowl)
     """
     if view not in VIEWS:
         raise ValueError(f"view={view!r}; choose one of {', '.join(VIEWS)}")
@@ -197,6 +204,13 @@ def minima(result: ManyStarts, surface: Surface, *, basins: int = 41, title: str
     Returns
     -------
     Axes
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> from fastgd import plots, surfaces
+    >>> found = fastgd.minimize(surfaces.himmelblau, [0.0, 0.0], starts=8, window=surfaces.himmelblau.window)
+    >>> axes = plots.minima(found, surfaces.himmelblau, basins=5)
     """
     if not isinstance(result, ManyStarts):
         raise TypeError("minima are drawn of several starts: give starts=32 to minimize")

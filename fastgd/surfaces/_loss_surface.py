@@ -35,6 +35,14 @@ def regression(
     ------
     ValueError, TypeError
         As for `fit`, and if there are not two parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgd import surfaces
+    >>> surface = surfaces.regression(np.arange(5.0), 2.0 * np.arange(5.0) + 1.0)
+    >>> surface.minima.round(6).tolist()
+    [[2.0, 1.0]]
     """
     from fastgd._data.columns import is_frame
     from fastgd._data.dataset import InMemory

@@ -43,7 +43,7 @@ class _File(NamedTuple):
 
 
 class Files(Chunks):
-    """Columns of files as a stream: read in the order of their paths.
+    r"""Columns of files as a stream: read in the order of their paths.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Files(Chunks):
     Attributes
     ----------
     dropped : int
-        Rows that the last complete reading left out.
+        Rows that the last complete pass left out.
 
     Raises
     ------
@@ -71,6 +71,16 @@ class Files(Chunks):
         If there is no such file, or it cannot be read.
     ValueError
         If a file is malformed, or its columns are not those of the first one, by name or type: names the file.
+
+    Examples
+    --------
+    >>> import tempfile, fastgd
+    >>> from fastgd.io import Files
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(f"{folder}/rain.csv", "w") as file:
+    ...         _ = file.write("hours,rain\n0,1\n1,3\n2,5\n")
+    ...     fastgd.fit(Files(f"{folder}/rain.csv", "rain")).coef.round(6).tolist()
+    [2.0]
     """
 
     def __init__(

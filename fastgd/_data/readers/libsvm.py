@@ -20,9 +20,9 @@ LAST_INDEX = re.compile(rb"(\d+):\S+[ \t\r]*(?:#[^\n]*)?$", re.MULTILINE)
 
 
 class LibSVM(Chunks):
-    """The rows of files whose indices begin at 1 and ascend in every row.
+    r"""The rows of files whose indices begin at 1 and ascend in every row.
 
-    Looking for the largest index takes a reading of the text, without its numbers.
+    Looking for the largest index takes a pass over the text, without its numbers.
 
     Parameters
     ----------
@@ -37,6 +37,16 @@ class LibSVM(Chunks):
         If a line is malformed: names the file.
     OSError
         If a file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, fastgd
+    >>> from fastgd.io import LibSVM
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(f"{folder}/rain.txt", "w") as file:
+    ...         _ = file.write("1 2:0.5\n3 1:1 2:0.5\n5 1:2\n")
+    ...     fastgd.fit(LibSVM([f"{folder}/rain.txt"]), l2=1e-3).coef.size
+    2
     """
 
     is_text = True

@@ -92,7 +92,7 @@ def test_files_give_what_the_table_gives(table, tmp_path, kind, target):
     got = fastgd.fit(tmp_path, target=target, features=FEATURES, memory_limit="1MB", **options)
     close(got, whole)
     surveyed = "carrier" in whole.coef_names[1] and kind.startswith("csv")
-    assert (got.settings["cached"] or "nothing").split()[:3] == (["in", "a", "scratch"] if surveyed else ["nothing"])
+    assert (got.settings["cached"] or "nothing").split()[:3] == (["in", "a", "spill"] if surveyed else ["nothing"])
 
 
 def test_paths_of_all_kinds_name_the_same_rows(table, tmp_path):

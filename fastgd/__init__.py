@@ -1,6 +1,18 @@
-"""fastgd: linear and logistic regression by gradient descent on large data, as fast as memory can be read.
+"""fastgd: linear and logistic regression by gradient descent on large data, at the speed of memory.
 
-The public names below are loaded at first use: importing fastgd imports neither numba nor scikit-learn.
+The public names are imported at first use. Importing fastgd imports neither numba nor scikit-learn. ``fastgd guide``
+on the command line lists the chapters of the documentation.
+
+Functions: `fit`, `minimize`, `stationary`, `learning_rates`, `load`, `warmup`. Estimators with the interface of
+scikit-learn: `LinearRegression`, `Ridge`, `LogisticRegression`. Results: `FitResult`, `Result`, `History`, `Status`.
+Losses: `Loss`, `Huber`. Modules: `surfaces`, `plots`, and `fastgd.io` for files.
+
+Examples
+--------
+>>> import numpy as np, fastgd
+>>> X = np.arange(12.0).reshape(6, 2) ** 2
+>>> fastgd.fit(X, X @ [3.0, -1.0] + 5.0).coef.round(6).tolist()
+[3.0, -1.0]
 """
 
 from __future__ import annotations
@@ -52,11 +64,14 @@ _MODULE_OF = {
     "Ridge": "linear_model",
     "LogisticRegression": "linear_model",
 }
+"""The module of each public name."""
 _MODULES = ("surfaces", "plots")
+"""Public modules that are attributes of the package."""
 __all__ = [*_MODULE_OF, *_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    """Import a public name at its first use."""
     if name in _MODULES:
         return import_module(f"fastgd.{name}")
     if name not in _MODULE_OF:
@@ -67,4 +82,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """Return the public names, sorted."""
     return sorted(__all__)

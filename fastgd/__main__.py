@@ -1,10 +1,10 @@
-"""``python -m fastgd`` and the command ``fastgd``: the command line."""
+"""The entry point of ``python -m fastgd`` and of the command ``fastgd``."""
 
 import sys
 
 
 def main() -> int:
-    """Run a command; give the exit code. Ctrl-C is no traceback, also while NumPy and the rest are being imported."""
+    """Run the command line and return its exit code; Ctrl-C prints one line, also during imports."""
     try:
         from fastgd._cli.main import main as run
 

@@ -1,1 +1,1 @@
-"""The command line (extra: cli)."""
+"""The command line ``fastgd``: a module for each command (extra: cli)."""

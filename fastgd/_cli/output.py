@@ -1,4 +1,4 @@
-"""What commands print: tables, errors in one line, exit codes."""
+"""Output of the commands: tables, errors in one line, exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastgd._optim.result import Result, Status
 from fastgd.exceptions import CheckpointWarning
 
 LARGEST = 10
-"""Coefficients that a summary lists."""
+"""The maximum number of coefficients in a summary."""
 SENTENCES = {
     Status.MAX_ITER: (
         "Stopped at --max-iter before reaching --tol: raise --max-iter, or choose a larger --tol or another --solver."
@@ -36,28 +36,28 @@ SENTENCES = {
     ),
     Status.SEPARATED: "The classes can be separated, so no finite coefficients are best: add a penalty (--l2 > 0).",
 }
-"""What the command line says of statuses that name arguments."""
+"""Sentences for statuses that name options of the command line instead of arguments."""
 
 
 def print_line(text: str) -> None:
-    """Print a text at once; an OSError says if standard output takes none, as on a full disk."""
+    """Print a text and flush; raise OSError if standard output cannot be written, as on a full disk."""
     try:
         print(text, flush=True)
     except OSError as error:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python tries again at its end, and fails in its own way
+        os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python would try again at exit and print a traceback
         os.close(nowhere)
         raise OSError(f"standard output: {error.strerror or error}") from None
 
 
 def print_error(what: object) -> None:
-    """Print what is wrong on stderr, in one line, also if another library says it in several."""
+    """Print a message or an exception on stderr, in one line."""
     print("fastgd:", *str(what).split(), file=sys.stderr)
 
 
 @contextmanager
 def warnings_in_one_line() -> Iterator[None]:
-    """Print the warning that a checkpoint cannot be written as the command prints errors, within a block."""
+    """Print every CheckpointWarning within the block in one line on stderr, as errors are printed."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", CheckpointWarning)
         shown = warnings.showwarning
@@ -75,7 +75,17 @@ def describe(result: Result) -> str:
 
 
 class CoefficientRow(NamedTuple):
-    """A coefficient by its name, and its effect per standard deviation of its feature."""
+    """A coefficient of a fit.
+
+    Attributes
+    ----------
+    name : str
+        The name of the coefficient, with its output in front if there are several.
+    coef : float
+        The coefficient.
+    effect : float
+        The coefficient times the standard deviation of its feature.
+    """
 
     name: str
     coef: float
@@ -83,7 +93,7 @@ class CoefficientRow(NamedTuple):
 
 
 def coefficient_rows(result: FitResult, most: int) -> list[CoefficientRow]:
-    """Return the coefficients of the largest effects, the largest first, at most so many."""
+    """Return the coefficients with the largest absolute effects, at most ``most``, the largest first."""
     coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
     names = result.coef_names
     if result.coef.ndim == 2:
@@ -94,14 +104,14 @@ def coefficient_rows(result: FitResult, most: int) -> list[CoefficientRow]:
 
 
 def summary(result: FitResult) -> str:
-    """Return a fit as a table for people to read."""
+    """Return the main numbers of a fit and its largest coefficients as text."""
     passes, seconds = result.history.passes[-1], result.history.seconds[-1]
     lines = [
         ("rows", f"{result.rows:,}"),
         ("coefficients", f"{result.coef.size:,}"),
         ("loss", f"{result.loss:.8g} ({result.settings.loss['name']})"),
         ("solver", result.settings.solver),
-        ("status", result.status.name.capitalize().replace("_", " ")),  # the sentence is on stderr if it is needed
+        ("status", result.status.name.capitalize().replace("_", " ")),  # `conclude` prints the message
         ("passes", f"{passes:.4g}"),
         ("seconds", f"{seconds:.3g}"),
         ("rows/s", f"{result.rows * passes / seconds:.3g}"),
@@ -119,7 +129,7 @@ def summary(result: FitResult) -> str:
 
 
 def conclude(result: FitResult) -> int:
-    """Print the message of a fit that did not converge, and return the command's exit code."""
+    """Return the exit code of a command that fits, after printing the message if the fit did not converge."""
     if not result.converged:
         print_error(describe(result))
     if result.status is Status.INTERRUPTED:
@@ -128,7 +138,13 @@ def conclude(result: FitResult) -> int:
 
 
 def check_distinct(files: Mapping[str, str | os.PathLike[str] | None]) -> None:
-    """Raise ValueError for arguments that name one file, of which one would be written over the other, by links too."""
+    """Raise ValueError if two options name the same file, directly or by links.
+
+    Parameters
+    ----------
+    files : mapping of str to path or None
+        The path of each option, by its name.
+    """
     given = [(name, path) for name, path in files.items() if path is not None]
     for (first, one), (second, other) in combinations(given, 2):
         if _same(Path(one), Path(other)):
@@ -136,6 +152,7 @@ def check_distinct(files: Mapping[str, str | os.PathLike[str] | None]) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
+    """Return whether two paths are the same regular file, or would be the same if they were created."""
     if one.exists() and other.exists():
-        return one.is_file() and one.samefile(other)  # a device can be written to twice
+        return one.is_file() and one.samefile(other)  # a device such as /dev/null may be named twice
     return one.resolve() == other.resolve()

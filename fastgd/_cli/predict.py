@@ -1,10 +1,10 @@
-"""The command ``fastgd predict``."""
+"""The command ``fastgd predict``: predict from files with a saved model."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -12,11 +12,15 @@ from fastgd._cli.output import check_distinct, print_line
 from fastgd._linear.predictor import LinearPredictor, probabilities
 from fastgd._linear.result import FitResult, load
 
-if TYPE_CHECKING:
-    pass
-
 
 def run_predict(options: argparse.Namespace) -> int:
+    """Predict part by part, write the predictions to a file, and return exit code 0.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        If the model or the data do not fit, or a file cannot be read or written.
+    """
     from fastgd._data.chunks import named
     from fastgd._data.readers import arrow as files
 
@@ -45,7 +49,7 @@ def run_predict(options: argparse.Namespace) -> int:
 
 
 def _parts(options: argparse.Namespace, model: FitResult) -> Iterator[tuple[Any, str]]:
-    """Read what is to be predicted, a part at a time, and say where each is from."""
+    """Return an iterator over pairs of samples X and the name of the file or part that they are from."""
     from fastgd._data.open import is_libsvm, is_npy, map_array
 
     if is_npy(options.data):
@@ -64,7 +68,7 @@ def _parts(options: argparse.Namespace, model: FitResult) -> Iterator[tuple[Any,
 
 
 def _columns_of(model: LinearPredictor, eta: NDArray[Any]) -> dict[str, Any]:
-    """Return the columns of the output, given linear predictors."""
+    """Return the columns of the output by name, given linear predictors of shape (n,) or (n, k)."""
     if model.classes is None:
         return {"prediction": eta}
     predicted, shares = {"prediction": model.labels(eta)}, probabilities(eta)

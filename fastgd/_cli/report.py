@@ -1,4 +1,4 @@
-"""A fit as one self-contained page: what was found, how the descent went, how well it fits, and how to repeat it."""
+"""The report of a fit as an HTML page: coefficients, plots of the fit and of the descent, and the command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from fastgd import plots
 from fastgd._cli.output import coefficient_rows
 from fastgd._linear.result import FitResult
 
-_COEFFICIENTS = 200  # that are listed at most
+_COEFFICIENTS = 200
+"""The maximum number of coefficients in the table."""
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0.2rem; }
@@ -32,16 +33,20 @@ pre { background: #f4f4f4; padding: 0.8rem; overflow-x: auto; white-space: pre-w
 
 
 def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, repeat: str) -> str:
-    """Write a report of a fit as HTML that needs nothing but itself.
+    """Return a report of a fit as a self-contained HTML page.
 
     Parameters
     ----------
     result : FitResult
-    X, y
-        The samples and targets of the fit, or others to judge it by.
+        The fit.
+    X : array-like of shape (n, d), or a table
+        The samples from which the fit is judged, those of the fit or others.
+    y : array-like of shape (n,)
+        The targets of these samples.
     target : str
         The name of y.
     title : str
+        The title of the page.
     repeat : str
         The command or call that fits this model again.
 
@@ -71,14 +76,14 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, re
         if result.classes is None:
             judged += _picture(plots.residuals(result, X, y), "Residuals against predictions")
     settings = json.dumps({**dict(result.settings), "fastgd": result.version}, indent=1)
-    mood = "good" if result.converged else "bad"
+    css_class = "good" if result.converged else "bad"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(title)}</title><style>{_STYLE}</style></head>
 <body>
 <h1>{escape(title)}</h1>
-<p class="status {mood}">{escape(result.message)}</p>
+<p class="status {css_class}">{escape(result.message)}</p>
 <h2>The fit</h2>
 {_table(("", ""), facts, numbers=0)}
 <h2>The coefficients</h2>
@@ -96,7 +101,7 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, re
 
 
 def _coefficients(result: FitResult) -> str:
-    """Return the table of coefficients, the largest effects first."""
+    """Return an HTML table of the coefficients, the largest effects first."""
     rows = coefficient_rows(result, _COEFFICIENTS)
     left = result.coef.size - len(rows)
     more = f"<p>{left:,} more, with smaller effects, are in the model.</p>" if left else ""
@@ -105,10 +110,12 @@ def _coefficients(result: FitResult) -> str:
 
 
 def _tolerance(result: FitResult) -> str:
+    """Return a text with the tolerance, empty if the fit had none."""
     return "" if result.settings.tol is None else f", tolerance {result.settings.tol:.3g}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
+    """Return an HTML table, whose last ``numbers`` columns are aligned to the right."""
     kinds = [""] * (len(heads) - numbers) + [' class="number"'] * numbers
     head = "".join(f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, heads, strict=True))
     body = "\n".join(
@@ -120,7 +127,10 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int)
 
 
 def _picture(axes: Any, words: str) -> str:
-    """Return a figure as an image of its own in the page, so that names inside it clash with no other's."""
+    """Return the figure of some Axes as an HTML image, with ``words`` as its description.
+
+    An image in a data URL has its own names for elements, so that several images on a page do not conflict.
+    """
     file = io.BytesIO()
     np.atleast_1d(axes).ravel()[0].figure.savefig(file, format="svg", metadata={"Date": None})
     return f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}">'

@@ -1,4 +1,4 @@
-"""The commands ``fastgd roll`` and ``fastgd rates``: a ball on a surface, and what learning rates do (extra: cli)."""
+"""The commands ``fastgd roll`` and ``fastgd rates``: a descent on a surface, and a sweep of learning rates."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from fastgd._optim.registry import MINIMIZERS, REGISTRY
 from fastgd._utils.atomic_io import check_writable
 from fastgd.surfaces._functions import SURFACES, Surface
 
-GENTLE = 0.2  # of 1/L
+GENTLE = 0.2
+"""The default learning rate of ``roll``, as a multiple of 1/L."""
 _LOSSES = {"linear": "squared", "logistic": "logistic"}
+"""The loss of each --model."""
 
 
 def add_commands(commands: Any) -> None:
-    """Add the two commands to a parser's."""
+    """Add the commands ``roll`` and ``rates`` to the subparsers of a parser."""
     roll = commands.add_parser("roll", help="let a ball roll down a surface, or down the loss of a regression")
     roll.set_defaults(command=_roll)
-    _add_ground(roll)
+    _add_surface_options(roll)
     roll.add_argument("--solver", dest="method", choices=MINIMIZERS, default="gd", help="default: gd")
     roll.add_argument(
         "--learning-rate", dest="rate", type=_positive, help="of gd and nesterov; default: a fifth of 1/L"
@@ -32,13 +34,14 @@ def add_commands(commands: Any) -> None:
 
     rates = commands.add_parser("rates", help="descend with several learning rates, and say what became of each")
     rates.set_defaults(command=_rates)
-    _add_ground(rates)
+    _add_surface_options(rates)
     rates.add_argument("--rates", type=_positives, help="a,b,c; default: chosen around the limit")
     rates.add_argument("--max-iter", type=_count, default=100, help="default: 100")
     rates.add_argument("--output", help="draw them here, .png, .svg or .pdf")
 
 
-def _add_ground(parser: argparse.ArgumentParser) -> None:
+def _add_surface_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a surface and a start."""
     ground = parser.add_mutually_exclusive_group(required=True)
     ground.add_argument("--surface", choices=SURFACES, help=", ".join(SURFACES))
     ground.add_argument("--data", help="a .csv or .parquet file: the surface of y = a x + b's loss")
@@ -53,6 +56,7 @@ def _add_ground(parser: argparse.ArgumentParser) -> None:
 
 
 def _numbers(text: str) -> list[float]:
+    """Return the numbers in a list a,b,c."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
@@ -60,10 +64,12 @@ def _numbers(text: str) -> list[float]:
 
 
 def _positives(text: str) -> list[float]:
+    """Return the positive numbers in a list a,b,c."""
     return [_positive(part) for part in text.split(",")]
 
 
 def _positive(text: str) -> float:
+    """Return a positive number."""
     (value,) = _numbers(text.replace(",", " "))
     if not 0.0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
@@ -71,20 +77,28 @@ def _positive(text: str) -> float:
 
 
 def _count(text: str) -> int:
+    """Return a whole number of at least 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
 def _point(text: str) -> list[float]:
+    """Return the two coordinates in x,y."""
     point = _numbers(text)
     if len(point) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} has {len(point)} coordinates; x,y is needed")
     return point
 
 
-def _ground(options: argparse.Namespace) -> Surface:
-    """Return the surface that was asked for."""
+def _surface(options: argparse.Namespace) -> Surface:
+    """Return the surface that the options name: a function, or the loss of a regression on a file.
+
+    Raises
+    ------
+    ValueError
+        If options contradict each other or the data are wrong.
+    """
     if options.surface:
         names = ("target", "feature", "model", "drop_missing", "no_standardize")
         given = [name for name in names if getattr(options, name)]
@@ -114,6 +128,7 @@ def _ground(options: argparse.Namespace) -> Surface:
 
 
 def _roll(options: argparse.Namespace) -> int:
+    """Minimise a surface, write a plot or an animation, print the end, and return exit code 0."""
     from fastgd import plots
     from fastgd._optim.messages import without_warning
     from fastgd._optim.minimize import minimize
@@ -128,7 +143,7 @@ def _roll(options: argparse.Namespace) -> int:
         allowed = f"{' or '.join(MOVING)} for an animation, {', '.join(FORMATS)} for a picture"
         raise ValueError(f"--output {options.output}: a name ending in {allowed} is needed")
     check_writable(options.output)
-    surface = _ground(options)
+    surface = _surface(options)
     start = surface.start if options.start is None else as_point(options.start)
     rate = options.rate
     takes_rate = options.method in REGISTRY and REGISTRY[options.method].takes_rate
@@ -157,6 +172,7 @@ def _roll(options: argparse.Namespace) -> int:
 
 
 def _rates(options: argparse.Namespace) -> int:
+    """Print a sweep of learning rates, write a plot of it if asked for, and return exit code 0."""
     from fastgd.surfaces._learning_rates import learning_rates
 
     if options.output:
@@ -164,7 +180,7 @@ def _rates(options: argparse.Namespace) -> int:
 
         check_distinct({"--data": options.data, "--output": options.output})
         plots.check_output(options.output)
-    surface = _ground(options)
+    surface = _surface(options)
     sweep = learning_rates(surface, rates=options.rates, start=options.start, max_iter=options.max_iter)
     print_line(f"{surface.name}: {surface.formula}\n\n{sweep}")
     if options.output:

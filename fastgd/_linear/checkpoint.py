@@ -134,7 +134,7 @@ class Checkpoint:
     Parameters
     ----------
     path : str or path
-    origin : Origin
+    origin : FitFingerprint
         What a file must be of to be gone on from.
     solver : type
         The solver's class, which says of what types its state is.
@@ -143,7 +143,7 @@ class Checkpoint:
 
     Attributes
     ----------
-    kept : Kept or None
+    kept : SavedState or None
         What the file holds, if there is one.
     failure : str or None
         Why the last writing failed, if it did, and what there is instead.

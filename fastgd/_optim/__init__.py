@@ -1,1 +1,4 @@
-"""Minimisation of smooth functions: solvers, the one loop, statuses. Knows no samples, needs NumPy alone."""
+"""Minimisation of smooth functions: solvers, the loop that runs them, stopping criteria and results.
+
+The modules need NumPy only. They know objective functions, not samples.
+"""

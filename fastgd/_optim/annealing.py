@@ -1,4 +1,4 @@
-"""Descent with noise that cools down, to climb out of local minima."""
+"""Simulated annealing: descent with noise that cools down, to leave local minima."""
 
 from __future__ import annotations
 
@@ -13,11 +13,29 @@ from fastgd._typing import Floats
 from fastgd._utils.linalg import dot
 
 SCHEDULES = ("reheated", "geometric", "linear")
-_SHORTEST = 25  # trials of a cooling
+"""How the temperature can fall: the names of `Annealed.schedule`."""
+_MIN_TRIALS = 25
+"""The minimum number of trials of one cooling."""
+_ACCEPTANCE_TARGET = 0.574
+"""The share of accepted trials at which such a walk mixes fastest (Roberts and Rosenthal, 1998)."""
 
 
-class _Walk(NamedTuple):
-    """Where a walk is, its rate, the trials so far, the lowest point, and in the end the closing solver's state."""
+class _AnnealingState(NamedTuple):
+    """The state of `Annealed`.
+
+    Attributes
+    ----------
+    x, value, gradient
+        The current point of the walk: the last accepted trial.
+    rate : float
+        The learning rate.
+    trials : int
+        Trials so far.
+    lowest : tuple of (x, value, gradient)
+        The lowest point so far.
+    closing : tuple or None
+        The state of the closing solver, None while the walk lasts.
+    """
 
     x: Floats
     value: float
@@ -30,30 +48,34 @@ class _Walk(NamedTuple):
 
 @dataclass(frozen=True)
 class Annealed(Solver):
-    """Simulated annealing by gradients: descent with noise that cools down (Gelfand and Mitter, 1991).
+    """Simulated annealing with gradients: descent with noise that cools down (Gelfand and Mitter, 1991).
 
-    From the point x a trial at ``x − γ g(x) + √(2 γ T) ξ``, ξ standard normal, is taken or rejected so that at a
-    constant temperature T points would be distributed as ``exp(−f / T)`` (Metropolis-adjusted Langevin: Roberts and
-    Tweedie, 1996): hot enough, no local minimum holds them; cooled, they gather in a low one. After ``steps`` trials
-    an ordinary solver goes on, without noise, from the lowest point seen.
+    A trial from the point x is ``x − γ g(x) + √(2 γ T) ξ`` with standard normal ξ. It is accepted or rejected so that
+    at a constant temperature T the points would be distributed as ``exp(−f / T)`` (Metropolis-adjusted Langevin
+    algorithm: Roberts and Tweedie, 1996). At a high temperature the walk leaves every local minimum; as it cools, the
+    walk stays in a low one. After ``steps`` trials the solver ``closing`` continues without noise from the lowest point
+    so far.
 
     Parameters
     ----------
     temperature : float
-        To begin with, in units of the objective: rises of that size are climbed often.
+        The initial temperature T, in units of the objective. Rises of that size are climbed often.
     steps : int
-        Trials until it is cold for good.
+        The number of trials in all.
     rate : float
-        The learning rate γ to begin with.
+        The initial learning rate γ.
     seed : int
-    schedule : {"reheated", "geometric", "linear"}
-        ``"geometric"``: ``T = temperature coldest^(k / steps)``. ``"linear"``: ``T = temperature (1 − k / steps)``.
-        ``"reheated"``: up to 32 geometric coolings one after another, each from the lowest point so far.
-    adaptive : bool
-        Change the rate so that between a half and two thirds of trials are taken; False keeps it.
-    coldest : float
-        The end of a geometric cooling, relative to its begin.
-    closing : Solver
+        Seeds the noise.
+    schedule : {"reheated", "geometric", "linear"}, default "reheated"
+        The temperature at trial k. ``"geometric"``: ``T = temperature coldest^(k / steps)``. ``"linear"``:
+        ``T = temperature (1 − k / steps)``. ``"reheated"``: up to 32 geometric coolings one after another, each from
+        the lowest point so far.
+    adaptive : bool, default True
+        Whether to adapt the rate so that a share of about 0.57 of the trials is accepted. False keeps it fixed.
+    coldest : float, default 0.01
+        The last temperature of a geometric cooling, relative to its first.
+    closing : Solver, default LBFGS()
+        The solver for the end of the descent.
     """
 
     temperature: float
@@ -67,40 +89,40 @@ class Annealed(Solver):
 
     @property
     def cooling(self) -> int:
-        """Trials of one cooling."""
-        return max(_SHORTEST, -(-self.steps // 32)) if self.schedule == "reheated" else max(1, self.steps)
+        """The number of trials of one cooling."""
+        return max(_MIN_TRIALS, -(-self.steps // 32)) if self.schedule == "reheated" else max(1, self.steps)
 
-    def init(self, x: Floats) -> _Walk:
-        """Return the state to begin with at a point."""
+    def init(self, x: Floats) -> _AnnealingState:
+        """Return the initial state at a point x of shape (d,)."""
         nothing = x, np.inf, np.zeros(x.size)
-        return _Walk(*nothing, self.rate, 0, nothing, None)
+        return _AnnealingState(*nothing, self.rate, 0, nothing, None)
 
-    def step(self, x: Floats, evaluation: Evaluation, state: _Walk) -> Step:
-        """Answer an evaluation with the next point."""
+    def step(self, x: Floats, evaluation: Evaluation, state: _AnnealingState) -> Step:
+        """Return the next trial, or after all trials the closing solver's next step."""
         if state.closing is not None:
             inner = self.closing.step(x, evaluation, state.closing)
             return inner._replace(state=state._replace(closing=inner.state))
         value, gradient, *_ = evaluation
         rng = np.random.default_rng((self.seed, state.trials))
-        likely = self._acceptance(x, evaluation, state) if state.trials else 1.0
-        accepted = bool(rng.random() < likely)
+        probability = self._acceptance(x, evaluation, state) if state.trials else 1.0
+        accepted = bool(rng.random() < probability)
         here = (x, value, gradient) if accepted else (state.x, state.value, state.gradient)
         lowest = (x, value, gradient) if value < state.lowest[1] else state.lowest
         rate = state.rate
         if self.adaptive and state.trials:
-            rate *= float(np.exp(0.1 * (likely - _TAKEN)))
+            rate *= float(np.exp(0.1 * (probability - _ACCEPTANCE_TARGET)))
         if state.trials and state.trials % self.cooling == 0:
             here, rate = lowest, self.rate
         if state.trials == self.steps:
             inner = self.closing.step(lowest[0], Evaluation(*lowest[1:]), self.closing.init(lowest[0]))
-            walk = _Walk(*here, rate, state.trials, lowest, inner.state)
+            walk = _AnnealingState(*here, rate, state.trials, lowest, inner.state)
             return inner._replace(state=walk, accepted=accepted, signal=Signal(exploring=True))
         origin, height, slopes = here
         noise = np.sqrt(2.0 * rate * self.heat(state.trials)) * rng.standard_normal(x.size)
         next_x = origin - rate * slopes + noise
         return Step(
             next_x,
-            _Walk(*here, rate, state.trials + 1, lowest, None),
+            _AnnealingState(*here, rate, state.trials + 1, lowest, None),
             length=rate,
             predicted_decrease=dot(slopes, origin - next_x),
             reference_value=height,
@@ -113,8 +135,11 @@ class Annealed(Solver):
         share = trial % self.cooling / self.cooling
         return self.temperature * (1.0 - share if self.schedule == "linear" else self.coldest**share)
 
-    def _acceptance(self, x: Floats, evaluation: Evaluation, state: _Walk) -> float:
-        """Return the Metropolis probability of the trial: by the values, and by how likely the way back is."""
+    def _acceptance(self, x: Floats, evaluation: Evaluation, state: _AnnealingState) -> float:
+        """Return the Metropolis-Hastings probability of accepting a trial.
+
+        It depends on the two values and on how likely the reverse step is.
+        """
         value, gradient, *_ = evaluation
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return 0.0
@@ -123,6 +148,3 @@ class Annealed(Solver):
         back = state.x - x + rate * gradient
         log_ratio = (state.value - value) / heat + (dot(ahead, ahead) - dot(back, back)) / (4.0 * rate * heat)
         return float(np.exp(min(log_ratio, 0.0)))
-
-
-_TAKEN = 0.574  # the share of trials that lets such a walk spread fastest (Roberts and Rosenthal, 1998)

@@ -1,4 +1,4 @@
-"""What solvers and the loop exchange: evaluations, steps, and the state between two steps."""
+"""The types that solvers and the loop exchange: evaluations, steps, and the state between two steps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from fastgd._optim.result import Row
 from fastgd._typing import Floats
 
 VALUE_NOISE = 1e-9
-"""Relative noise that a value may have: far above the rounding unit where linear predictors are differences of large
-terms."""
+"""The relative noise that is allowed for in a value.
+
+It is far above the rounding unit, because linear predictors can be differences of large terms.
+"""
 
 
 class Evaluation(NamedTuple):
@@ -25,9 +27,9 @@ class Evaluation(NamedTuple):
     value : float
     gradient : ndarray of shape (d,)
     passes : float
-        What the evaluation cost, in passes over the data.
+        The cost of the evaluation, in passes over the data.
     partial : bool
-        Whether it is an estimate from a part of the samples, from which nothing is concluded.
+        Whether it is an estimate from a part of the samples. Convergence is never judged by an estimate.
     """
 
     value: float
@@ -50,20 +52,20 @@ class EvaluatedPoint(NamedTuple):
 
 
 class Signal(NamedTuple):
-    """What a solver tells the loop about a step, beyond where it leads.
+    """Facts about a step that the loop needs to decide whether to stop.
 
     Attributes
     ----------
     stuck : bool
-        No step changes anything in floating point.
+        Whether the step is too small to change the point in floating point.
     last : bool
-        No sample is left to evaluate anything by: the descent ends at this point.
+        Whether all samples are used up, so that the descent ends at this point.
     exploring : bool
-        The solver climbs or lingers on purpose: neither convergence nor its absence is concluded from this point.
+        Whether the solver climbs or waits on purpose. Such a point shows neither convergence nor lack of progress.
     curvature : float
-        How much the gradient changed per unit of way along the last step: a lower bound of its Lipschitz constant.
+        ``‖Δg‖ / ‖Δx‖`` over the last step: a lower bound of the gradient's Lipschitz constant.
     stable : float
-        The curvature up to which the solver's learning rate is stable; infinite if it adapts its rate.
+        The largest curvature for which the solver's learning rate is stable; infinite if it adapts its rate.
     """
 
     stuck: bool = False
@@ -74,14 +76,14 @@ class Signal(NamedTuple):
 
 
 class WithinEpoch(NamedTuple):
-    """How a step within an epoch of minibatches is evaluated, and how the epoch can end early.
+    """How to evaluate a step within an epoch of minibatches, and how to end the epoch early.
 
     Attributes
     ----------
     anchor : EvaluatedPoint
-        The estimate at the next point is corrected by this one.
+        The point whose gradient on all samples corrects the estimate at the next point.
     closing : Step
-        The step to take instead if the descent has to end: to a point that is evaluated on all samples.
+        The step to take instead if the descent has to end now. Its point is evaluated on all samples.
     """
 
     anchor: EvaluatedPoint
@@ -89,14 +91,14 @@ class WithinEpoch(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a solver answers to an evaluation.
+    """The next point, as a solver chooses it after an evaluation.
 
     Attributes
     ----------
     x : ndarray of shape (d,)
         The point to evaluate next.
     state : tuple of arrays and numbers
-        What the solver wants to be given back then.
+        The solver's state, to be passed to its next `Solver.step`.
     length : float
         The learning rate: the step is this number times the solver's direction.
     predicted_decrease : float
@@ -104,12 +106,12 @@ class Step(NamedTuple):
     reference_value : float
         The value at that point.
     accepted : bool
-        Whether the point just evaluated was taken, or rejected by a line search.
+        Whether the point just evaluated was accepted; False if a line search rejected it.
     cost : float
-        Passes that finding this step took, besides the evaluation.
+        Passes over the data that the solver spent to find this step, besides the evaluation.
     signal : Signal
     within_epoch : WithinEpoch or None
-        Set if an estimate from a minibatch will do at ``x``.
+        Set if ``x`` is to be evaluated on a minibatch only.
     """
 
     x: Floats
@@ -124,7 +126,7 @@ class Step(NamedTuple):
 
 
 class Need(enum.Enum):
-    """What a solver asks of a problem besides values and gradients."""
+    """What a solver requires of a problem besides values and gradients."""
 
     MINIBATCHES = "estimates from a part of the samples"
     HESSIAN = "second derivatives"
@@ -132,23 +134,34 @@ class Need(enum.Enum):
 
 
 class Solver(ABC):
-    """How to step. State goes in and comes out: a solver has no loop, no tolerance and no memory of its own.
+    """Base class of solvers: how to choose the next point from an evaluation.
 
-    A checkpoint is the state written down, so its types are annotated: a NamedTuple of arrays, numbers, booleans, text,
-    tuples of these, or None.
+    A solver has no loop, no tolerance and no memory. `init` returns a state, and `step` takes it and returns the next.
+
+    A checkpoint stores the state, and reads it by the annotation of the argument ``state`` of `step`. So the state is a
+    NamedTuple of arrays, numbers, booleans, text, tuples of these, or None.
     """
 
     @abstractmethod
     def init(self, x: Floats) -> Any:
-        """Return the state to begin with at a point (d,)."""
+        """Return the initial state at a point x of shape (d,)."""
 
     @abstractmethod
     def step(self, x: Floats, evaluation: Evaluation, state: Any) -> Step:
-        """Return the step that answers the evaluation of a point (d,)."""
+        """Return the next step, given the evaluation at x of shape (d,) and the state of the step that led there."""
 
 
 class BestPoints(NamedTuple):
-    """Points that were evaluated on all samples: the last one, that of the lowest value, and the flattest."""
+    """Points that were evaluated on all samples.
+
+    Attributes
+    ----------
+    last : EvaluatedPoint
+    lowest : EvaluatedPoint
+        The point with the lowest value.
+    flattest : EvaluatedPoint
+        The point with the smallest gradient norm.
+    """
 
     last: EvaluatedPoint
     lowest: EvaluatedPoint
@@ -156,18 +169,18 @@ class BestPoints(NamedTuple):
 
 
 class Monitor(NamedTuple):
-    """What tells the loop whether a descent makes progress.
+    """Counters by which the loop judges whether a descent makes progress.
 
     Attributes
     ----------
     best_gradient_norm : float
-        The smallest so far, that of the flattest point.
+        The smallest gradient norm so far.
     stalled : int
-        Evaluations on all samples in a row without progress.
+        Consecutive evaluations on all samples without progress.
     overshoots : int
-        Evaluations in a row that overshot.
+        Consecutive evaluations that overshot, see `fastgd._optim.stopping.count_overshoots`.
     curvature : float
-        The largest that steps met.
+        The largest `Signal.curvature` so far.
     """
 
     best_gradient_norm: float = np.inf
@@ -177,23 +190,23 @@ class Monitor(NamedTuple):
 
 
 class LoopState(NamedTuple):
-    """Where a descent stands between two steps: all that it needs to go on to the same bits as without a stop.
+    """The state of a descent between two steps. A descent that continues from it gives the same bits as without a stop.
 
     Attributes
     ----------
     next_step : Step
         The step that leads to the next point.
     evaluation : Evaluation or None
-        The objective at that point, if it is known already.
+        The objective at that point, if it was evaluated already.
     passes : float
-        Passes spent so far.
+        Passes over the data so far.
     rows : list of Row
-        One for each evaluation that a step answered.
+        The history: a row for each evaluation that the solver has answered.
     best : BestPoints or None
         None before the first evaluation on all samples.
     monitor : Monitor
     stopped : bool
-        Whether the callback asked for the end.
+        Whether the callback asked to stop.
     """
 
     next_step: Step
@@ -206,20 +219,30 @@ class LoopState(NamedTuple):
 
     @classmethod
     def at(cls, x: Floats, solver: Solver, evaluation: Evaluation | None = None, passes: float = 0.0) -> Self:
-        """Return the state at the beginning of a descent from a point, which may have been evaluated already."""
+        """Return the state of a descent that begins at x of shape (d,).
+
+        Parameters
+        ----------
+        x : ndarray of shape (d,)
+        solver : Solver
+        evaluation : Evaluation, optional
+            The objective at ``x``, if it was evaluated already.
+        passes : float
+            Passes over the data before the descent, without those of ``evaluation``.
+        """
         arrival = Step(x, solver.init(x), 0.0, 0.0, 0.0, accepted=True)
         passes += 0.0 if evaluation is None else evaluation.passes
         return cls(arrival, evaluation, passes, [], None, Monitor(), stopped=False)
 
     def limits_from_here(self, max_iter: int, time_limit: float | None) -> tuple[int, float | None]:
-        """Return limits that count from this state, as limits of the whole descent."""
+        """Return (max_iter, time_limit) of the whole descent, given limits that count from this state."""
         if not self.rows:
             return max_iter, time_limit
         last = self.rows[-1]
         return max_iter + last.iteration - last.partial, None if time_limit is None else time_limit + last.seconds
 
     def belongs_to(self, objective: Callable[[Floats], Evaluation]) -> bool:
-        """Whether a descent on this objective led here; it is evaluated at the best point to find out."""
+        """Return whether the objective is this state's: value and gradient at the best point are the same bits."""
         if self.best is None:
             return False
         value, gradient, *_ = objective(self.best.lowest.x)

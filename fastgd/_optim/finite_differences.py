@@ -1,4 +1,4 @@
-"""Gradients and Hessians by finite differences."""
+"""Gradients and Hessians by finite differences, and a check of gradients against values."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from fastgd._optim.stopping import largest
 from fastgd._typing import Floats
 
 EPS = float(np.finfo(np.float64).eps)
+"""The rounding unit of float64."""
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """An objective that gives a gradient at any point of a shape, whatever the caller's gives.
+    """A caller's objective with checked values and gradients; gradients are finite differences if it returns none.
 
     Parameters
     ----------
     objective : callable
-        Gives value and gradient (and optionally what that cost, else 1), or a value alone.
+        Maps a point to ``(value, gradient)``, to ``(value, gradient, cost in passes)``, or to a value.
+    shape : tuple of int
+        The shape of points, (d,).
     differences : bool
-        It gives a value alone: gradients are central differences over ``eps^(1/3) max(1, |x_j|)``, which cost 2 d
-        evaluations and are good to about ten digits of the value.
+        Whether the objective returns values only. Then gradients are central differences with steps
+        ``eps^(1/3) max(1, |x_j|)``. They cost 2 d evaluations, and their error is about 1e-10 of the value.
     """
 
     objective: Callable[[Floats], Any]
@@ -33,13 +36,19 @@ class Evaluator:
     differences: bool
 
     def __call__(self, point: Floats) -> Evaluation:
-        """Evaluate value and gradient."""
-        return self.completed(point, self.objective(point.copy()))  # what the caller does to it is not ours
+        """Return value and gradient at a point of shape (d,)."""
+        return self.completed(point, self.objective(point.copy()))  # a copy: the caller may change it
 
     def completed(self, point: Floats, answer: Any) -> Evaluation:
-        """Return what the objective answered at a point with a gradient, checked."""
+        """Return an evaluation, given what the objective returned at a point.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If value or gradient are not real numbers, or the gradient has another shape than the point.
+        """
         if self.differences:
-            return Evaluation(_as_value(answer), self._slopes(point), 1.0 + 2.0 * point.size)
+            return Evaluation(_as_value(answer), self._difference_gradient(point), 1.0 + 2.0 * point.size)
         if not isinstance(answer, (tuple, list)) or len(answer) < 2:
             raise TypeError(f"objective gave {answer!r}; a value and its gradient are needed, as it gave at the start")
         value, gradient, *rest = answer
@@ -54,7 +63,8 @@ class Evaluator:
             raise ValueError(f"objective gave a gradient of shape {gradient.shape} at a point of shape {self.shape}")
         return Evaluation(_as_value(value), gradient, rest[0] if rest else 1.0)
 
-    def _slopes(self, point: Floats) -> Floats:
+    def _difference_gradient(self, point: Floats) -> Floats:
+        """Return the gradient at a point (d,) by central differences of values."""
         gradient = np.empty(point.size)
         for j, (below, above) in enumerate(gradients_around(point, EPS ** (1 / 3))):
             gradient[j] = (_as_value(self.objective(above)) - _as_value(self.objective(below))) / (above[j] - below[j])
@@ -62,6 +72,7 @@ class Evaluator:
 
 
 def _as_value(answer: Any) -> float:
+    """Return a value as a float; raise TypeError if it is not a number."""
     try:
         return float(answer)
     except (TypeError, ValueError):
@@ -69,9 +80,16 @@ def _as_value(answer: Any) -> float:
 
 
 def disagreement(evaluate: Evaluator, point: Floats) -> str | None:
-    """Return a warning if values near a point are not finite, or do not fall along the negative gradient.
+    """Return a sentence if the values near a point contradict the gradient or are not finite, else None.
 
-    It costs three evaluations. What is within the rounding of values, or half of the slope, is no disagreement.
+    The check compares the norm of the gradient with a central difference of values along the gradient. It costs three
+    evaluations with gradients. A difference within the rounding error of values, or of at most half the norm, is no
+    contradiction.
+
+    Parameters
+    ----------
+    evaluate : Evaluator
+    point : ndarray of shape (d,)
     """
     value, gradient, *_ = evaluate(point)
     slope = float(np.linalg.norm(gradient))
@@ -88,18 +106,20 @@ def disagreement(evaluate: Evaluator, point: Floats) -> str | None:
 
 
 def gradients_around(point: Floats, relative: float) -> list[tuple[Floats, Floats]]:
-    """Return the points below and above along every axis."""
+    """Return for each axis j the points at ``x_j − h_j`` and ``x_j + h_j`` with ``h_j = relative max(1, |x_j|)``."""
     steps = np.diag(relative * np.maximum(1.0, np.abs(point)))
     return [(point - step, point + step) for step in steps]
 
 
 def evaluator(objective: Callable[[Floats], Any], point: Floats) -> tuple[Evaluator, Evaluation]:
-    """Return an objective with gradients, and its evaluation at a point.
+    """Return an `Evaluator` of an objective, and the evaluation at a point of shape (d,).
+
+    The objective is called once to see whether it returns gradients.
 
     Raises
     ------
     TypeError
-        If it is no function, or gives neither a number nor a value and a gradient.
+        If it is not callable, or returns neither a number nor a value and a gradient.
     """
     if not callable(objective):
         raise TypeError(f"objective={objective!r}; a function of a point is needed")
@@ -114,7 +134,21 @@ def evaluator(objective: Callable[[Floats], Any], point: Floats) -> tuple[Evalua
 
 
 def difference_hessian(evaluate: Evaluator, point: Floats, relative: float) -> tuple[Floats, float]:
-    """Take the Hessian by central differences of gradients, and how far rounding may put it off."""
+    """Return the Hessian by central differences of gradients, and a bound of the rounding error of its entries.
+
+    Parameters
+    ----------
+    evaluate : Evaluator
+    point : ndarray of shape (d,)
+    relative : float
+        The step along axis j is ``relative max(1, |x_j|)``.
+
+    Returns
+    -------
+    hessian : ndarray of shape (d, d)
+        Symmetric.
+    rounding : float
+    """
     hessian, rounding = np.empty((point.size, point.size)), 0.0
     for j, (below, above) in enumerate(gradients_around(point, relative)):
         low, high = evaluate(below).gradient, evaluate(above).gradient

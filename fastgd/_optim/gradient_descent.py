@@ -1,4 +1,4 @@
-"""Gradient descent with a fixed rate, plain and accelerated, and the curvature that sets the rate."""
+"""Gradient descent and Nesterov's accelerated gradient, and the estimate of curvature that sets their rate."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from fastgd._typing import Floats
 from fastgd._utils.linalg import dot
 
 STABLE = {"gd": 2.0, "nesterov": 4.0 / 3.0, "sgd": 3.9 / 2.9}
-"""Rates times the largest curvature λ up to which solvers are stable.
+"""The limit of stability of each solver: the learning rate γ times the largest curvature λ is to be below it.
 
-Along an eigenvector, a step γ with momentum m maps x' and the one before to ``(1 − γλ) ((1 + m) x' − m x'')``, whose
-roots are inside the unit circle for ``γλ < (2 + 2m) / (1 + 2m)``: 2 without momentum, 4/3 as Nesterov's tends to 1
-(where steps overshoot, momentum points downhill, so that there are no restarts), and 3.9/2.9 with sgd's 0.95, λ being a
-batch's.
+Along an eigenvector of the Hessian with eigenvalue λ, a step with momentum m maps the last two points x' and x'' to
+``(1 − γλ) ((1 + m) x' − m x'')``. This is stable for ``γλ < (2 + 2m) / (1 + 2m)``. The limit is 2 without momentum,
+4/3 for Nesterov's momentum, which tends to 1, and 3.9/2.9 for the momentum 0.95 of sgd, where λ is the curvature of a
+minibatch. Nesterov's restarts do not change the limit: where steps overshoot, momentum points downhill.
 """
 
 
-class _Trail(NamedTuple):
-    """The curvature bound in use, and the last point with its gradient (empty before the first step)."""
+class _GradientDescentState(NamedTuple):
+    """The state of `GradientDescent`: the curvature bound, and the last point with its gradient.
+
+    Both arrays are empty before the first step.
+    """
 
     lipschitz: float
     x: Floats
@@ -32,47 +35,47 @@ class _Trail(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientDescent(Solver):
-    """The lecture's iteration: ``x ← x − γ g(x)`` with ``γ = 1 / lipschitz``.
+    """Gradient descent with a fixed learning rate: ``x ← x − γ g(x)`` with ``γ = 1 / lipschitz``.
 
     Parameters
     ----------
     lipschitz : float
-        The largest curvature; γ below 2 / lipschitz is stable.
+        The largest curvature. A rate γ below ``2 / curvature`` is stable.
     adaptive : bool
-        Raise the bound when a step meets a larger curvature; False keeps γ fixed.
+        Whether to raise the bound when a step meets a larger curvature. False keeps γ fixed.
     """
 
     lipschitz: float
     adaptive: bool
 
-    def init(self, x: Floats) -> _Trail:  # noqa: ARG002
-        """Return the state to begin with at a point."""
-        return _Trail(self.lipschitz, np.empty(0), np.empty(0))
+    def init(self, x: Floats) -> _GradientDescentState:  # noqa: ARG002
+        """Return the initial state at a point x of shape (d,)."""
+        return _GradientDescentState(self.lipschitz, np.empty(0), np.empty(0))
 
-    def step(self, x: Floats, evaluation: Evaluation, state: _Trail) -> Step:
-        """Answer an evaluation with the next point."""
+    def step(self, x: Floats, evaluation: Evaluation, state: _GradientDescentState) -> Step:
+        """Return the next step, given the evaluation at x of shape (d,)."""
         value, gradient, *_ = evaluation
-        lipschitz = _raised(state, x, gradient) if self.adaptive else state.lipschitz
+        lipschitz = _raised_bound(state, x, gradient) if self.adaptive else state.lipschitz
         next_x = x - gradient / lipschitz
         return Step(
             next_x,
-            _Trail(lipschitz, x, gradient),
+            _GradientDescentState(lipschitz, x, gradient),
             length=1.0 / lipschitz,
             predicted_decrease=dot(gradient, x - next_x),
             reference_value=value,
             accepted=True,
             signal=Signal(
                 stuck=bool((next_x == x).all()),
-                curvature=_met(state, x, gradient),
+                curvature=_curvature_met(state, x, gradient),
                 stable=np.inf if self.adaptive else STABLE["gd"] * lipschitz,
             ),
         )
 
 
-class _Momentum(NamedTuple):
-    """The trail, the last gradient step's end, and the momentum sequence t."""
+class _NesterovState(NamedTuple):
+    """The state of `Nesterov`: that of gradient descent, the end of the last gradient step, and the sequence t."""
 
-    trail: _Trail
+    trail: _GradientDescentState
     landing: Floats
     t: float
 
@@ -81,25 +84,28 @@ class _Momentum(NamedTuple):
 class Nesterov(Solver):
     """Nesterov's accelerated gradient (1983), restarted when momentum points uphill (O'Donoghue and Candès, 2015).
 
-    From the point y: ``x' = y − γ g(y)``, then ``y' = x' + (t − 1)/t' (x' − x)``. Every evaluation is at a y.
+    From the point y: ``x' = y − γ g(y)``, then ``y' = x' + (t − 1)/t' (x' − x)`` with ``t' = (1 + √(1 + 4 t²)) / 2``.
+    The objective is evaluated at the points y.
 
     Parameters
     ----------
-    lipschitz, adaptive
-        As for `GradientDescent`.
+    lipschitz : float
+        The largest curvature; ``γ = 1 / lipschitz``.
+    adaptive : bool
+        Whether to raise the bound when a step meets a larger curvature. False keeps γ fixed.
     """
 
     lipschitz: float
     adaptive: bool
 
-    def init(self, x: Floats) -> _Momentum:
-        """Return the state to begin with at a point."""
-        return _Momentum(_Trail(self.lipschitz, np.empty(0), np.empty(0)), x, 1.0)
+    def init(self, x: Floats) -> _NesterovState:
+        """Return the initial state at a point x of shape (d,)."""
+        return _NesterovState(_GradientDescentState(self.lipschitz, np.empty(0), np.empty(0)), x, 1.0)
 
-    def step(self, x: Floats, evaluation: Evaluation, state: _Momentum) -> Step:
-        """Answer an evaluation with the next point."""
+    def step(self, x: Floats, evaluation: Evaluation, state: _NesterovState) -> Step:
+        """Return the next step, given the evaluation at x of shape (d,)."""
         value, gradient, *_ = evaluation
-        lipschitz = _raised(state.trail, x, gradient) if self.adaptive else state.trail.lipschitz
+        lipschitz = _raised_bound(state.trail, x, gradient) if self.adaptive else state.trail.lipschitz
         landing = x - gradient / lipschitz
         advance = landing - state.landing
         t = 1.0 if dot(gradient, advance) > 0.0 else state.t
@@ -107,23 +113,24 @@ class Nesterov(Solver):
         next_x = landing + (t - 1.0) / t_next * advance
         return Step(
             next_x,
-            _Momentum(_Trail(lipschitz, x, gradient), landing, t_next),
+            _NesterovState(_GradientDescentState(lipschitz, x, gradient), landing, t_next),
             length=1.0 / lipschitz,
             predicted_decrease=dot(gradient, x - next_x),
             reference_value=value,
             accepted=True,
             signal=Signal(
                 stuck=bool((next_x == x).all()),
-                curvature=_met(state.trail, x, gradient),
+                curvature=_curvature_met(state.trail, x, gradient),
                 stable=np.inf if self.adaptive else STABLE["nesterov"] * lipschitz,
             ),
         )
 
 
-def _raised(trail: _Trail, x: Floats, gradient: Floats) -> float:
-    """Return the curvature bound, raised to the mean curvature along the last step if that was larger.
+def _raised_bound(trail: _GradientDescentState, x: Floats, gradient: Floats) -> float:
+    """Return the curvature bound, raised to the mean curvature along the last step if that is larger.
 
-    It costs no evaluation, and a rate that is too large turns the steps towards the very direction that shows it.
+    It costs no evaluation. If the rate is too large, steps grow along the direction of the largest curvature, so that
+    this curvature is found.
     """
     if not trail.x.size:
         return trail.lipschitz
@@ -135,8 +142,8 @@ def _raised(trail: _Trail, x: Floats, gradient: Floats) -> float:
     return curvature if curvature > trail.lipschitz else trail.lipschitz
 
 
-def _met(trail: _Trail, x: Floats, gradient: Floats) -> float:
-    """Bound the gradient's Lipschitz constant from below, by its change over the last step's length."""
+def _curvature_met(trail: _GradientDescentState, x: Floats, gradient: Floats) -> float:
+    """Return ``‖Δg‖ / ‖Δx‖`` over the last step, a lower bound of the gradient's Lipschitz constant."""
     if not trail.x.size:
         return 0.0
     length = float(np.linalg.norm(x - trail.x))
@@ -149,18 +156,18 @@ def estimate_lipschitz(
     rng: np.random.Generator,
     evaluations: int = 20,
 ) -> float:
-    """Estimate the largest curvature at a point: power iteration on differences of gradients.
+    """Return an estimate of the largest curvature at a point, by power iteration on differences of gradients.
 
     Parameters
     ----------
     objective : callable
-        Maps a point (d,) to value and gradient.
-    coef : ndarray of shape (d,)
-        Where to look.
+        Maps a point of shape (d,) to value and gradient.
+    x : ndarray of shape (d,)
+        The point.
     rng : Generator
         Draws the first direction.
-    evaluations : int
-        Evaluations spent, the one at ``coef`` included.
+    evaluations : int, default 20
+        The number of evaluations, the one at ``x`` included.
 
     Returns
     -------
@@ -182,6 +189,6 @@ def estimate_lipschitz(
 
 
 def _norm(vector: Floats) -> float:
-    """Return the Euclidean norm, also where squares overflow."""
+    """Return the Euclidean norm, also if squares overflow."""
     power = int(np.frexp(np.max(np.abs(vector)))[1])
     return float(np.ldexp(np.linalg.norm(np.ldexp(vector, -power)), power))

@@ -1,4 +1,4 @@
-"""The one loop: it evaluates, records, asks a solver for the next point, and decides when to stop."""
+"""The loop that runs every solver: it evaluates, records, asks the solver for the next point, and stops."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from fastgd._utils.interrupts import Interrupted
 from fastgd._utils.session import Session
 
 Objective = Callable[[Floats], Evaluation | tuple[float, Floats]]
+"""Maps a point of shape (d,) to its value and gradient."""
 Minibatches = Callable[[Floats, EvaluatedPoint, int], Evaluation]
+"""Maps a point, the anchor that corrects the estimate, and the number of earlier estimates to an estimate."""
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what is not finite is looked at and reported by status
+@np.errstate(over="ignore", invalid="ignore")  # values that are not finite are reported by the status
 def run_loop(
     objective: Objective,
     start: Floats | LoopState,
@@ -28,21 +30,22 @@ def run_loop(
     session: Session | None = None,
     minibatches: Minibatches | None = None,
 ) -> LoopResult:
-    """Move a point downhill until its gradient norm is at most ``stopping.tol``.
+    """Minimise an objective until its gradient norm is at most ``stopping.tol``, or another criterion stops the loop.
 
     Parameters
     ----------
     objective : callable
-        Maps a point (d,) to its value and gradient (d,), and optionally the passes that this cost (else 1).
+        Maps a point of shape (d,) to its value and gradient (d,), and optionally the cost in passes (else 1).
     start : ndarray of shape (d,), or LoopState
-        A point, or where an earlier descent of the same objective stood: whatever stopped it is judged anew.
+        The first point, or the state of an earlier descent on the same objective. The stopping criteria are applied
+        anew to an earlier state.
     solver : Solver
     stopping : Stopping
     session : Session, optional
-        Its clock counts, its observers are told, and its Ctrl-C ends the loop between two steps.
+        Holds the clock and the observers. Its Ctrl-C ends the loop between two steps. None is a new one.
     minibatches : callable, optional
-        Maps a point, the anchor to correct by, and the number of earlier estimates to a partial evaluation. It is
-        asked where a step is `WithinEpoch`.
+        Maps a point, the anchor that corrects the estimate, and the number of earlier estimates to an estimate. It is
+        called for steps with `Step.within_epoch`. None evaluates these on all samples.
 
     Returns
     -------
@@ -53,15 +56,15 @@ def run_loop(
     ValueError
         If value or gradient are not finite at the start.
     Interrupted
-        Before there is an evaluation; after that it is a `Status`.
+        On Ctrl-C before the first evaluation is complete. Later the result has `Status.INTERRUPTED`.
     """
     session = Session() if session is None else session
     here = start if isinstance(start, LoopState) else LoopState.at(start, solver)
-    rows = list(here.rows)  # a copy: what is gone on from stays as it is
+    rows = list(here.rows)  # a copy: the caller's state stays as it is
     whole = [row for row in rows if not row.partial]
     began = session.began - (rows[-1].seconds if rows else 0.0)
     here = here._replace(rows=rows)
-    paused: LoopState | None = None  # where to go on from, if the end was brought forward
+    paused: LoopState | None = None  # the state to continue from, if an epoch was cut short
     while True:
         status = stopping.verdict(here, whole) if rows else None
         epoch = here.next_step.within_epoch
@@ -90,21 +93,21 @@ def run_loop(
             whole.append(row)
         here = here._replace(next_step=step, evaluation=None, passes=here.passes + step.cost)
         if not here.stopped:
-            here = here._replace(stopped=_tell(session, row))
+            here = here._replace(stopped=_notify(session, row))
         if paused is None:
             for observer in session.observers:
                 observer.on_state(here)
     return replace(conclude(here, status, stopping, began), state=paused or here)
 
 
-def _tell(session: Session, row: Row) -> bool:
-    """Show a row to all observers, and return whether one of them asks for the end."""
+def _notify(session: Session, row: Row) -> bool:
+    """Pass a row to all observers, and return whether one of them asks to stop."""
     answers = [observer.on_row(row) for observer in session.observers]
     return any(answers)
 
 
 def _evaluate(objective: Objective, minibatches: Minibatches | None, step: Step, estimates: int) -> Evaluation:
-    """Evaluate the point of a step: on all samples, or within an epoch by the next minibatch."""
+    """Return the evaluation of a step's point: on all samples, or within an epoch on the next minibatch."""
     if step.within_epoch is not None and minibatches is not None:
         return minibatches(step.x, step.within_epoch.anchor, estimates)
     return Evaluation(*objective(step.x))
@@ -113,7 +116,20 @@ def _evaluate(objective: Objective, minibatches: Minibatches | None, step: Step,
 def _recorded(
     here: LoopState, evaluation: Evaluation, step: Step | None, iteration: int, stopping: Stopping, began: float
 ) -> tuple[LoopState, Row]:
-    """Add the row of an evaluation and the step that answers it, and keep its point if it is the best so far."""
+    """Append the row of an evaluation to the history; return the state with updated best points, and the row.
+
+    Parameters
+    ----------
+    here : LoopState
+    evaluation : Evaluation
+        At the point of ``here.next_step``.
+    step : Step or None
+        The solver's next step, None if there is none.
+    iteration : int
+    stopping : Stopping
+    began : float
+        The `time.perf_counter` from which seconds count.
+    """
     arrival, rows, best, monitor = here.next_step, here.rows, here.best, here.monitor
     row = Row(
         iteration=iteration,
@@ -150,7 +166,7 @@ def _recorded(
 
 
 def conclude(here: LoopState, status: Status, stopping: Stopping, began: float) -> LoopResult:
-    """Return where a descent ended: at its last point if it converged, otherwise at the best.
+    """Return the result of a descent: its last point if it converged, otherwise its best point.
 
     Parameters
     ----------
@@ -161,10 +177,10 @@ def conclude(here: LoopState, status: Status, stopping: Stopping, began: float) 
         The `time.perf_counter` from which seconds count.
     """
     end = here
-    if not here.rows and here.evaluation:  # interrupted while the start, known by then, was answered
+    if not here.rows and here.evaluation:  # interrupted after the start was evaluated, before the first step
         end, _ = _recorded(here._replace(rows=[]), here.evaluation, None, 0, stopping, began)
     row = end.rows[-1]
-    if end.best is None:  # samples that are read once
+    if end.best is None:  # samples that are used once
         loss = float(np.mean([row.loss for row in end.rows]))
         facts = f"{len(end.rows)} batches, {row.passes:.3g} passes, {row.seconds:.3g} s."
         outcome = Outcome(status, facts=facts)
@@ -172,13 +188,22 @@ def conclude(here: LoopState, status: Status, stopping: Stopping, began: float) 
     last, lowest, flattest = end.best
     chosen = last if status is Status.CONVERGED else lowest
     if status is Status.PRECISION_LIMIT and flattest.value - lowest.value <= 1e-9 * abs(lowest.value):
-        chosen = flattest  # values differ by rounding there, gradients tell more
+        chosen = flattest  # the values differ by rounding only, the gradients by more
     outcome = _outcome(status, stopping.norm(chosen.gradient), stopping.tol, row)
     return LoopResult(chosen.value, outcome, History.from_rows(end.rows), chosen.x, state=here)
 
 
 def estimate_result(x: Floats, evaluation: Evaluation, stopping: Stopping, session: Session) -> LoopResult:
-    """Return the result of a descent that was interrupted before it evaluated all samples: an estimate at a point."""
+    """Return the result of a descent that was interrupted before its first evaluation on all samples.
+
+    Parameters
+    ----------
+    x : ndarray of shape (d,)
+    evaluation : Evaluation
+        An estimate at ``x`` from a part of the samples.
+    stopping : Stopping
+    session : Session
+    """
     norm, seconds = stopping.norm(evaluation.gradient), session.seconds
     row = Row(0, evaluation.passes, evaluation.value, norm, 0.0, 0.0, 0.0, accepted=True, partial=True, seconds=seconds)
     outcome = _outcome(Status.INTERRUPTED, norm, stopping.tol, row)
@@ -186,6 +211,7 @@ def estimate_result(x: Floats, evaluation: Evaluation, stopping: Stopping, sessi
 
 
 def _outcome(status: Status, norm: float, tol: float, row: Row) -> Outcome:
+    """Return the outcome with a sentence about gradient norm, iterations, passes and time."""
     facts = (
         f"Gradient norm {norm:.3g}, tol {tol:.3g}, "
         f"after {row.iteration} iterations, {row.passes:.3g} passes, {row.seconds:.3g} s."

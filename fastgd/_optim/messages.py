@@ -1,4 +1,4 @@
-"""Sentences about how a descent ended, and the warning that carries them."""
+"""Sentences that explain how a descent ended, and the warning that shows them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ R = TypeVar("R", bound=Result)
 
 
 def warns_once(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function warn with its result's message if that did not end as the caller wanted."""
+    """Decorate a function so that it emits a ConvergenceWarning unless its result's status is `Status.chosen`.
+
+    The text of the warning is the result's message.
+    """
 
     @wraps(function)
     def warning(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -35,13 +38,16 @@ def warns_once(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def without_warning(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the function below `warns_once`, for those who tell the status in their own way."""
+    """Return the function without the decorator `warns_once`, for callers that report the status themselves."""
     unwrapped: Callable[P, R] = inspect.unwrap(function)
     return unwrapped
 
 
 def explain_interruption(result: R, handler: InterruptHandler) -> R:
-    """Mark a result as interrupted if Ctrl-C was pressed when the descent was over: loops around it are to end, too."""
+    """Return the result with `Status.INTERRUPTED` if Ctrl-C was pressed after the descent ended.
+
+    Without this, a loop around the caller would continue after Ctrl-C.
+    """
     if not handler.pressed or result.status is Status.INTERRUPTED:
         return result
     return result.with_reason(Status.INTERRUPTED, f"It came as the descent ended: {result.status.value}")
@@ -50,17 +56,19 @@ def explain_interruption(result: R, handler: InterruptHandler) -> R:
 def explain_divergence(
     result: R, solver: str, learning_rate: float | str, met: float, estimate: Callable[[], float] | None
 ) -> R:
-    """Name the rate, the Lipschitz constant and the largest stable rate if a descent diverged.
+    """Return the result; if it diverged, its message gives the rate, the curvature and the largest stable rate.
 
     Parameters
     ----------
     result : Result
     solver : str
+        A name in `REGISTRY`.
     learning_rate : float or "auto"
+        The caller's argument.
     met : float
-        The largest curvature that steps met.
+        The largest curvature along the steps.
     estimate : callable or None
-        Estimates the gradient's Lipschitz constant.
+        Returns an estimate of the gradient's Lipschitz constant. It is called only if the descent diverged.
     """
     if result.status is not Status.DIVERGED:
         return result
@@ -79,7 +87,7 @@ def explain_divergence(
 
 
 def describe_limit(result: R, stopping: Stopping) -> R:
-    """Name the limit that ended a descent, as the caller gave it."""
+    """Return the result; if a limit ended it, its message gives ``max_iter`` or ``time_limit`` and its value."""
     limits = {
         Status.MAX_ITER: ("max_iter", stopping.max_iter),
         Status.TIME_LIMIT: ("time_limit", stopping.time_limit or 0.0),

@@ -1,4 +1,4 @@
-"""`minimize`: descend on any function, from one start or from several."""
+"""`minimize`: minimisation of any smooth function by gradient descent, from one start or from several."""
 
 from __future__ import annotations
 
@@ -30,33 +30,57 @@ from fastgd._utils.session import Session
 from fastgd._utils.validation import as_point, check_flag, check_number, check_whole, generator
 
 LIPSCHITZ_EVALUATIONS = 20
+"""Evaluations that estimate the largest curvature."""
 TEMPERATURE_EVALUATIONS = 20
-CLASSIFIED = 100  # dimensions up to which the end of a descent is classified: a Hessian costs 4 d evaluations
-_HOT = 0.8  # share of max_iter in which annealing cools; the rest is for the closing descent
-_APART = 1e-3  # of the starts' spread: minima that are nearer to each other are one
-_FLAT = 1e-3  # of the slope at the start, below which a limit of precision is one of a minimum
-_EQUAL = 1e-9  # of the highest start above the best minimum: minima are equally low
+"""Evaluations that estimate the initial temperature of annealing."""
+CLASSIFIED = 100
+"""The largest dimension in which the end of a descent is classified: the Hessian costs 4 d evaluations."""
+_ANNEALING_SHARE = 0.8
+"""The share of ``max_iter`` that annealing takes; the rest is for the descent that follows."""
+_SAME_MINIMUM = 1e-3
+"""Ends whose distance is at most this, relative to the spread of the starts, are one minimum."""
+_NEARLY_FLAT = 1e-3
+"""The gradient norm, relative to that at the start, up to which a descent that rounding ended is at a minimum."""
+_EQUALLY_LOW = 1e-9
+"""Minima with this difference, relative to the height of the highest start above the best, are equally low."""
 
 
 @dataclass(frozen=True, eq=False)
 class MinimizeResult(LoopResult):
-    """Where a descent on any function ended, and how it got there.
+    """The result of `minimize` from one start.
 
     Attributes
     ----------
     x : ndarray of shape (d,)
-        The point: where it converged, otherwise the lowest that was seen.
+        The last point if the descent converged, otherwise the lowest one.
     loss, fun : float
-        The value there, by two names: that of `FitResult`, and that of SciPy's ``OptimizeResult``.
-    status, message, history, state
-        As in `Result`.
+        The value at ``x``, by the name of `FitResult` and by that of SciPy's ``OptimizeResult``.
+    status : Status
+        Why the descent ended.
+    message : str
+        The status as a sentence, with the numbers.
+    converged : bool
+        Whether the gradient norm is at most ``tol`` at a point that is not a saddle point or a maximum.
+    n_iter : int
+        The number of evaluations after the start.
+    history : History
+        A record of all evaluations.
     path : ndarray of shape (len(history), d), or None
-        The points of the history's rows if ``record_path``; those with ``history.accepted`` are the ball's way.
+        The points of the rows of the history if ``record_path=True``. ``path[history.accepted]`` are the accepted ones.
     stationary : Stationary or None
-        What kind of point it converged to, from the Hessian there; None if it did not, in more than 100 dimensions, or
-        after Ctrl-C.
+        The kind of point that the descent converged to, by the Hessian there. None if the descent did not converge, in
+        more than 100 dimensions, or after Ctrl-C.
     settings : dict
-        The arguments, what "auto" chose, and where the gradient came from: "given" or "differences".
+        The arguments, the choices of "auto", and the source of gradients: ``"given"`` or ``"differences"``.
+    state : object
+        What ``start=result`` continues from.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), [3.0, 4.0], solver="gd", learning_rate=0.5, record_path=True)
+    >>> result.x.tolist(), result.fun, result.stationary.kind, result.path.tolist()
+    ([0.0, 0.0], 0.0, 'minimum', [[3.0, 4.0], [0.0, 0.0]])
     """
 
     path: Floats | None
@@ -71,14 +95,16 @@ class MinimizeResult(LoopResult):
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """A minimum that some starts ended in.
+    """A minimum that descents from one or more starts ended in.
 
     Attributes
     ----------
-    x, loss : ndarray of shape (d,), float
-        The lowest of its ends.
+    x : ndarray of shape (d,)
+        The lowest of the points where these descents ended.
+    loss, fun : float
+        The value at ``x``.
     starts : ndarray of int
-        The numbers of the starts that ended there.
+        The indices of these starts in `ManyStarts.starts`.
     """
 
     x: Floats
@@ -93,18 +119,18 @@ class Minimum:
 
 @dataclass(frozen=True, eq=False)
 class ManyStarts(MinimizeResult):
-    """Descents from several starts: the result of the best, and all of them.
+    """The result of `minimize` from several starts: the best descent, and all others.
 
     Attributes
     ----------
     x, loss, fun, status, message, history, state, path, stationary, settings
-        Of the descent that ended lowest; the message also counts the others.
+        Those of `MinimizeResult`, of the best descent. The message also counts the other descents.
     minima : tuple of Minimum
-        The distinct minima, the best first: the others are local minima.
+        The distinct minima, the lowest first.
     ends : tuple of MinimizeResult
-        What came of each start, in their order; after Ctrl-C of those begun by then.
+        The result from each start, in the order of ``starts``. After Ctrl-C, only those that were begun.
     starts : ndarray of shape (len(ends), d)
-        Where they began.
+        The starts.
     """
 
     minima: tuple[Minimum, ...]
@@ -132,72 +158,92 @@ def minimize(
     callback: Callable[[Row], object] | None = None,
     progress: bool = False,
 ) -> MinimizeResult:
-    """Minimise any smooth function by the solvers that fit regressions.
+    """Minimise a smooth function of a point by gradient descent.
+
+    The solver ``"gd"`` iterates ``x ← x − γ ∇f(x)`` with the learning rate γ. The descent has converged when the
+    gradient norm ``max_j |∂f/∂x_j|`` is at most ``tol``.
 
     Parameters
     ----------
     objective : callable
-        Maps a point, ndarray of shape (d,), to ``(value, gradient)``, the gradient of shape (d,); or to a value
-        alone: then gradients are central differences, 2 d + 1 evaluations each, and the result says so. Compiled by
-        numba or not; a surface of `fastgd.surfaces`.
+        Maps a point, an ndarray of shape (d,), to ``(value, gradient)`` with a gradient of shape (d,), or to a value.
+        If it returns values only, gradients are central differences, which cost 2 d + 1 evaluations each. The surfaces
+        of `fastgd.surfaces` and functions compiled by numba are allowed.
     start : array-like of shape (d,), or MinimizeResult
-        Where to begin; or an earlier result. If that is of the same objective (it has the same value and gradient at
-        the result's point) and the same arguments that say how to step, its descent goes on, to the same bits as if it
-        had never stopped: ``max_iter`` and ``time_limit`` count from there, and history and path are the whole ones.
-        Otherwise, and if there are several ``starts``, its point is where to begin.
-    solver : {"auto", "lbfgs", "nesterov", "gd", "annealed"}
-        As for `fit`; ``"auto"`` is ``"lbfgs"``. ``"annealed"``: descent with noise that cools down, which leaves local
-        minima, see `fastgd.noise.Annealed`; 80 % of ``max_iter`` are for that, and then L-BFGS goes on from the lowest
-        point.
-    learning_rate : float or "auto"
-        As for `fit`. ``"auto"`` spends 20 evaluations near ``start`` to estimate the largest curvature.
-    tol : float
-        Converged when the largest absolute component of the gradient is at most ``tol``.
-    max_iter, time_limit, callback, progress
-        As for `fit`; from several starts, ``max_iter`` is for each and ``time_limit`` for all. The history's passes
-        count evaluations of ``objective``.
-    starts : int
-        How many starts: the first is ``start``, others are drawn from the window, or without one from a normal
-        distribution around ``start`` with standard deviations ``max(1, |start_j|)``.
+        The first point, or an earlier result. The descent of a result is continued if objective, solver, learning rate,
+        ``escape_saddles``, ``temperature`` and ``schedule`` are the same: the result has the same bits as without a
+        stop, ``max_iter`` and ``time_limit`` count from there, and history and path contain all evaluations. The
+        objective counts as the same if it has the same value and gradient at the result's point. Otherwise, and with
+        several ``starts``, the descent begins at the result's point.
+    solver : {"auto", "lbfgs", "nesterov", "gd", "annealed"}, default "auto"
+        ``"lbfgs"``, the choice of ``"auto"``: limited-memory BFGS with a line search. ``"nesterov"``: accelerated
+        gradient descent with restarts. ``"gd"``: gradient descent with a fixed learning rate. ``"annealed"``: simulated
+        annealing with gradients, which leaves local minima. It takes 80 % of ``max_iter``; then L-BFGS continues from
+        the lowest point.
+    learning_rate : float or "auto", default "auto"
+        The rate γ of ``"gd"``, ``"nesterov"`` and ``"annealed"``. ``"auto"`` is 1 / (largest curvature), estimated by
+        20 evaluations near ``start`` and adapted during the descent.
+    tol : float, default 1e-6
+        The gradient norm at which the descent has converged, in units of the objective per unit of x.
+    max_iter : int, default 1000
+        The maximum number of evaluations with gradient after the start, from each start.
+    time_limit : float, optional
+        The maximum time in seconds, of all starts together. None is no limit.
+    starts : int, default 1
+        The number of starts. The first is ``start``. The others are drawn uniformly from the window, or without one
+        from a normal distribution around ``start`` with standard deviations ``max(1, |start_j|)``.
     window : array-like of shape (d, 2), optional
-        The lowest and highest coordinate of starts along each axis; None is the window of a surface, if it is one.
-    escape_saddles : bool
-        Perturb the point where the gradient vanishes, and stay only if the descent returns: see
-        `fastgd.noise.Perturbed`. It costs up to 100 further evaluations at the end. Not for ``"annealed"``.
-    temperature : float or "auto"
-        Of ``"annealed"``, in units of the objective: rises of that size are climbed often at the beginning.
+        The lowest and highest coordinate of starts along each axis. None is the window of a surface, if the objective
+        has one.
+    escape_saddles : bool, default False
+        Whether to perturb the point where the gradient vanishes, and to stop only if the descent does not leave it. It
+        costs up to 100 further evaluations at the end. Not for ``"annealed"``.
+    temperature : float or "auto", default "auto"
+        The initial temperature of ``"annealed"``, in units of the objective. Rises of that size are climbed often.
         ``"auto"`` is 1.5 times the interquartile range of the objective at 20 points drawn like starts.
-    schedule : {"reheated", "geometric", "linear"}
-        How the temperature falls: 32 times to a hundredth by equal ratios, each time from the lowest point so far; once
-        so; or once to 0 by equal differences.
-    record_path : bool
-        Keep the point of every evaluation, in ``path``. A descent that goes on has to have kept it before.
-    rng : int, Generator or None
+    schedule : {"reheated", "geometric", "linear"}, default "reheated"
+        How the temperature of ``"annealed"`` falls. ``"geometric"``: by equal ratios to a hundredth. ``"linear"``: by
+        equal differences to 0. ``"reheated"``: up to 32 geometric coolings, each from the lowest point so far.
+    record_path : bool, default False
+        Whether to keep the point of every evaluation in ``path``. To continue a result, it must have a path, too.
+    rng : int, Generator or None, default None
         Draws starts, noise, and the directions in which curvature is estimated. None is seed 0.
+    callback : callable, optional
+        Called with a row of the history after every evaluation. A true return value stops the descent.
+    progress : bool, default False
+        Whether to show a progress line on stderr (extra: cli).
 
     Returns
     -------
     MinimizeResult or ManyStarts
-        ``coef`` is the point, ``loss`` the value there; with several starts of the best one, with ``minima`` and
-        ``ends``. After Ctrl-C the best point so far, as `fit` gives it, and no further start is begun.
+        ``x`` is the point and ``fun`` the value there. The result of several starts is that of the best descent, with
+        ``minima`` and ``ends`` besides. After Ctrl-C the best point so far is returned, and no further start is begun.
+        The passes of the history count evaluations of the objective.
 
     Warns
     -----
     ConvergenceWarning
-        Once, with the message, if it ended otherwise than by ``tol`` at a minimum, ``callback`` or Ctrl-C; of several
-        starts, if that of the best did.
+        Once, with the message of the result, unless the descent (the best one of several) converged to a minimum, or
+        the callback or Ctrl-C ended it.
 
     Raises
     ------
-    ValueError, TypeError
-        On bad input, or if value or gradient are not finite at the start.
+    ValueError
+        If an argument has a wrong value or shape, or value or gradient are not finite at the start.
+    TypeError
+        If an argument has a wrong type, or the objective returns something else.
+
+    References
+    ----------
+    L-BFGS: Nocedal (1980). Accelerated gradient: Nesterov (1983), with the restarts of O'Donoghue and Candès (2015).
+    Annealing: Gelfand and Mitter (1991). Escape from saddle points: Jin et al. (2017).
 
     Examples
     --------
-    >>> import numpy as np, fastgd
-    >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), np.array([3.0, 4.0]), solver="gd", learning_rate=0.1)
-    >>> result.converged, bool(np.abs(result.x).max() < 1e-6)
-    (True, True)
+    >>> import fastgd
+    >>> result = fastgd.minimize(lambda x: ((x - 1) @ (x - 1), 2 * (x - 1)), [3.0, 4.0])
+    >>> result.converged, result.x.round(6).tolist(), result.stationary.kind
+    (True, [1.0, 1.0], 'minimum')
     """
     began = time.perf_counter()
     if isinstance(start, Result) and not isinstance(start, MinimizeResult):
@@ -217,7 +263,7 @@ def minimize(
     if window is None:
         window = getattr(objective, "window", None) if point.size == 2 else None
     box = None if window is None else _checked_window(window, point)
-    points = np.vstack((point, _drawn(int(starts) - 1, point, box, draws)))
+    points = np.vstack((point, _draw_points(int(starts) - 1, point, box, draws)))
     settings = {
         "solver": "lbfgs" if solver == "auto" else solver,
         "learning_rate": learning_rate if isinstance(learning_rate, str) else float(learning_rate),
@@ -248,7 +294,7 @@ def minimize(
 def _check_options(
     solver: str, learning_rate: float | str, escape: bool, temperature: float | str, schedule: str
 ) -> None:
-    """Raise ValueError or TypeError for options of the solver that are wrong, or do not go together."""
+    """Raise ValueError or TypeError if options of the solver are wrong or contradict each other."""
     if solver in SOLVERS and solver not in MINIMIZERS:
         raise ValueError(f"solver={solver!r} needs a sum over samples, as fit has; choose 'lbfgs'")
     check_solver(solver, learning_rate, MINIMIZERS)
@@ -264,6 +310,7 @@ def _check_options(
 
 
 def _checked_window(window: ArrayLike, point: Floats) -> Floats:
+    """Return the window as an array of shape (d, 2); raise ValueError if it is wrong."""
     box = np.asarray(window, dtype=np.float64)
     if box.shape != (point.size, 2):
         raise ValueError(f"window has shape {box.shape}; ({point.size}, 2) is needed: lowest and highest coordinates")
@@ -272,14 +319,26 @@ def _checked_window(window: ArrayLike, point: Floats) -> Floats:
     return box
 
 
-def _drawn(count: int, point: Floats, box: Floats | None, rng: np.random.Generator) -> Floats:
+def _draw_points(count: int, point: Floats, box: Floats | None, rng: np.random.Generator) -> Floats:
+    """Return points (count, d), uniform in a window of shape (d, 2), or normal around a point without one."""
     if box is not None:
         return np.asarray(rng.uniform(box[:, 0], box[:, 1], (count, point.size)))
     return np.asarray(point + np.maximum(1.0, np.abs(point)) * rng.standard_normal((count, point.size)))
 
 
 class _SavedDescent(NamedTuple):
-    """What a result of `minimize` holds for ``start=result``."""
+    """The state of a descent that ``start=result`` continues.
+
+    Attributes
+    ----------
+    how : tuple
+        The arguments that must be the same, see `_Descent.how`.
+    solver : Solver
+    settings : dict
+    path : list of ndarray, or None
+        The points so far, if they were recorded.
+    state : LoopState
+    """
 
     how: tuple[Any, ...]
     solver: Solver
@@ -290,7 +349,7 @@ class _SavedDescent(NamedTuple):
 
 @dataclass
 class _Descent:
-    """One descent from one start."""
+    """A descent from one start, with the arguments of `minimize`."""
 
     objective: Callable[[Floats], Any]
     start: Floats
@@ -300,11 +359,11 @@ class _Descent:
     box: Floats | None
     session: Session
     passes: float = 0.0
-    """Spent before the start is evaluated."""
+    """Passes before the start is evaluated, spent on estimates."""
 
     @property
     def how(self) -> tuple[Any, ...]:
-        """How to step: what has to be the same for a descent to go on."""
+        """The arguments that determine the steps, which must be the same for a descent to be continued."""
         given = self.settings
         escaping = given["escape_saddles"]
         return (
@@ -316,9 +375,18 @@ class _Descent:
             self.schedule,
         )
 
-    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is reported by status
+    @np.errstate(over="ignore", invalid="ignore")  # values that are not finite are reported by the status
     def run(self, stopping: Stopping, earlier: _SavedDescent | None, *, record: bool) -> MinimizeResult:
-        """Descend, and find out what kind of point the end is."""
+        """Return the result of the descent, with the kind of point where it ended.
+
+        Parameters
+        ----------
+        stopping : Stopping
+        earlier : _SavedDescent or None
+            Continued, if its objective and arguments are the same.
+        record : bool
+            Whether to keep the path.
+        """
         evaluate, first = evaluator(self.objective, self.start)
         if not first.is_finite:
             raise ValueError("start: the objective or its gradient is not finite there; choose another start")
@@ -340,10 +408,10 @@ class _Descent:
             return evaluate(x)
 
         ended = run_loop(followed if record else evaluate, here, solver, limits, self.session)
-        path = path[: len(ended.history)]  # Ctrl-C may come between a point and its row
+        path = path[: len(ended.history)]  # after Ctrl-C, the last point may have no row
         saved = _SavedDescent(self.how, solver, settings, path if record else None, ended.state)
         kind = None
-        with suppress(Interrupted):  # what can only be told after the descent is left out then
+        with suppress(Interrupted):  # on Ctrl-C the explanation is left out
             ended, kind = self._explain(ended, evaluate)
         ended = describe_limit(ended, replace(stopping, time_limit=settings["time_limit"]))
         if kind is not None and kind.kind == "degenerate":
@@ -362,7 +430,10 @@ class _Descent:
         )
 
     def _explain(self, ended: LoopResult, evaluate: Evaluator) -> tuple[LoopResult, Stationary | None]:
-        """Find out what kind of point a descent converged to, or with which rate it would not have diverged."""
+        """Return the result with an explanation of its status, and the kind of the point if it converged.
+
+        The explanation of a divergence is the largest stable rate, or that the gradient contradicts the values.
+        """
 
         def interruptible(x: Floats) -> Any:
             self.session.check_interrupt()
@@ -376,7 +447,7 @@ class _Descent:
             return ended.with_reason(ended.status if kind.escape is None else falls, ""), kind
         if ended.status in (Status.PRECISION_LIMIT, Status.DIVERGED) and not evaluate.differences:
             wrong = disagreement(evaluate, ended.x)
-            if wrong:  # no tolerance and no rate mends that
+            if wrong:  # another tolerance or learning rate would not help
                 text = f"{wrong} No progress is possible there. {ended.outcome.facts}"
                 return replace(ended, outcome=Outcome(ended.status, recorded=text)), None
 
@@ -387,7 +458,7 @@ class _Descent:
         return explain_divergence(ended, given["solver"], given["learning_rate"], met, lipschitz), None
 
     def _make_solver(self, evaluate: Evaluator, first: Evaluation, settings: dict[str, Any]) -> Solver:
-        """Make the solver, and note what "auto" chose."""
+        """Return the solver; the choices of "auto" are written into ``settings``."""
 
         def lipschitz() -> float:
             self.passes += LIPSCHITZ_EVALUATIONS * first.passes
@@ -398,11 +469,11 @@ class _Descent:
         if name == "annealed":
             adaptive = isinstance(learning_rate, str)
             given = self.temperature
-            settings["temperature"] = self._typical_rise() if isinstance(given, str) else float(given)
+            settings["temperature"] = self._auto_temperature() if isinstance(given, str) else float(given)
             settings["schedule"] = self.schedule
             return Annealed(
                 settings["temperature"],
-                steps=int(_HOT * settings["max_iter"]),
+                steps=int(_ANNEALING_SHARE * settings["max_iter"]),
                 rate=1.0 / lipschitz() if adaptive else learning_rate,
                 seed=int(rng.integers(1 << 32)),
                 schedule=self.schedule,
@@ -413,10 +484,10 @@ class _Descent:
             return Perturbed(inner, settings["tol"], int(rng.integers(1 << 32)))
         return inner
 
-    def _typical_rise(self) -> float:
-        """Return 1.5 times the interquartile range of values at points drawn like starts, or 1 if that is no use."""
+    def _auto_temperature(self) -> float:
+        """Return 1.5 times the interquartile range of values at points drawn like starts; 1 if that is 0."""
         values = []
-        for x in _drawn(TEMPERATURE_EVALUATIONS, self.start, self.box, self.session.rng):
+        for x in _draw_points(TEMPERATURE_EVALUATIONS, self.start, self.box, self.session.rng):
             answer = self.objective(x)
             values.append(float(answer[0] if isinstance(answer, (tuple, list)) else answer))
         self.passes += TEMPERATURE_EVALUATIONS
@@ -425,39 +496,47 @@ class _Descent:
 
 
 def _at_minimum(end: MinimizeResult) -> bool:
-    """Whether a descent converged, or all but did so before floating point ended it."""
-    slopes = end.history.gradient_norm
-    return end.converged or (end.status is Status.PRECISION_LIMIT and slopes.min() <= _FLAT * slopes[0])
+    """Return whether a descent converged, or nearly did so before rounding ended it."""
+    norms = end.history.gradient_norm
+    return end.converged or (end.status is Status.PRECISION_LIMIT and norms.min() <= _NEARLY_FLAT * norms[0])
 
 
 def _gather(ends: list[MinimizeResult], points: Floats) -> ManyStarts:
-    """Group the ends that are one minimum, and return the result with the best."""
+    """Return the result of several starts: their ends grouped into distinct minima.
+
+    Parameters
+    ----------
+    ends : list of MinimizeResult
+        One for each start that was begun.
+    points : ndarray of shape (starts, d)
+        All starts.
+    """
     spread = np.ptp(points, axis=0)
     groups: list[list[int]] = []
     for k in sorted(range(len(ends)), key=lambda k: ends[k].loss):
         if not _at_minimum(ends[k]):
             continue
         for group in groups:
-            if (np.abs(ends[k].x - ends[group[0]].x) <= _APART * spread).all():
+            if (np.abs(ends[k].x - ends[group[0]].x) <= _SAME_MINIMUM * spread).all():
                 group.append(k)
                 break
         else:
             groups.append([k])
     minima = tuple(Minimum(ends[g[0]].x, ends[g[0]].loss, np.sort(np.array(g, dtype=np.int64))) for g in groups)
     best = min(ends, key=lambda end: end.loss) if not groups else ends[groups[0][0]]
-    said = f" Of {len(ends)} starts, "
+    note = f" Of {len(ends)} starts, "
     if minima:
-        margin = _EQUAL * max(float(end.history.loss[0] - minima[0].loss) for end in ends)
-        local = sum(minimum.loss > minima[0].loss + margin for minimum in minima)
-        said += (
+        negligible = _EQUALLY_LOW * max(float(end.history.loss[0] - minima[0].loss) for end in ends)
+        local = sum(minimum.loss > minima[0].loss + negligible for minimum in minima)
+        note += (
             f"{len(groups[0])} ended in the best minimum; found: {len(groups)} minim{'um' if len(groups) == 1 else 'a'}"
         )
-        said += f", of which {local} {'is' if local == 1 else 'are'} higher." if local else "."
+        note += f", of which {local} {'is' if local == 1 else 'are'} higher." if local else "."
     others = Counter(end.status.name for end in ends if not _at_minimum(end))
     if others:
-        said = said.removesuffix(".") + "; " if minima else said
-        said += "ended elsewhere: " + ", ".join(f"{count} {name}" for name, count in sorted(others.items())) + "."
+        note = note.removesuffix(".") + "; " if minima else note
+        note += "ended elsewhere: " + ", ".join(f"{count} {name}" for name, count in sorted(others.items())) + "."
     if len(ends) < len(points):
-        said += f" Stopped before the other {len(points) - len(ends)}."
-    of_best = {field.name: getattr(best.with_note(said.strip()), field.name) for field in fields(best)}
+        note += f" Stopped before the other {len(points) - len(ends)}."
+    of_best = {field.name: getattr(best.with_note(note.strip()), field.name) for field in fields(best)}
     return ManyStarts(**of_best, minima=minima, ends=tuple(ends), starts=points[: len(ends)])

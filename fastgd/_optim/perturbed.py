@@ -1,4 +1,4 @@
-"""Descent that does not rest on saddle points."""
+"""A solver that leaves saddle points."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from fastgd._optim.stopping import largest
 from fastgd._typing import Floats
 from fastgd._utils.linalg import dot
 
-_ROUNDING = 1e-12  # relative, of a value
+_ROUNDING = 1e-12
+"""The relative rounding error that is allowed for in a value."""
 
 
-class _Held(NamedTuple):
-    """A flat point: its value and gradient, and the steps taken since it was left."""
+class _FlatPoint(NamedTuple):
+    """A point where the gradient vanishes, its value and gradient, and the number of steps since it was perturbed."""
 
     x: Floats
     value: float
@@ -24,34 +25,48 @@ class _Held(NamedTuple):
     steps: int
 
 
-class _Watch(NamedTuple):
-    """The inner solver's state, the flat point that was left, if any, and the number of draws."""
+class _PerturbedState(NamedTuple):
+    """The state of `Perturbed`.
+
+    Attributes
+    ----------
+    inner : tuple
+        The state of the inner solver.
+    held : _FlatPoint or None
+        The flat point that was perturbed and is not yet known to be a saddle point.
+    draws : int
+        The number of perturbations so far.
+    final : bool
+        Whether the flat point is accepted as a minimum, so that the loop may stop there.
+    """
 
     inner: Any
-    held: _Held | None
+    held: _FlatPoint | None
     draws: int
     final: bool
-    """The held point is a minimum as far as anyone could see: let the loop conclude."""
 
 
 @dataclass(frozen=True)
 class Perturbed(Solver):
-    """A solver around another, which leaves saddle points: perturbed gradient descent (Jin et al., 2017).
+    """Perturbed gradient descent (Jin et al., 2017): a solver that is perturbed where the gradient vanishes.
 
-    Where the gradient vanishes, the point is moved at random within a small ball and the solver goes on from there. At
-    a saddle with a falling curvature that is unstable, and soon the loss is lower than the tangent plane of a convex
-    function would allow: then the descent goes on. If in ``patience`` steps it is not, the flat point was a minimum,
-    and the descent ends there.
+    At a flat point, the point is moved at random within a small ball and the inner solver continues from there. Near a
+    saddle point with negative curvature the descent then moves away, and the loss falls below the tangent plane of the
+    flat point, which is impossible for a convex function. Then the descent goes on. If that does not happen within
+    ``patience`` steps, the flat point is taken for a minimum, and the descent ends there.
 
     Parameters
     ----------
     solver : Solver
+        The inner solver.
     flat : float
-        The gradient norm of a point that counts as flat: the tolerance of the descent.
+        A point is flat if its gradient norm is at most this: the tolerance of the descent.
     seed : int
-    radius : float
-        Of the ball, relative to ``max(1, |x|)``.
-    patience : int
+        Seeds the perturbations.
+    radius : float, default 1e-3
+        The radius of the ball, relative to ``max(1, max_j |x_j|)``.
+    patience : int, default 100
+        The number of steps after a perturbation.
     """
 
     solver: Solver
@@ -60,12 +75,12 @@ class Perturbed(Solver):
     radius: float = 1e-3
     patience: int = 100
 
-    def init(self, x: Floats) -> _Watch:
-        """Return the state to begin with at a point."""
-        return _Watch(self.solver.init(x), None, 0, False)
+    def init(self, x: Floats) -> _PerturbedState:
+        """Return the initial state at a point x of shape (d,)."""
+        return _PerturbedState(self.solver.init(x), None, 0, False)
 
-    def step(self, x: Floats, evaluation: Evaluation, state: _Watch) -> Step:
-        """Answer an evaluation with the next point."""
+    def step(self, x: Floats, evaluation: Evaluation, state: _PerturbedState) -> Step:
+        """Return the inner solver's next step, or a step to or from a flat point."""
         value, gradient, *_ = evaluation
         held = state.held
         if held is not None and not state.final and self._left(x, evaluation, held):
@@ -75,28 +90,29 @@ class Perturbed(Solver):
             direction = rng.standard_normal(x.size)
             reach = self.radius * max(1.0, largest(x)) * rng.random() ** (1.0 / x.size)  # uniform in the ball
             beside = x + reach / np.linalg.norm(direction) * direction
-            fresh = _Watch(self.solver.init(beside), _Held(x, value, gradient, 0), state.draws + 1, False)
-            return _towards(beside, x, evaluation, fresh)
+            fresh = _PerturbedState(self.solver.init(beside), _FlatPoint(x, value, gradient, 0), state.draws + 1, False)
+            return _step_to(beside, x, evaluation, fresh)
         inner = self.solver.step(x, evaluation, state.inner)
         if held is None or state.final:
             return inner._replace(state=state._replace(inner=inner.state, held=held))
         if inner.signal.stuck or held.steps >= self.patience:
-            back = _Watch(self.solver.init(held.x), held, state.draws, True)
-            return _towards(held.x, x, evaluation, back)
+            back = _PerturbedState(self.solver.init(held.x), held, state.draws, True)
+            return _step_to(held.x, x, evaluation, back)
         lingering = held._replace(steps=held.steps + 1)
         return inner._replace(
             state=state._replace(inner=inner.state, held=lingering), signal=inner.signal._replace(exploring=True)
         )
 
     @staticmethod
-    def _left(x: Floats, evaluation: Evaluation, held: _Held) -> bool:
+    def _left(x: Floats, evaluation: Evaluation, held: _FlatPoint) -> bool:
         """Return whether the loss is below every convex function with the value and gradient of the flat point."""
         move = x - held.x
         tangent = held.value - float(np.linalg.norm(held.gradient) * np.linalg.norm(move))
         return evaluation.value < tangent - _ROUNDING * abs(held.value)
 
 
-def _towards(next_x: Floats, x: Floats, evaluation: Evaluation, state: _Watch) -> Step:
+def _step_to(next_x: Floats, x: Floats, evaluation: Evaluation, state: _PerturbedState) -> Step:
+    """Return a step from an evaluated point x straight to another point."""
     return Step(
         next_x,
         state,

@@ -1,4 +1,4 @@
-"""The solvers by name: what each needs, and how it is made."""
+"""The table of solvers: their names, what each needs, and how one with a learning rate is made."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from fastgd._optim.sgd import SGD
 
 
 class SolverInfo(NamedTuple):
-    """What is known of a solver before it is made.
+    """The facts about a solver that are known before it is made.
 
     Attributes
     ----------
     name : str
+        The value of the argument ``solver`` of `fit` and `minimize`.
     kind : type
-        The class, whose annotations say of what types its state is.
+        The class. The annotations of its `Solver.step` give the types of its state.
     needs : frozenset of Need
-        What a problem must offer beside values and gradients.
+        What the solver requires of a problem besides values and gradients.
     takes_rate : bool
         Whether it has a learning rate.
     stable : float or None
-        The product of rate and largest curvature up to which a fixed rate is stable.
+        The limit of (learning rate × largest curvature) below which a fixed rate is stable, see
+        `fastgd._optim.gradient_descent.STABLE`. None if the solver has no fixed rate.
     minimizes : frozenset of str
-        ``"samples"``: the loss of a regression. ``"functions"``: any function.
+        ``"samples"``: the loss of a regression, by `fit`. ``"functions"``: any function, by `minimize`.
     """
 
     name: str
@@ -52,17 +54,24 @@ REGISTRY = {
         SolverInfo("annealed", Annealed, takes_rate=True, minimizes=_FUNCTIONS),
     )
 }
+"""The solvers by name."""
 SOLVERS = ("auto", *(name for name, info in REGISTRY.items() if "samples" in info.minimizes))
+"""The names that `fit` accepts."""
 MINIMIZERS = ("auto", *(name for name, info in REGISTRY.items() if "functions" in info.minimizes))
+"""The names that `minimize` accepts."""
 
 
 def check_solver(solver: Any, learning_rate: Any, names: tuple[str, ...] = SOLVERS) -> None:
-    """Check the name of a solver and its learning rate together.
+    """Raise ValueError or TypeError if a solver is unknown or does not take the learning rate.
 
-    Raises
-    ------
-    ValueError, TypeError
-        On an unknown solver, or a rate that is not positive or that the solver does not take.
+    Parameters
+    ----------
+    solver : object
+        The caller's argument.
+    learning_rate : object
+        The caller's argument: a positive number, or "auto".
+    names : tuple of str
+        The names that are allowed.
     """
     if solver not in names:
         raise ValueError(f"solver={solver!r}; choose one of {', '.join(names)}")
@@ -82,17 +91,17 @@ def check_solver(solver: Any, learning_rate: Any, names: tuple[str, ...] = SOLVE
 def make_fixed_rate(
     name: str, learning_rate: float | str, lipschitz: Callable[[], float], batches: int = 1
 ) -> GradientDescent | Nesterov | SGD:
-    """Make a solver with a learning rate.
+    """Return a solver that has a learning rate.
 
     Parameters
     ----------
     name : {"gd", "nesterov", "sgd"}
     learning_rate : float or "auto"
-        ``"auto"`` is the inverse of the largest curvature, raised where a step meets a larger one.
+        ``"auto"`` is the inverse of the largest curvature; it is reduced when a step meets a larger curvature.
     lipschitz : callable
-        Returns the largest curvature; called for ``"auto"`` alone.
-    batches : int
-        Minibatches of an epoch of ``"sgd"``.
+        Returns the largest curvature. It is called only for ``"auto"``.
+    batches : int, default 1
+        The number of minibatches in an epoch of ``"sgd"``.
     """
     adaptive = isinstance(learning_rate, str)
     curvature = lipschitz() if adaptive else 1.0 / float(learning_rate)

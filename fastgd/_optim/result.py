@@ -1,4 +1,4 @@
-"""The record of a descent: rows, history, status, outcome, result."""
+"""The record of a descent: its rows, history, status, outcome and result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,41 @@ from fastgd._typing import Floats
 
 
 class Status(enum.Enum):
-    """Why a descent ended. The value is a sentence that a person can act on."""
+    """Why a descent ended: a member for each reason, whose value is a sentence that says what to do.
+
+    `FitResult.status` and `MinimizeResult.status` are members. `fit` and `minimize` warn of all but CONVERGED, STOPPED,
+    INTERRUPTED and READ_ONCE.
+
+    Attributes
+    ----------
+    CONVERGED
+        The gradient norm is at most ``tol``.
+    MAX_ITER, TIME_LIMIT
+        The argument of that name was reached first.
+    STOPPED
+        The callback asked to stop.
+    INTERRUPTED
+        Ctrl-C was pressed.
+    DIVERGED
+        The learning rate is too large.
+    UNBOUNDED
+        The loss falls without bound.
+    SADDLE, MAXIMUM
+        The gradient vanishes at a point that is no minimum (`minimize` only).
+    PRECISION_LIMIT
+        Rounding prevents further progress.
+    READ_ONCE
+        Each sample was used once, as by ``partial_fit``.
+    SEPARATED
+        The classes can be separated, so that no finite coefficients are optimal (logistic loss without a penalty).
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), [3.0, 4.0])
+    >>> result.status is fastgd.Status.CONVERGED, result.status.value
+    (True, 'Converged: the gradient norm is at most tol.')
+    """
 
     CONVERGED = "Converged: the gradient norm is at most tol."
     MAX_ITER = "Stopped at max_iter before reaching tol: raise max_iter, or choose a larger tol or another solver."
@@ -34,12 +68,15 @@ class Status(enum.Enum):
 
     @property
     def chosen(self) -> bool:
-        """Whether this is how the caller wanted it to end; otherwise `fit` and `minimize` warn."""
+        """Whether the descent ended as the caller asked; otherwise `fit` and `minimize` warn."""
         return self in (Status.CONVERGED, Status.STOPPED, Status.INTERRUPTED, Status.READ_ONCE)
 
 
 class Row(NamedTuple):
-    """One evaluation, as `History` keeps it and as a callback is given it."""
+    """One evaluation of a descent: a row of `History`, and the argument of a callback.
+
+    The fields have the meaning of the arrays of `History` with the same names.
+    """
 
     iteration: int
     passes: float
@@ -55,31 +92,41 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """Every evaluation of a descent, in arrays of one row each; the first row is the start, before any step.
+    """The record of a descent: arrays of shape (m,) with one element per evaluation, the first at the start.
 
     Attributes
     ----------
     iteration : ndarray of int
-        0 for the start. One per evaluation on all samples; an estimate belongs to the one that it leads up to.
+        0 for the start, then one more per evaluation on all samples. An estimate from a minibatch has the number of the
+        next evaluation on all samples.
     passes : ndarray of float
-        Passes over the data up to here, statistics and sub-samples included as fractions.
+        Passes over the data so far. Passes over a part of the samples count as fractions.
     loss : ndarray of float
-        The objective: mean loss plus penalty.
+        The value of the objective: mean loss plus penalty.
     gradient_norm : ndarray of float
-        What convergence is judged by: the largest component of the scaled gradient.
+        The number that is compared with ``tol``: the largest absolute component of the gradient, which `fit` scales to
+        standard deviations, see ``tol`` there.
     step : ndarray of float
-        The learning rate of the step that led here, 0 for the start.
+        The learning rate of the step that led to this point, 0 for the start.
     predicted_decrease : ndarray of float
-        The decrease that the first-order Taylor expansion predicted for that step.
+        The decrease of the objective that the first-order Taylor expansion predicts for that step.
     actual_decrease : ndarray of float
-        The decrease that came. The ratio of the two tends to 1 as the step gets small.
+        The actual decrease. Its ratio to the predicted one tends to 1 as the step tends to 0.
     accepted : ndarray of bool
-        False where a line search rejected the point.
+        Whether the point was accepted; False if a line search rejected it.
     partial : ndarray of bool
-        True where loss and gradient, and so decreases, are estimates from a part of the samples, as minibatches of
-        ``"sgd"`` give.
+        Whether loss, gradient norm and decreases are estimates from a part of the samples, such as a minibatch.
     seconds : ndarray of float
-        Since the call began.
+        Seconds since the call of `fit` or `minimize`.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> history = fastgd.minimize(lambda x: (x @ x, 2 * x), [3.0, 4.0], solver="gd", learning_rate=0.5).history
+    >>> history
+    <History of 2 evaluations: loss 25 to 0, gradient norm 8 to 0>
+    >>> history.loss.tolist(), history.predicted_decrease.tolist(), history.actual_decrease.tolist()
+    ([25.0, 0.0], [0.0, 50.0], [0.0, 25.0])
     """
 
     iteration: NDArray[np.int64]
@@ -95,7 +142,7 @@ class History:
 
     @classmethod
     def from_rows(cls, rows: list[Row]) -> Self:
-        """Return the history of these rows."""
+        """Return the history that consists of these rows, at least one."""
         dtypes = {"iteration": np.int64, "accepted": np.bool_, "partial": np.bool_}
         columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
         return cls(**{name: np.array(column, dtypes.get(name, np.float64)) for name, column in columns.items()})
@@ -105,11 +152,21 @@ class History:
         return len(self.loss)
 
     def plot(self, *, ax: Any = None) -> Any:
-        """Draw the history, see `fastgd.plots.history` (extra: plot)."""
-        return import_module("fastgd.plots").history(self, ax=ax)  # by name: plots stand above this module
+        """Draw loss, gradient norm, step and decreases against passes by `fastgd.plots.history` (extra: plot).
+
+        Parameters
+        ----------
+        ax : Axes or array of up to four Axes, optional
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        Axes or ndarray of Axes
+        """
+        return import_module("fastgd.plots").history(self, ax=ax)  # imported on demand: plots imports this module
 
     def __repr__(self) -> str:
-        """Return one line with the number of evaluations, and where they began and ended."""
+        """Return one line with the number of evaluations, and the first and last loss and gradient norm."""
         return (
             f"<History of {len(self)} evaluations: loss {self.loss[0]:.6g} to {self.loss[-1]:.6g}, "
             f"gradient norm {self.gradient_norm[0]:.3g} to {self.gradient_norm[-1]:.3g}>"
@@ -117,25 +174,26 @@ class History:
 
 
 NO_SENTENCES: Mapping[Status, str] = {}
+"""Replaces no sentence: the default of `Outcome.text`."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why a descent ended, in parts that are put into words for Python or for the command line.
+    """Why a descent ended, in parts from which `text` makes the message for Python or for the command line.
 
     Attributes
     ----------
     status : Status
     reason : str
-        What only the data could tell, in a sentence that follows the status.
+        A sentence that explains the status from the data, or "".
     facts : str
-        The numbers that the descent ended with, in a sentence.
+        A sentence with the numbers at the end of the descent, or "".
     limit : tuple of str and float, or None
-        The argument that ended it and its value.
+        The name and the value of the argument that ended the descent, if one did.
     notes : tuple of str
         Further sentences.
     recorded : str or None
-        A text that takes the place of status, reason and facts, as a model's file has it.
+        A text that replaces status, reason and facts, such as the message of a model that was loaded from a file.
     """
 
     status: Status
@@ -155,9 +213,9 @@ class Outcome:
         Parameters
         ----------
         sentences : mapping of Status to str
-            What to say of a status instead of its value.
+            Sentences that replace the values of some statuses.
         option : callable
-            Writes an argument, given its name and its value.
+            Maps the name and the value of an argument to the text for it. The default is ``name=value``.
         """
         parts = [sentences.get(self.status, self.status.value), self.reason, self.facts]
         if self.recorded is not None:
@@ -169,24 +227,40 @@ class Outcome:
         return " ".join(filter(None, (*parts, *self.notes)))
 
     def with_note(self, note: str) -> Self:
-        """Return this outcome with one more sentence; an empty one changes nothing."""
+        """Return this outcome with one more sentence at its end, or this outcome itself if ``note`` is empty."""
         return replace(self, notes=(*self.notes, note)) if note else self
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """How a descent ended and how it got there.
+    """The result of a descent: the base class of `FitResult` and of the result of `minimize`.
 
     Attributes
     ----------
     loss : float
-        The objective's value where it ended. Of samples that are read once, the mean of their values before they were
-        used.
-    outcome : Outcome
-        Why it ended, in parts.
+        The value of the objective at the returned point. After ``partial_fit``, the mean loss of the samples, each
+        evaluated before it was used.
+    status : Status
+        Why the descent ended.
+    message : str
+        The status as a sentence, with the numbers.
+    converged : bool
+        Whether the gradient norm is at most ``tol``.
+    n_iter : int
+        The number of evaluations on all samples after the start.
     history : History
+        A record of all evaluations.
+    outcome : Outcome
+        The parts of the message.
     state : object
-        What ``start=result`` goes on from, in memory alone. Of samples that are read once nothing does.
+        What ``start=result`` continues from. It is not saved to files. None if the descent cannot be continued.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), [3.0, 4.0], solver="gd", learning_rate=0.5)
+    >>> result.converged, result.n_iter, result.loss
+    (True, 1, 0.0)
     """
 
     loss: float
@@ -211,27 +285,27 @@ class Result:
 
     @property
     def n_iter(self) -> int:
-        """Evaluations on all samples after the start."""
+        """The number of evaluations on all samples after the start."""
         return max(0, int(np.count_nonzero(~self.history.partial)) - 1)
 
     def with_reason(self, status: Status, reason: str) -> Self:
-        """Return the same result with this status, and a sentence that says why."""
+        """Return this result with another status, and a sentence that explains it."""
         return replace(self, outcome=replace(self.outcome, status=status, reason=reason))
 
     def with_note(self, note: str) -> Self:
-        """Return the same result with one more sentence in its message."""
+        """Return this result with one more sentence in its message."""
         return replace(self, outcome=self.outcome.with_note(note))
 
 
 @dataclass(frozen=True, eq=False)
 class LoopResult(Result):
-    """Where the loop ended.
+    """The result of `run_loop`: a `Result` with the point.
 
     Attributes
     ----------
     x : ndarray of shape (d,)
-        The point: where it converged, otherwise the lowest that was seen, among equals that of the smallest gradient
-        norm. Of samples that are read once, an average.
+        The last point if the descent converged, otherwise the lowest. If rounding ended the descent, the point with the
+        smallest gradient norm among those of nearly the lowest value. If samples are used once, an average of points.
     """
 
     x: Floats

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent: steps batch by batch, through epochs of samples or of those that come once."""
+"""Stochastic gradient descent on minibatches: with epochs over all samples, or with each sample used once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,22 @@ from fastgd._typing import Floats
 from fastgd._utils.linalg import dot
 
 
-class _Epoch(NamedTuple):
-    """An epoch since its anchor: batches seen, the last gradient step's end, and the sum of ends to average."""
+class _EpochState(NamedTuple):
+    """The state of `SGD` within an epoch.
+
+    Attributes
+    ----------
+    lipschitz : float
+        The curvature bound.
+    anchor : EvaluatedPoint
+        The point that the epoch starts from, evaluated on all samples.
+    seen : int
+        Minibatches so far.
+    landing : ndarray of shape (d,)
+        The end of the last gradient step, before momentum.
+    total : ndarray of shape (d,)
+        The sum of these ends over the second half of the epoch.
+    """
 
     lipschitz: float
     anchor: EvaluatedPoint
@@ -25,26 +39,26 @@ class _Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class SGD(Solver):
-    """Stochastic gradient descent with variance reduction, momentum and averaging, epoch by epoch.
+    """Stochastic gradient descent with variance reduction, momentum and averaging, in epochs over all samples.
 
-    An epoch goes out from an anchor a that was evaluated on all samples, and through all batches B of samples. Near a,
-    ``g_B(y) − g_B(a) + g(a)`` estimates the gradient without bias, and with a variance that vanishes as both near the
-    minimum (SVRG: Johnson and Zhang, 2013): the rate need not decay. With it Nesterov's iteration
-    ``x' = y − γ g(y)``, ``y' = x' + m (x' − x)``; the mean of x over the epoch's second half (Polyak and Juditsky,
-    1992) is evaluated on all samples, and is the next anchor.
+    An epoch starts from an anchor a, whose gradient g(a) on all samples is known, and goes through all minibatches B.
+    The gradient at a point y is estimated by ``g_B(y) − g_B(a) + g(a)`` (SVRG: Johnson and Zhang, 2013). The estimate
+    has no bias, and its variance vanishes as a and y approach the minimum, so that the rate need not decay. The
+    iteration is Nesterov's: ``x' = y − γ g(y)``, ``y' = x' + m (x' − x)``. The mean of x over the second half of the
+    epoch (Polyak and Juditsky, 1992) is evaluated on all samples and becomes the next anchor.
 
     Parameters
     ----------
     lipschitz : float
-        The largest curvature of a batch; γ is its inverse.
+        The largest curvature of a minibatch; ``γ = 1 / lipschitz``.
     adaptive : bool
-        Raise it when a batch shows a larger one: over a convex function's step Δy, ``‖Δg‖² / (Δg·Δy)`` is a lower
-        bound, which finds an outlier's curvature at once. And an epoch that ends above its anchor is rejected: the
-        next one goes out from there again, at a quarter of the rate.
+        Whether to adapt the rate. The bound is raised when a minibatch shows a larger curvature: ``‖Δg‖² / (Δg·Δy)``
+        is a lower bound for a convex function. An epoch that ends above its anchor is rejected, and repeated from the
+        same anchor at a quarter of the rate.
     batches : int
-        Per epoch.
-    momentum : float
-        The most that m becomes; it is ``k / (k + 3)`` at the epoch's step k.
+        The number of minibatches per epoch.
+    momentum : float, default 0.95
+        The largest momentum m. At step k of an epoch it is ``min(k / (k + 3), momentum)``.
     """
 
     lipschitz: float
@@ -52,27 +66,27 @@ class SGD(Solver):
     batches: int
     momentum: float = 0.95
 
-    def init(self, x: Floats) -> _Epoch:
-        """Return the state to begin with at a point."""
-        return _Epoch(self.lipschitz, EvaluatedPoint(x, np.inf, np.zeros(x.size)), 0, x, x)
+    def init(self, x: Floats) -> _EpochState:
+        """Return the initial state at a point x of shape (d,)."""
+        return _EpochState(self.lipschitz, EvaluatedPoint(x, np.inf, np.zeros(x.size)), 0, x, x)
 
-    def step(self, x: Floats, evaluation: Evaluation, state: _Epoch) -> Step:
-        """Answer an evaluation with the next point."""
-        failed = self.adaptive and _failed(evaluation, state.anchor)
+    def step(self, x: Floats, evaluation: Evaluation, state: _EpochState) -> Step:
+        """Return the next step of the epoch, or after a failed epoch the first step of the next one."""
+        failed = self.adaptive and _epoch_failed(evaluation, state.anchor)
         if evaluation.partial and not failed:
             return self._within_epoch(x, evaluation, state._replace(seen=state.seen + 1))
         anchor = state.anchor if failed else EvaluatedPoint(x, evaluation.value, evaluation.gradient)
         lipschitz = 4.0 * state.lipschitz if failed else state.lipschitz
-        epoch = _Epoch(lipschitz, anchor, 0, anchor.x, np.zeros(x.size))
+        epoch = _EpochState(lipschitz, anchor, 0, anchor.x, np.zeros(x.size))
         step = self._within_epoch(anchor.x, Evaluation(anchor.value, anchor.gradient), epoch)
         return step._replace(accepted=not failed)
 
-    def _within_epoch(self, x: Floats, evaluation: Evaluation, epoch: _Epoch) -> Step:
-        """Go on, or after the last batch to the average."""
+    def _within_epoch(self, x: Floats, evaluation: Evaluation, epoch: _EpochState) -> Step:
+        """Return the next step within an epoch, or after the last minibatch the step to the average."""
         value, gradient, *_ = evaluation
         anchor, lipschitz = epoch.anchor, epoch.lipschitz
         if self.adaptive:
-            lipschitz = max(lipschitz, _curvature(x - anchor.x, gradient - anchor.gradient))
+            lipschitz = max(lipschitz, _curvature_bound(x - anchor.x, gradient - anchor.gradient))
         landing = x - gradient / lipschitz
         next_x = landing + min(epoch.seen / (epoch.seen + 3.0), self.momentum) * (landing - epoch.landing)
         averaged = epoch.seen - self.batches // 2
@@ -98,28 +112,40 @@ class SGD(Solver):
             accepted=True,
             signal=Signal(
                 stuck=bool((next_x == x).all()),
-                curvature=_curvature(x - anchor.x, gradient - anchor.gradient),
+                curvature=_curvature_bound(x - anchor.x, gradient - anchor.gradient),
                 stable=np.inf if self.adaptive else STABLE["sgd"] * lipschitz,
             ),
             within_epoch=WithinEpoch(anchor, closing),
         )
 
 
-def _failed(evaluation: Evaluation, anchor: EvaluatedPoint) -> bool:
-    """Return whether an epoch ended above its anchor, or leaves what is finite."""
+def _epoch_failed(evaluation: Evaluation, anchor: EvaluatedPoint) -> bool:
+    """Return whether an epoch ended above its anchor, or an estimate within it is not finite."""
     if evaluation.partial:
         return not np.isfinite(evaluation.value)
     return not evaluation.value <= anchor.value + VALUE_NOISE * abs(anchor.value)
 
 
-def _curvature(move: Floats, change: Floats) -> float:
-    """Bound the largest curvature of a convex function from below (Baillon and Haddad, 1977)."""
+def _curvature_bound(move: Floats, change: Floats) -> float:
+    """Return ``‖Δg‖² / (Δg·Δx)``, a lower bound of a convex function's largest curvature (Baillon and Haddad, 1977)."""
     along = dot(move, change)
     return dot(change, change) / along if along > 0.0 else 0.0
 
 
 class AverageState(NamedTuple):
-    """Where an averaged descent stands: its point, the average of its points, the rows and the batches read."""
+    """The state of `AveragedSGD`.
+
+    Attributes
+    ----------
+    x : ndarray of shape (d,)
+        The current point.
+    average : ndarray of shape (d,)
+        The weighted average of the points so far.
+    rows : float
+        Rows of samples used so far.
+    batches : int
+        Minibatches used in this call.
+    """
 
     x: Floats
     average: Floats
@@ -129,34 +155,39 @@ class AverageState(NamedTuple):
 
 @dataclass(frozen=True)
 class AveragedSGD(Solver):
-    """Plain stochastic gradient descent: every batch is read once, and the end is an average of the points.
+    """Stochastic gradient descent that uses each sample once and ends at a weighted average of its points.
 
-    For samples that come once there is no anchor, so the gradients' noise stays; two things take it away (Polyak and
-    Juditsky, 1992): the rate falls, and points are averaged. For a batch of b rows, N with those before, it is
+    There is no gradient on all samples to correct the estimates by. Their noise is reduced by a falling rate and by
+    averaging (Polyak and Juditsky, 1992). The rate for a minibatch of b rows, with N rows so far including these, is
 
-        γ = b / (L max(b + r, F(N)))    with F(N) = r (N / 4r)^decay,
+        γ = b / (L max(b + r, F(N)))    with F(N) = r (N / 4r)^decay.
 
-    with the largest curvature L of the mean of many rows and the effective rank r, so that r L is that of single rows.
-    While F is small this is the largest stable rate; then a row moves the point as much in a large batch as in a small
-    one. A point after N rows weighs as N² in the average (Shamir and Zhang, 2013): where it began is soon forgotten,
-    and for many rows its loss is above the minimum for these rows by 4/5 of the statistical error; with equal weights
-    it would be 0.
+    L is the largest curvature of the mean loss of many rows. r is the effective rank: r L is the largest curvature of
+    single rows. While F(N) is below b + r, γ is the largest stable rate. Later γ is proportional to b, so that a row
+    moves the point equally far in a large minibatch and in a small one.
+
+    The point after N rows has a weight in proportion to N² in the average (Shamir and Zhang, 2013), so that the start
+    is soon forgotten. For many rows, the loss of the average exceeds the minimum for these rows by about 4/5 of the
+    statistical error.
 
     Parameters
     ----------
-    lipschitz, rank : float
-        L and r.
+    lipschitz : float
+        L.
+    rank : float
+        r.
     decay : float
-        Between 1/2 and 1, so that the bias vanishes with the noise; less for a quadratic, which noise does not bias.
+        Between 1/2 and 1, so that the bias vanishes with the noise. A quadratic objective has no bias, so that a
+        smaller value is possible.
     rate : float or None
-        Instead of γ. None also takes no step longer than Polyak's ``2 f_B / ‖g_B‖²``: f_B is at least 0, so that
-        curvature is larger than it seemed where that is less (Loizou et al., 2021), and outliers move no point far.
+        A fixed rate that replaces γ. With None, no step is longer than Polyak's ``2 f_B / ‖g_B‖²`` (Loizou et al.,
+        2021), so that outliers move the point by a limited distance.
     batch_rows : float
         b.
     batches : int
-        After so many the samples are used up.
-    begun : Walk or None
-        What to go on from, if that is not the start alone.
+        The number of minibatches until the samples are used up.
+    begun : AverageState or None, default None
+        The state to continue from. None begins at the start.
     """
 
     lipschitz: float
@@ -168,16 +199,16 @@ class AveragedSGD(Solver):
     begun: AverageState | None = None
 
     def init(self, x: Floats) -> AverageState:
-        """Return the state to begin with at a point."""
+        """Return the initial state at a point x of shape (d,), or the state to continue from."""
         return AverageState(x, x, 0.0) if self.begun is None else self.begun._replace(batches=0)
 
     def step(self, x: Floats, evaluation: Evaluation, state: AverageState) -> Step:
-        """Answer an evaluation with the next point, or after the last batch with the average."""
+        """Return the next gradient step, or after the last minibatch the step to the average."""
         value, gradient, *_ = evaluation
         rows = state.rows + self.batch_rows
         rate = self._rate(value, gradient, rows) if self.rate is None else self.rate
         next_x = x - rate * gradient
-        average = state.average + _share(self.batch_rows / rows) * (next_x - state.average)
+        average = state.average + _average_weight(self.batch_rows / rows) * (next_x - state.average)
         last = state.batches + 1 == self.batches
         return Step(
             average if last else next_x,
@@ -190,6 +221,7 @@ class AveragedSGD(Solver):
         )
 
     def _rate(self, value: float, gradient: Floats, rows: float) -> float:
+        """Return the rate γ after N = ``rows`` rows, at most Polyak's."""
         reach = max(self.batch_rows + self.rank, free_rows(rows, self.rank, self.decay))
         squared = dot(gradient, gradient)
         polyak = 2.0 * value / squared if squared > 0.0 else np.inf
@@ -197,10 +229,21 @@ class AveragedSGD(Solver):
 
 
 def free_rows(rows: float, rank: float, decay: float) -> float:
-    """Return F: how many rows a batch may have after so many before it makes the rate of `AveragedSGD` smaller."""
+    """Return F(N) of `AveragedSGD` after N rows.
+
+    A minibatch of fewer than ``F(N) − rank`` rows has a rate below the largest stable one.
+
+    Parameters
+    ----------
+    rows : float
+        N.
+    rank : float
+        The effective rank r.
+    decay : float
+    """
     return float(rank * (rows / (4.0 * rank)) ** decay)
 
 
-def _share(new: float) -> float:
-    """Return the weight in the average of the points of the last rows, which are this share of all: 1 − (1 − new)³."""
+def _average_weight(new: float) -> float:
+    """Return the weight in the average of the last rows, if they are the share ``new`` of all rows: 1 − (1 − new)³."""
     return new * (3.0 - new * (3.0 - new))

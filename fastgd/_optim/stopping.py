@@ -1,4 +1,4 @@
-"""When a descent stops, and why."""
+"""The stopping criteria of a descent."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from fastgd._typing import Floats
 from fastgd._utils.validation import check_number, check_whole
 
 _PATIENCE = 50
-"""Evaluations in a row without progress that end a descent, or half of all evaluations if that is more."""
+"""The number of consecutive evaluations without progress that ends a descent, or half of all evaluations if more."""
 _NOISE_PATIENCE = 10
-"""The same where steps promise less than rounding, or where the learning rate is fixed."""
+"""The number of such evaluations if the predicted decrease is below rounding, or the learning rate is fixed."""
 _RISES = 5
-"""Accepted evaluations in a row with a rising loss that show divergence."""
+"""The number of consecutive accepted evaluations with a rising loss that shows divergence."""
 _OVERSHOOTS = 3
-"""The same where the curvature met proves that the learning rate is too large."""
+"""The number of overshoots that shows divergence: rises of the loss where the learning rate is proven too large."""
 _UNBOUNDED = 1e20
-"""A loss below minus so many times the size of the loss at the start has no minimum."""
+"""A loss below minus this times ``max(1, |loss at the start|)`` is taken for unbounded."""
 _FAR_TOO_LARGE = 100.0
-"""One overshoot is enough where the curvature is so many times the stable one."""
+"""A single overshoot shows divergence if the curvature is more than this times the largest stable one."""
 
 
 def largest(gradient: Floats) -> float:
-    """Return the largest absolute component: the gradient norm of a function that is no sum over samples."""
+    """Return the largest absolute component: the gradient norm that `minimize` uses."""
     return float(np.max(np.abs(gradient), initial=0.0))
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop.
+    """The stopping criteria of a descent.
 
     Parameters
     ----------
     tol : float
-        Converged when the gradient norm of an accepted point is at most this.
+        The descent has converged when the gradient norm of an accepted point is at most this.
     max_iter : int
-        Evaluations after the one at the start, not counting estimates.
-    time_limit : float or None
-        Seconds; looked at after every evaluation.
-    norm : callable
-        Maps a gradient to the number that is compared with ``tol``.
-    separated_below : float
-        A value on all samples that there is only if classes are separated.
+        The maximum number of evaluations on all samples after the start.
+    time_limit : float or None, default None
+        Seconds, compared after every evaluation. None is no limit.
+    norm : callable, default `largest`
+        Maps a gradient of shape (d,) to its norm.
+    separated_below : float, default -inf
+        A value on all samples below this shows that the classes are separated.
     """
 
     tol: float
@@ -58,7 +58,13 @@ class Stopping:
 
     @classmethod
     def of(cls, tol: Any, max_iter: Any, time_limit: Any) -> Stopping:
-        """Return the criteria that a caller asked for; a TypeError or ValueError names the argument that is wrong."""
+        """Return the criteria for a caller's arguments, after checking them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is no number or too small. The message names it.
+        """
         check_number("tol", tol, 0.0)
         check_whole("max_iter", max_iter, 0)
         if time_limit is not None:
@@ -66,9 +72,9 @@ class Stopping:
         return cls(float(tol), int(max_iter), None if time_limit is None else float(time_limit))
 
     def verdict(self, state: LoopState, whole: list[Row]) -> Status | None:
-        """Return why to stop after the last row, None to go on.
+        """Return the reason to stop after the last row, or None to continue.
 
-        Estimates show neither convergence nor lack of progress.
+        Convergence and lack of progress are judged by evaluations on all samples only.
 
         Parameters
         ----------
@@ -86,12 +92,12 @@ class Stopping:
             return Status.UNBOUNDED if row.loss == -np.inf else Status.DIVERGED
         if row.loss < -_UNBOUNDED * max(1.0, abs(whole[0].loss) if whole else 0.0):
             return Status.UNBOUNDED
-        if state.monitor.overshoots >= _OVERSHOOTS * (1 + row.partial):  # twice as many of minibatches
+        if state.monitor.overshoots >= _OVERSHOOTS * (1 + row.partial):  # twice as many for minibatches
             return Status.DIVERGED
         if signal.last:
             return Status.READ_ONCE
         stalled = state.monitor.stalled
-        if conclusive and (_rises(whole) or (np.isfinite(signal.stable) and _leaves(stalled, whole))):
+        if conclusive and (_rises(whole) or (np.isfinite(signal.stable) and _leaves_start(stalled, whole))):
             return Status.DIVERGED
         if state.stopped:
             return Status.STOPPED
@@ -105,29 +111,31 @@ class Stopping:
 
 
 def check_callback(callback: Any) -> None:
-    """Raise TypeError if a callback cannot be called."""
+    """Raise TypeError if a callback is neither callable nor None."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback={callback!r}; a function of a Row, or None, is needed")
 
 
 def rounding_error(row: Row) -> float:
-    """Return how far rounding may move the loss of a row."""
+    """Return a bound of the rounding error of a row's loss."""
     return 8.0 * float(np.finfo(np.float64).eps) * abs(row.loss)
 
 
 def _rose(row: Row) -> bool:
+    """Return whether the loss of an accepted point is higher than before by more than rounding."""
     return row.accepted and row.actual_decrease < -rounding_error(row)
 
 
 def _rises(whole: list[Row]) -> bool:
-    """Whether the loss rose all the time, and above that of the start."""
+    """Return whether the loss rose in the last `_RISES` evaluations, to above the loss at the start."""
     return len(whole) > _RISES and all(map(_rose, whole[-_RISES:])) and whole[-1].loss > whole[0].loss
 
 
-def _leaves(stalled: int, whole: list[Row]) -> bool:
-    """Whether a fixed learning rate leads away from the start, or to and fro.
+def _leaves_start(stalled: int, whole: list[Row]) -> bool:
+    """Return whether the descent stays above the loss at the start, or oscillates without progress.
 
-    Where gradients are bounded, as those of a logistic loss, no curvature proves that.
+    It is used for a fixed learning rate. If gradients are bounded, as for the logistic loss, a rate that is too large
+    need not show in the curvature along the steps.
     """
     first, row = whole[0], whole[-1]
     above = len(whole) > _RISES and all(each.loss > first.loss + rounding_error(each) for each in whole[-_RISES:])
@@ -136,13 +144,25 @@ def _leaves(stalled: int, whole: list[Row]) -> bool:
 
 
 def count_overshoots(row: Row, step: Step, lowest: float) -> int:
-    """Return 1 if the loss rose and the learning rate is too large for the curvature met, more if it is so by far."""
+    """Return how many overshoots a row counts as: 0, 1, or enough to show divergence.
+
+    A row is an overshoot if the loss rose and the curvature along the step exceeds the largest stable one. It shows
+    divergence at once if it does so by more than `_FAR_TOO_LARGE` times.
+
+    Parameters
+    ----------
+    row : Row
+    step : Step
+        The solver's step after the row's evaluation.
+    lowest : float
+        The lowest loss on all samples, with which estimates are compared.
+    """
     rose = row.accepted and row.loss - lowest > rounding_error(row) if row.partial else _rose(row)
-    times = step.signal.curvature / step.signal.stable
-    return int(rose and times > 1.0) * (1 if times <= _FAR_TOO_LARGE else _OVERSHOOTS * (1 + row.partial))
+    excess = step.signal.curvature / step.signal.stable
+    return int(rose and excess > 1.0) * (1 if excess <= _FAR_TOO_LARGE else _OVERSHOOTS * (1 + row.partial))
 
 
 def _exhausted(row: Row, stalled: int, evaluations: int) -> bool:
-    """Whether for long neither the loss fell by more than rounding nor the gradient norm fell."""
+    """Return whether neither loss nor gradient norm fell for so many evaluations that rounding limits progress."""
     patience = _NOISE_PATIENCE if abs(row.predicted_decrease) <= rounding_error(row) else _PATIENCE
     return stalled >= max(patience, evaluations // 2)

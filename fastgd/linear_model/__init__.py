@@ -1,7 +1,8 @@
-"""LinearRegression, Ridge and LogisticRegression with scikit-learn's interface and meaning (extra: sklearn).
+"""LinearRegression, Ridge and LogisticRegression with the interface of scikit-learn (extra: sklearn).
 
-An estimator holds parameters and translates them; the fit is `fastgd.fit`. Every parameter of scikit-learn's estimators
-is here, so that changing one import line is enough: it either means the same, or raises when set to what fastgd lacks.
+An estimator holds parameters and translates them into a call of `fastgd.fit`. Every parameter of scikit-learn's
+estimator of the same name is accepted, so that changing the import is enough. A parameter has the same meaning as in
+scikit-learn, or `fit` raises ValueError for values that fastgd does not support.
 """
 
 from __future__ import annotations

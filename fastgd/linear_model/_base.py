@@ -1,4 +1,4 @@
-"""What the estimators have in common: parameters and their meaning, input, checks (extra: sklearn)."""
+"""The base class of the estimators: common parameters, checks of X, and calls of `fastgd.fit` (extra: sklearn)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,17 @@ from fastgd._utils.validation import check_flag, check_not_masked, check_vector
 from fastgd.linear_model._min_norm import least_norm
 
 MAX_ITER = 1000
-_LEARNED = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")
+"""The default of ``max_iter``, and its value for None."""
+_FITTED_ATTRIBUTES = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")
+"""The fitted attributes that scikit-learn's estimators have, too."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LinearModel(BaseEstimator):  # type: ignore[misc]
-    """The parameters that all estimators have, and their translation into a call of `fit`."""
+    """Base class of the estimators: their common parameters, and the translation into a call of `fastgd.fit`.
+
+    The class docstrings of `LinearRegression`, `Ridge` and `LogisticRegression` document all parameters.
+    """
 
     fit_intercept: bool = True
     solver: str = "auto"
@@ -56,21 +61,30 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     unseen: str = "error"
     checkpoint: Any = None
 
-    _scikit_learns: ClassVar[str]
-    """The name of scikit-learn's estimator of the same model."""
+    _sklearn_name: ClassVar[str]
+    """The name of the estimator in scikit-learn that fits the same model."""
 
     def to_sklearn(self) -> Any:
-        """Return scikit-learn's fitted estimator of the same coefficients, for tools that know only that.
+        """Return a fitted estimator of scikit-learn with the same coefficients.
 
         Returns
         -------
-        estimator
-            Its parameters are this estimator's, where it has them, but for the solver, which is its default.
+        estimator : sklearn.linear_model estimator of the same name
+            It has the parameters that both estimators have, except the solver, which is the default.
 
         Raises
         ------
         ValueError
-            If there are categories, whose columns scikit-learn's linear models don't make.
+            If the model was fitted to categories, which scikit-learn's linear models do not encode.
+        NotFittedError
+            If this estimator is not fitted.
+
+        Examples
+        --------
+        >>> from fastgd import Ridge
+        >>> estimator = Ridge(alpha=0.5).fit([[0.0], [1.0]], [0.0, 1.0]).to_sklearn()
+        >>> type(estimator).__module__, estimator.alpha, estimator.coef_.round(6).tolist()
+        ('sklearn.linear_model._ridge', 0.5, [0.5])
         """
         check_is_fitted(self)
         if any(feature.levels is not None for feature in self._features() or ()):
@@ -83,18 +97,25 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_sklearn(cls, estimator: Any) -> Self:
-        """Make a fitted estimator of the coefficients of scikit-learn's fitted one.
+        """Return a fitted estimator with the coefficients of a fitted estimator of scikit-learn.
 
         Parameters
         ----------
-        estimator
-            scikit-learn's estimator of the same name.
+        estimator : sklearn.linear_model estimator of the same name
+            A fitted estimator.
 
         Returns
         -------
         estimator
-            Its parameters are those of ``estimator``, but for the solver, which is the default. It has no
-            ``result_``, ``history_`` and ``status_``: no descent of fastgd led to it.
+            It has the parameters that both estimators have, except the solver, which is the default. The attributes
+            ``result_``, ``history_`` and ``status_`` are not set, because fastgd did not fit it.
+
+        Raises
+        ------
+        TypeError
+            If ``estimator`` is of another class.
+        NotFittedError
+            If it is not fitted.
         """
         theirs = _counterpart(cls)
         if not isinstance(estimator, theirs):
@@ -105,10 +126,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return model
 
     @contextmanager
-    def _whole_or_not_at_all(self) -> Iterator[None]:
-        """Learn in this block, or be as before if it ends by an exception.
+    def _restored_on_error(self) -> Iterator[None]:
+        """Restore all attributes if the block raises an exception.
 
-        A fit that was interrupted is kept, and then raises KeyboardInterrupt, so that loops around it end, too.
+        An interrupted fit is kept. It raises KeyboardInterrupt at the end of the block, so that loops around the fit
+        end, too.
         """
         before = self.__dict__.copy()
         try:
@@ -121,11 +143,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             raise KeyboardInterrupt(self.result_.message)
 
     def _l2(self, total_weight: float) -> float:  # noqa: ARG002
-        """Return the penalty per unit of weight."""
+        """Return the penalty ``l2`` of `fastgd.fit`, given the total weight of the samples."""
         return 0.0
 
     def _options(self) -> dict[str, Any]:
-        """Return the arguments that `fit` and `learn` share, but for samples and loss."""
+        """Return the arguments that `fastgd.fit` and `ChunkOptions` share, after checking the flags."""
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
         check_unseen(self.unseen)
@@ -144,6 +166,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         }
 
     def _fit(self, X: Any, y: NDArray[Any], weight: Floats | None, loss: str) -> FitResult:
+        """Return the result of `fastgd.fit`, and set ``stream_``, ``history_``, ``status_`` and ``solver_``.
+
+        Warns of a fit that did not converge. A least squares solution that is not unique is replaced by the one of
+        smallest norm.
+        """
         self.stream_: StreamState | None = None
         if is_collection(X):
             check_unsupported("n_jobs", self.n_jobs, None, "Dask's workers have their threads already")
@@ -160,11 +187,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             checkpoint=self.checkpoint,
             **self._options(),
         )
-        result = replace(result, state=None)  # warm_start is from coef_, and pickles stay small
+        result = replace(result, state=None)  # not needed, as warm_start begins at coef_; pickles stay small
         if not (result.converged or result.status is Status.INTERRUPTED):
             warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings.solver
-        if is_collection(X):  # whose rows are too far apart for LSQR
+        if is_collection(X):  # least_norm needs X in memory
             return result
         rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings.l2 <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
@@ -173,7 +200,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return result
 
     def _learn(self, X: Any, y: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:
-        """Go on with a chunk of samples, and keep what was learned; one without any weight teaches nothing."""
+        """Update the model with a chunk of samples; a later chunk whose weights are all 0 changes nothing."""
         if is_collection(X):
             raise TypeError("partial_fit takes chunks in memory; fit takes Dask's collections")
         check_unsupported(
@@ -188,10 +215,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
 
     @property
     def _stream(self) -> StreamState | None:
-        """What is kept of the samples that `partial_fit` was given since the last `fit`."""
+        """The state that `partial_fit` keeps between chunks; None after `fit` and before the first chunk."""
         return getattr(self, "stream_", None)
 
-    def _learns_by_chunks(self) -> bool:
+    def _has_partial_fit(self) -> bool:
+        """Return True if the estimator has `partial_fit`; raise AttributeError if its solver is not "sgd"."""
         if self.solver != "sgd":
             raise AttributeError(
                 f"partial_fit needs solver='sgd', the only one that goes sample by sample; "
@@ -200,7 +228,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return True
 
     def _start(self) -> FitResult | Floats | None:
-        """Return the fit to go on from, if that is asked for and there is one: of a table, with columns and levels."""
+        """Return the start for ``warm_start``: the last coefficients, None if there are none or it is not asked for.
+
+        For a table it is a result, which has the columns and levels besides.
+        """
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
         coef = np.atleast_2d(self.coef_)
@@ -211,13 +242,19 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return point[0] if len(point) == 1 else point
 
     def _features(self) -> tuple[Feature, ...] | None:
-        """Return the columns that the model was fitted on, None if it has no fit of fastgd's, or one to an array."""
+        """Return the table columns that the model was fitted on; None for an array, or if fastgd did not fit it."""
         return self.result_.features if hasattr(self, "result_") else None
 
-    def _read(self, X: Any, *, reset: bool) -> Any:
-        """Check X as scikit-learn does, but without a copy: of tables, columns' names only.
+    def _checked(self, X: Any, *, reset: bool) -> Any:
+        """Return X after scikit-learn's checks, without a copy.
 
-        NaN and infinity are found while X is read, and named by row and column.
+        Of tables only the names of columns are checked here. NaN and infinity are found during the first pass.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, table or Dask collection of shape (n, d)
+        reset : bool
+            Whether to set the number and names of columns, as in `fit`, or to compare them.
         """
         check_not_masked("X", X)
         if isinstance(X, (str, PathLike)):
@@ -232,7 +269,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         )
 
     def _predictor(self) -> LinearPredictor:
-        """Return the model alone, from the fitted attributes, which a user may have changed."""
+        """Return the predictor for the fitted attributes as they are now; a user may have changed them."""
         check_is_fitted(self)
         coef = np.atleast_2d(self.coef_)
         intercept = np.broadcast_to(np.ravel(self.intercept_), len(coef))
@@ -241,20 +278,31 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return LinearPredictor(coef, intercept, self._features(), classes, flat, self.unseen)
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: X may be sparse."""
+        """Return the tags of the base class, with sparse X allowed."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
 
 
 def check_unsupported(name: str, value: Any, supported: Any, instead: str) -> None:
-    """Raise ValueError for a parameter of scikit-learn's that is set to what fastgd lacks."""
+    """Raise ValueError if a parameter of scikit-learn has a value that fastgd does not support.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+        The value of the parameter.
+    supported : object
+        The only supported value.
+    instead : str
+        The end of the message: the reason, or what to use instead.
+    """
     if value != supported:
         raise ValueError(f"{name}={value!r}; {name}={supported!r} is supported: {instead}")
 
 
 def _total_weight(y: Any, weight: Any) -> float:
-    """Return the sum of the weights, or the number of samples."""
+    """Return the sum of the weights, or the number of samples if there are none."""
     if is_collection(y):
         from fastgd._data.dask import total_weight
 
@@ -263,7 +311,20 @@ def _total_weight(y: Any, weight: Any) -> float:
 
 
 def as_weight(sample_weight: ArrayLike | None, X: NDArray[Any], y: NDArray[Any]) -> Floats | None:
-    """Check that there is a target and, if any, a weight for each row of X; one number weighs all rows alike."""
+    """Return the sample weights as an array of shape (n,), or None if there are none.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n,), float or None
+        One number is the weight of each sample.
+    X : ndarray of shape (n, d)
+    y : ndarray of shape (n,) or (n, k)
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or a weight is negative or not finite, or their sum overflows.
+    """
     check_consistent_length(X, y)
     if sample_weight is None:
         return None
@@ -277,15 +338,16 @@ def as_weight(sample_weight: ArrayLike | None, X: NDArray[Any], y: NDArray[Any])
 
 
 def _counterpart(cls: type[LinearModel]) -> Any:
+    """Return the class in `sklearn.linear_model` that fits the same model."""
     from sklearn import linear_model
 
-    return getattr(linear_model, cls._scikit_learns)
+    return getattr(linear_model, cls._sklearn_name)
 
 
 def _copy_fitted(fitted: Any, to: Any) -> None:
-    """Copy the parameters that both estimators have, but for the solver's name, and what was learned from data."""
+    """Copy the parameters that both estimators have, except the solver, and the fitted attributes."""
     shared = fitted.get_params(deep=False).keys() & to.get_params(deep=False).keys() - {"solver"}
     to.set_params(**{name: deepcopy(getattr(fitted, name)) for name in shared})
-    for name in _LEARNED:
+    for name in _FITTED_ATTRIBUTES:
         if hasattr(fitted, name):
             setattr(to, name, deepcopy(getattr(fitted, name)))

@@ -1,4 +1,4 @@
-"""LinearRegression and Ridge."""
+"""The estimators LinearRegression and Ridge."""
 
 from __future__ import annotations
 
@@ -20,39 +20,78 @@ from fastgd.linear_model._base import LinearModel, as_weight, check_unsupported
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
-    """Least squares, with whatever penalty a subclass has."""
+    """Base class of LinearRegression and Ridge: least squares, with the penalty that a subclass defines."""
 
     copy_X: bool = True  # noqa: N815
     positive: bool = False
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and y (n,) or (n, k), weighted by ``sample_weight``, (n,) or one number for all.
+        """Fit the model to samples and targets, and return the estimator.
 
-        Ctrl-C keeps the best point so far and raises KeyboardInterrupt; after an error the estimator is as before.
+        Parameters
+        ----------
+        X : array-like, sparse matrix, table or Dask collection of shape (n, d)
+            The samples, without NaN and infinity.
+        y : array-like of shape (n,) or (n, k)
+            The targets.
+        sample_weight : array-like of shape (n,), or float, optional
+            The weights s of the samples, at least 0. One number is the weight of each sample, None is 1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            On bad input. The estimator is unchanged.
+        KeyboardInterrupt
+            On Ctrl-C. The estimator has the best coefficients so far.
         """
-        with self._whole_or_not_at_all():
+        with self._restored_on_error():
             self._keep(self._fit(*self._samples(X, y, sample_weight, reset=True), "squared"))
         return self
 
-    @available_if(LinearModel._learns_by_chunks)  # type: ignore[untyped-decorator]
+    @available_if(LinearModel._has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Go on with a chunk of samples, arguments as for `fit`, by averaged stochastic gradient descent.
+        """Update the model with a chunk of samples by averaged stochastic gradient descent, and return the estimator.
 
-        The objective is that of all samples since the last `fit`, each of which is used once, so chunks should come in
-        random order. ``coef_`` is worse than a fit to all of them by about the statistical error, by more where
-        features are strongly correlated. Levels of categories and the seed are those of the first chunk, ``tol`` and
-        ``max_iter`` play no role, and ``time_limit`` is refused.
+        It needs ``solver="sgd"``. The objective is that of all samples since the last `fit`. Each sample is used once,
+        so chunks should come in random order. ``coef_`` is worse than after a fit to all of them by about the
+        statistical error, and by more if features are strongly correlated. The first chunk determines the levels of
+        categories and the seed. ``tol`` and ``max_iter`` have no effect, and ``time_limit`` must be None.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or table of shape (n, d)
+            The samples of the chunk, in memory.
+        y : array-like of shape (n,) or (n, k)
+            The targets.
+        sample_weight : array-like of shape (n,), or float, optional
+            The weights s of the samples, at least 0. One number is the weight of each sample, None is 1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        AttributeError
+            If ``solver`` is not "sgd".
+        ValueError, TypeError
+            On bad input, or if the chunk does not fit to earlier ones. The estimator is unchanged.
         """
-        with self._whole_or_not_at_all():
+        with self._restored_on_error():
             self._learn(*self._samples(X, y, sample_weight, reset=self._stream is None), None)
         return self
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
+        """Return X, y and weights after scikit-learn's checks; ``reset`` takes the names of columns anew."""
         check_flag("copy_X", self.copy_X)
         check_unsupported("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
-        X = self._read(X, reset=reset)
+        X = self._checked(X, reset=reset)
         if is_collection(X):
-            return X, y, sample_weight  # which are checked where they lie
+            return X, y, sample_weight  # checked by the workers
         check_not_masked("y", y)
         targets = check_array(y, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name="y")
         if targets.ndim not in (1, 2):
@@ -60,166 +99,216 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         return X, targets, as_weight(sample_weight, X, targets)
 
     def _keep(self, result: FitResult) -> None:
+        """Set the fitted attributes from a result."""
         self.result_ = result
-        self.n_iter_ = max(result.n_iter, 1)  # scikit-learn knows no fit without an iteration
+        self.n_iter_ = max(result.n_iter, 1)  # scikit-learn requires at least 1
         self.coef_ = result.coef
         self.intercept_ = np.asarray(result.intercept)[()] if self.fit_intercept else np.float64(0.0)
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: there may be several targets."""
+        """Return the tags of the base class, with several targets allowed."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
     def predict(self, X: Any) -> Floats:
-        """Predict y for X (n, d); of a Dask collection a Dask array, which computes when it is asked to."""
-        return self._predictor().predict(self._read(X, reset=False))
+        """Return the predictions ``X β + b``.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, table or Dask collection of shape (n, d)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, k)
+            For a Dask collection a Dask array, which is computed on demand.
+        """
+        return self._predictor().predict(self._checked(X, reset=False))
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LinearRegression(_Regressor):
-    """Ordinary least squares: minimises ``Σ s (y − Xβ − b)²``.
+    """Ordinary least squares: minimises ``Σ_i s_i (y_i − x_i·β − b)²`` over the coefficients β and the intercept b.
 
-    If many β fit alike, as there are fewer samples than coefficients or redundant columns, it is the β of the smallest
-    norm; a `ConvergenceWarning` says so where that is not found.
+    s are the sample weights. With several targets, the sums of all targets are minimised together, so that each target
+    has its own coefficients. If the minimum is not unique, as with redundant columns or fewer samples than
+    coefficients, ``coef_`` is the solution of smallest norm. `fit` emits a ConvergenceWarning if it is not found.
 
     Parameters
     ----------
-    fit_intercept : bool
-        Whether the model has an intercept b; it is never penalised.
-    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
-        As for `fastgd.fit`; "auto" chooses by the shape of the data, and ``solver_`` holds the choice.
-    learning_rate : float or "auto"
-        Of the solvers nesterov, gd and sgd; the others find their own steps.
-    standardize : bool
-        Whether the descent works on features of mean 0 and variance 1. The minimum is the same, by fewer iterations.
-    tol : float
-        Largest gradient norm of a converged fit, per standard deviation of the features and of y.
-    max_iter : int or None
-        Iterations at most, of sgd epochs; None is 1000.
-    time_limit : float or None
-        Seconds after which the best point so far is returned.
-    random_state : int, Generator, RandomState or None
-        The seed of sub-samples and shuffles; None is 0.
-    warm_start : bool
-        Begin at the coefficients of the last fit.
-    verbose : int
-        1 shows a progress line (extra: cli).
-    n_jobs : int or None
-        The number of threads, at most numba's; negative numbers count back from all, None and -1 are all.
-    categorical : "auto" or list of str
-        The columns of a table that are categories; "auto" takes those of text, booleans and categorical types.
-    drop_first : bool
-        Leave out the first level of each category, which is then part of the intercept.
-    unseen : {"error", "zero"}
-        What a level that was not there in the fit does in `predict`: raise a ValueError, or count as none.
-    checkpoint : str, path or None
-        A file that saves the descent as it goes: one fit's own, not for several that run side by side.
-    copy_X : bool
-        Either will do: X is never written to.
-    positive : bool
-        False; coefficients of one sign are not supported.
+    fit_intercept : bool, default True
+        Whether the model has an intercept b. It is never penalised.
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}, default "auto"
+        The algorithm, see `fastgd.fit`. "auto" chooses "newton" or "lbfgs". `partial_fit` needs "sgd".
+    learning_rate : float or "auto", default "auto"
+        The rate γ of "gd", "nesterov" and "sgd". "auto" is 1 / (largest curvature), adapted during the fit.
+    standardize : bool, default True
+        Whether to descend in standardized features. It changes the speed, not the minimum. Coefficients are in the
+        units of X in either case.
+    tol : float, default 1e-10
+        The gradient norm at which the fit has converged: the largest component of the gradient of the mean loss plus
+        penalty, per standard deviation of its feature, in units of the standard deviation of y.
+    max_iter : int or None, default 1000
+        The maximum number of evaluations on all samples after the start; for "sgd" of epochs. None is 1000.
+    time_limit : float or None, default None
+        The maximum time of a fit in seconds. None is no limit.
+    random_state : int, Generator, RandomState or None, default None
+        Draws samples of rows and shuffles minibatches. None is seed 0, so that a fit can be repeated.
+    warm_start : bool, default False
+        Whether `fit` begins at the coefficients of the last fit instead of anew.
+    verbose : int, default 0
+        1 shows a progress line on stderr (extra: cli), 0 does not.
+    n_jobs : int or None, default None
+        The number of threads, at most NUMBA_NUM_THREADS. Negative numbers count back from all threads: -1 is all. None
+        is all that the process may use. It must be None for Dask collections.
+    categorical : "auto" or list of str, default "auto"
+        The columns of a table to take as categories. "auto" takes those of text or of a categorical type.
+    drop_first : bool, default True
+        Whether the first level of each category is its reference, without a coefficient. False needs a penalty, unless
+        there is a single category and no intercept.
+    unseen : {"error", "zero"}, default "error"
+        The treatment of levels that the fit did not have, in predictions and later chunks: raise ValueError, or let
+        them add nothing.
+    checkpoint : str, path or None, default None
+        A file to which `fit` writes its state, and from which it continues after a kill. Each fit needs a file of its
+        own: do not use it for fits side by side or with other parameters.
+    copy_X : bool, default True
+        Accepted for compatibility with scikit-learn, without effect: X is never written to.
+    positive : bool, default False
+        Must be False: constraints on the sign of coefficients are not supported.
 
     Attributes
     ----------
-    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
-        As in scikit-learn; coefficients are float64 for float32 data, too.
+    coef_ : ndarray of shape (d,), or (k, d) if y has shape (n, k)
+        The coefficients β as float64, d of them after categories are encoded.
+    intercept_ : float, or ndarray of shape (k,)
+        The intercept b, 0.0 if ``fit_intercept=False``.
+    n_iter_ : int
+        The number of evaluations on all samples after the start, at least 1.
+    n_features_in_ : int
+        The number of columns of X.
+    feature_names_in_ : ndarray of str
+        The names of the columns of X, if it is a table with names of type str.
     solver_ : str
-        The solver that "auto" chose.
+        The solver that was used.
     history_ : History
-        One row per evaluation.
+        A record of all evaluations.
     status_ : Status
-        Why the fit ended. A `ConvergenceWarning` says so if it did not converge.
+        Why the fit ended. If it did not converge, `fit` emits a ConvergenceWarning.
     result_ : FitResult
-        What `fastgd.fit` returned; after `partial_fit` what is known of the last chunk.
-    stream_ : Stream or None
-        What `partial_fit` keeps of the samples it was given, O(d) numbers; None after a fit.
+        The result of `fastgd.fit`. After `partial_fit`, that of the last chunk.
+    stream_ : StreamState or None
+        The state that `partial_fit` keeps between chunks, of size O(d). None after `fit`.
 
     Examples
     --------
-    >>> from fastgd.linear_model import LinearRegression
-    >>> LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).coef_.round(4).tolist()
-    [2.0]
+    >>> import numpy as np
+    >>> from fastgd import LinearRegression
+    >>> X = np.array([[1.0], [2.0], [3.0]])
+    >>> model = LinearRegression().fit(X, [3.0, 5.0, 7.0])
+    >>> model.coef_.round(6).tolist(), model.predict([[4.0]]).round(6).tolist()
+    ([2.0], [9.0])
     """
 
-    _scikit_learns = "LinearRegression"
+    _sklearn_name = "LinearRegression"
 
 
 @dataclass(eq=False, repr=False)
 class Ridge(_Regressor):
-    """Ridge regression: minimises ``Σ s (y − Xβ − b)² + alpha ‖β‖²``, as scikit-learn's Ridge does.
+    """Ridge regression: minimises ``Σ_i s_i (y_i − x_i·β − b)² + alpha ‖β‖²`` over coefficients β and intercept b.
+
+    s are the sample weights. The intercept is not penalised.
 
     Parameters
     ----------
-    alpha : float
-        The penalty, at least 0.
-    fit_intercept : bool
-        Whether the model has an intercept b; it is never penalised.
-    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
-        As for `fastgd.fit`; "auto" chooses by the shape of the data, and ``solver_`` holds the choice.
-    learning_rate : float or "auto"
-        Of the solvers nesterov, gd and sgd; the others find their own steps.
-    standardize : bool
-        Whether the descent works on features of mean 0 and variance 1. The minimum is the same, by fewer iterations.
-    tol : float
-        Largest gradient norm of a converged fit, per standard deviation of the features and of y.
-    max_iter : int or None
-        Iterations at most, of sgd epochs; None is 1000.
-    time_limit : float or None
-        Seconds after which the best point so far is returned.
-    random_state : int, Generator, RandomState or None
-        The seed of sub-samples and shuffles; None is 0.
-    warm_start : bool
-        Begin at the coefficients of the last fit.
-    verbose : int
-        1 shows a progress line (extra: cli).
-    n_jobs : int or None
-        The number of threads, at most numba's; negative numbers count back from all, None and -1 are all.
-    categorical : "auto" or list of str
-        The columns of a table that are categories; "auto" takes those of text, booleans and categorical types.
-    drop_first : bool
-        Leave out the first level of each category, which is then part of the intercept.
-    unseen : {"error", "zero"}
-        What a level that was not there in the fit does in `predict`: raise a ValueError, or count as none.
-    checkpoint : str, path or None
-        A file that saves the descent as it goes: one fit's own, not for several that run side by side.
-    copy_X : bool
-        Either will do: X is never written to.
-    positive : bool
-        False; coefficients of one sign are not supported.
+    alpha : float, default 1.0
+        The penalty, at least 0. One number for all targets.
+    fit_intercept : bool, default True
+        Whether the model has an intercept b. It is never penalised.
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}, default "auto"
+        The algorithm, see `fastgd.fit`. "auto" chooses "newton" or "lbfgs". `partial_fit` needs "sgd".
+    learning_rate : float or "auto", default "auto"
+        The rate γ of "gd", "nesterov" and "sgd". "auto" is 1 / (largest curvature), adapted during the fit.
+    standardize : bool, default True
+        Whether to descend in standardized features. It changes the speed, not the minimum. Coefficients are in the
+        units of X in either case.
+    tol : float, default 1e-10
+        The gradient norm at which the fit has converged: the largest component of the gradient of the mean loss plus
+        penalty, per standard deviation of its feature, in units of the standard deviation of y.
+    max_iter : int or None, default 1000
+        The maximum number of evaluations on all samples after the start; for "sgd" of epochs. None is 1000.
+    time_limit : float or None, default None
+        The maximum time of a fit in seconds. None is no limit.
+    random_state : int, Generator, RandomState or None, default None
+        Draws samples of rows and shuffles minibatches. None is seed 0, so that a fit can be repeated.
+    warm_start : bool, default False
+        Whether `fit` begins at the coefficients of the last fit instead of anew.
+    verbose : int, default 0
+        1 shows a progress line on stderr (extra: cli), 0 does not.
+    n_jobs : int or None, default None
+        The number of threads, at most NUMBA_NUM_THREADS. Negative numbers count back from all threads: -1 is all. None
+        is all that the process may use. It must be None for Dask collections.
+    categorical : "auto" or list of str, default "auto"
+        The columns of a table to take as categories. "auto" takes those of text or of a categorical type.
+    drop_first : bool, default True
+        Whether the first level of each category is its reference, without a coefficient. False
+        needs ``alpha > 0``.
+    unseen : {"error", "zero"}, default "error"
+        The treatment of levels that the fit did not have, in predictions and later chunks: raise ValueError, or let
+        them add nothing.
+    checkpoint : str, path or None, default None
+        A file to which `fit` writes its state, and from which it continues after a kill. Each fit needs a file of its
+        own: do not use it for fits side by side or with other parameters.
+    copy_X : bool, default True
+        Accepted for compatibility with scikit-learn, without effect: X is never written to.
+    positive : bool, default False
+        Must be False: constraints on the sign of coefficients are not supported.
 
     Attributes
     ----------
-    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
-        As in scikit-learn; coefficients are float64 for float32 data, too.
+    coef_ : ndarray of shape (d,), or (k, d) if y has shape (n, k) with k > 1
+        The coefficients β as float64, d of them after categories are encoded.
+    intercept_ : float, or ndarray of shape (k,)
+        The intercept b, 0.0 if ``fit_intercept=False``.
+    n_iter_ : int
+        The number of evaluations on all samples after the start, at least 1.
+    n_features_in_ : int
+        The number of columns of X.
+    feature_names_in_ : ndarray of str
+        The names of the columns of X, if it is a table with names of type str.
     solver_ : str
-        The solver that "auto" chose.
+        The solver that was used.
     history_ : History
-        One row per evaluation.
+        A record of all evaluations.
     status_ : Status
-        Why the fit ended. A `ConvergenceWarning` says so if it did not converge.
+        Why the fit ended. If it did not converge, `fit` emits a ConvergenceWarning.
     result_ : FitResult
-        What `fastgd.fit` returned; after `partial_fit` what is known of the last chunk.
-    stream_ : Stream or None
-        What `partial_fit` keeps of the samples it was given, O(d) numbers; None after a fit.
+        The result of `fastgd.fit`. After `partial_fit`, that of the last chunk.
+    stream_ : StreamState or None
+        The state that `partial_fit` keeps between chunks, of size O(d). None after `fit`.
 
     Examples
     --------
-    >>> from fastgd.linear_model import Ridge
-    >>> Ridge(alpha=1.0).fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).coef_.round(4).tolist()
-    [1.3333]
+    >>> import numpy as np
+    >>> from fastgd import Ridge
+    >>> X = np.array([[-1.0], [0.0], [1.0]])
+    >>> Ridge(alpha=2.0).fit(X, [-2.0, 0.0, 2.0]).coef_.round(6).tolist()
+    [1.0]
     """
 
     alpha: float = 1.0
 
-    _scikit_learns = "Ridge"
+    _sklearn_name = "Ridge"
 
     def _keep(self, result: FitResult) -> None:
+        """Set the fitted attributes from a result; ``coef_`` is flat for a single target."""
         super()._keep(result)
         if len(self.coef_) == 1 and self.coef_.ndim == 2:
             self.coef_ = self.coef_[0]  # as in scikit-learn's Ridge, but not in its LinearRegression
 
     def _l2(self, total_weight: float) -> float:
+        """Return the penalty ``l2`` of `fastgd.fit`: ``2 alpha / Σs``; 0 for no weight at all."""
         if np.ndim(self.alpha):
             raise ValueError(f"alpha={self.alpha!r}; one number is needed: for a penalty each, fit targets one by one")
         check_number("alpha", self.alpha, 0.0)

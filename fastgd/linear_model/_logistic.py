@@ -1,4 +1,4 @@
-"""LogisticRegression."""
+"""The estimator LogisticRegression."""
 
 from __future__ import annotations
 
@@ -25,81 +25,97 @@ from fastgd.linear_model._base import LinearModel, as_weight, check_unsupported
 
 @dataclass(eq=False, repr=False)
 class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
-    """Logistic regression: minimises ``C Σ s L + ½ ‖β‖²``, as scikit-learn's LogisticRegression does.
+    """Logistic regression: minimises ``C Σ_i s_i L(y_i, z_i) + ½ ‖β‖²`` over coefficients β and intercept b.
 
-    With more than two classes L is the multinomial loss ``ln Σ_c e^(z_c) − z_y``, and each class has coefficients.
+    s are the sample weights, and ``z_i = x_i·β + b`` is the linear predictor. For two classes
+    ``L = −[y ln h(z) + (1 − y) ln(1 − h(z))]`` with ``h(z) = 1 / (1 + e^(−z))``, where y is 1 for ``classes_[1]``. For
+    more classes each class c has its own coefficients and linear predictor z_c, and L is the multinomial loss
+    ``ln Σ_c e^(z_c) − z_y``. The intercept is not penalised.
 
     Parameters
     ----------
-    penalty : "deprecated", "l2" or None
-        Going, as in scikit-learn 1.9: say ``C=np.inf`` instead of ``penalty=None``.
-    C : float
-        Inverse of the penalty, positive; ``np.inf`` for none.
-    l1_ratio : float
-        0: the penalty is ``½ ‖β‖²``.
-    class_weight : dict, "balanced" or None
-        Multiplies the weights of a class's samples: by label, or so that all classes weigh the same.
-    dual : bool
-        False: there is no dual solver.
-    intercept_scaling : float
-        1: an intercept that is not penalised needs no scaling.
-    fit_intercept : bool
-        Whether the model has an intercept b; it is never penalised.
-    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
-        As for `fastgd.fit`; "auto" chooses by the shape of the data, and ``solver_`` holds the choice.
-    learning_rate : float or "auto"
-        Of the solvers nesterov, gd and sgd; the others find their own steps.
-    standardize : bool
-        Whether the descent works on features of mean 0 and variance 1. The minimum is the same, by fewer iterations.
-    tol : float
-        Largest gradient norm of a converged fit, per standard deviation of the features and of y.
-    max_iter : int or None
-        Iterations at most, of sgd epochs; None is 1000.
-    time_limit : float or None
-        Seconds after which the best point so far is returned.
-    random_state : int, Generator, RandomState or None
-        The seed of sub-samples and shuffles; None is 0.
-    warm_start : bool
-        Begin at the coefficients of the last fit.
-    verbose : int
-        1 shows a progress line (extra: cli).
-    n_jobs : int or None
-        The number of threads, at most numba's; negative numbers count back from all, None and -1 are all.
-    categorical : "auto" or list of str
-        The columns of a table that are categories; "auto" takes those of text, booleans and categorical types.
-    drop_first : bool
-        Leave out the first level of each category, which is then part of the intercept.
-    unseen : {"error", "zero"}
-        What a level that was not there in the fit does in `predict`: raise a ValueError, or count as none.
-    checkpoint : str, path or None
-        A file that saves the descent as it goes: one fit's own, not for several that run side by side.
+    penalty : "deprecated", "l2" or None, default "deprecated"
+        Deprecated, as in scikit-learn: use ``C=np.inf`` instead of ``penalty=None``.
+    fit_intercept : bool, default True
+        Whether the model has an intercept b. It is never penalised.
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}, default "auto"
+        The algorithm, see `fastgd.fit`. "auto" chooses "newton" or "lbfgs". `partial_fit` needs "sgd".
+    learning_rate : float or "auto", default "auto"
+        The rate γ of "gd", "nesterov" and "sgd". "auto" is 1 / (largest curvature), adapted during the fit.
+    standardize : bool, default True
+        Whether to descend in standardized features. It changes the speed, not the minimum. Coefficients are in the
+        units of X in either case.
+    tol : float, default 1e-10
+        The gradient norm at which the fit has converged: the largest component of the gradient of the mean loss plus
+        penalty, per standard deviation of its feature (the standard deviation of y counts as 1).
+    max_iter : int or None, default 1000
+        The maximum number of evaluations on all samples after the start; for "sgd" of epochs. None is 1000.
+    time_limit : float or None, default None
+        The maximum time of a fit in seconds. None is no limit.
+    random_state : int, Generator, RandomState or None, default None
+        Draws samples of rows and shuffles minibatches. None is seed 0, so that a fit can be repeated.
+    warm_start : bool, default False
+        Whether `fit` begins at the coefficients of the last fit instead of anew.
+    verbose : int, default 0
+        1 shows a progress line on stderr (extra: cli), 0 does not.
+    n_jobs : int or None, default None
+        The number of threads, at most NUMBA_NUM_THREADS. Negative numbers count back from all threads: -1 is all. None
+        is all that the process may use. It must be None for Dask collections.
+    categorical : "auto" or list of str, default "auto"
+        The columns of a table to take as categories. "auto" takes those of text or of a categorical type.
+    drop_first : bool, default True
+        Whether the first level of each category is its reference, without a coefficient. False
+        needs a finite C.
+    unseen : {"error", "zero"}, default "error"
+        The treatment of levels that the fit did not have, in predictions and later chunks: raise ValueError, or let
+        them add nothing.
+    checkpoint : str, path or None, default None
+        A file to which `fit` writes its state, and from which it continues after a kill. Each fit needs a file of its
+        own: do not use it for fits side by side or with other parameters.
+    C : float, default 1.0
+        The inverse of the strength of the penalty, positive. ``np.inf`` is no penalty.
+    l1_ratio : float, default 0.0
+        Must be 0: only the L2 penalty ``½ ‖β‖²`` is supported.
+    class_weight : dict, "balanced" or None, default None
+        Factors for the weights of the samples, by label. "balanced" gives all classes the same total weight.
+    dual : bool, default False
+        Must be False: there is no dual solver.
+    intercept_scaling : float, default 1
+        Must be 1: the intercept is not penalised, so it needs no scaling.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (1, d) for two classes, (k, d) for k of them
-    intercept_ : ndarray of shape (1,) or (k,)
-    classes_ : ndarray
+    classes_ : ndarray of shape (k,)
         The labels, sorted.
+    coef_ : ndarray of shape (1, d) for two classes, (k, d) for more
+        The coefficients β as float64, d of them after categories are encoded.
+    intercept_ : ndarray of shape (1,) or (k,)
+        The intercepts, 0 if ``fit_intercept=False``.
     n_iter_ : ndarray of shape (1,)
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
+        The number of evaluations on all samples after the start; 1 after `partial_fit`.
+    n_features_in_ : int
+        The number of columns of X.
+    feature_names_in_ : ndarray of str
+        The names of the columns of X, if it is a table with names of type str.
     solver_ : str
-        The solver that "auto" chose.
+        The solver that was used.
     history_ : History
-        One row per evaluation.
+        A record of all evaluations.
     status_ : Status
-        Why the fit ended. A `ConvergenceWarning` says so if it did not converge.
+        Why the fit ended. If it did not converge, `fit` emits a ConvergenceWarning.
     result_ : FitResult
-        What `fastgd.fit` returned; after `partial_fit` what is known of the last chunk.
-    stream_ : Stream or None
-        What `partial_fit` keeps of the samples it was given, O(d) numbers; None after a fit.
+        The result of `fastgd.fit`. After `partial_fit`, that of the last chunk.
+    stream_ : StreamState or None
+        The state that `partial_fit` keeps between chunks, of size O(d). None after `fit`.
 
     Examples
     --------
-    >>> from fastgd.linear_model import LogisticRegression
-    >>> model = LogisticRegression().fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"])
-    >>> model.predict([[0.4], [2.6]]).tolist()
-    ['no', 'yes']
+    >>> import numpy as np
+    >>> from fastgd import LogisticRegression
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> model = LogisticRegression().fit(X, ["no", "no", "yes", "yes"])
+    >>> model.predict([[0.5], [2.5]]).tolist(), model.predict_proba([[1.5]]).round(6).tolist()
+    (['no', 'yes'], [[0.5, 0.5]])
     """
 
     penalty: str | None = "deprecated"
@@ -110,14 +126,16 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
     dual: bool = False
     intercept_scaling: float = 1
 
-    _scikit_learns = "LogisticRegression"
+    _sklearn_name = "LogisticRegression"
 
     def _l2(self, total_weight: float) -> float:
+        """Return the penalty ``l2`` of `fastgd.fit`: ``1 / (C Σs)``; 0 without a penalty or without any weight."""
         if isinstance(self.C, bool) or not (isinstance(self.C, (int, float, np.number)) and self.C > 0.0):
             raise ValueError(f"C={self.C!r}; a positive number is needed")
         return 1.0 / (self.C * total_weight) if total_weight > 0.0 and self.penalty is not None else 0.0
 
-    def _say_what_replaces_penalty(self) -> None:
+    def _warn_of_penalty(self) -> None:
+        """Warn that the parameter ``penalty`` is deprecated; raise ValueError if it is neither "l2" nor None."""
         if self.penalty not in ("l2", None):
             raise ValueError(f"penalty={self.penalty!r}; leave it out for 'l2', or say C=np.inf for none")
         warnings.warn(
@@ -129,8 +147,29 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
             warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=3)
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to X (n, d) and labels y (n,), as for `LinearRegression`."""
-        with self._whole_or_not_at_all():
+        """Fit the model to samples and labels, and return the estimator.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, table or Dask collection of shape (n, d)
+            The samples, without NaN and infinity.
+        y : array-like of shape (n,)
+            The labels, numbers or text, of at least two classes.
+        sample_weight : array-like of shape (n,), or float, optional
+            The weights s of the samples, at least 0. One number is the weight of each sample, None is 1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            On bad input. The estimator is unchanged.
+        KeyboardInterrupt
+            On Ctrl-C. The estimator has the best coefficients so far.
+        """
+        with self._restored_on_error():
             X, labels, weight = self._samples(X, y, sample_weight, reset=True)
             if not is_collection(X):
                 _check_labels(labels)
@@ -139,14 +178,39 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
             self._keep(self._fit(X, labels, weight, "logistic"))
         return self
 
-    @available_if(LinearModel._learns_by_chunks)  # type: ignore[untyped-decorator]
+    @available_if(LinearModel._has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Go on with a chunk of samples, as for `LinearRegression`.
+        """Update the model with a chunk of samples by averaged stochastic gradient descent, and return the estimator.
 
-        ``classes`` are all labels that y may have in this chunk and later ones. They are needed for the first chunk, if
-        there was no fit to have them from, and can be left out or repeated for others.
+        It needs ``solver="sgd"``. The objective is that of all samples since the last `fit`. Each sample is used once,
+        so chunks should come in random order. ``coef_`` is worse than after a fit to all of them by about the
+        statistical error, and by more if features are strongly correlated. The first chunk determines the levels of
+        categories and the seed. ``tol`` and ``max_iter`` have no effect, and ``time_limit`` must be None.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or table of shape (n, d)
+            The samples of the chunk, in memory.
+        y : array-like of shape (n,)
+            The labels.
+        classes : array-like of shape (k,), optional
+            All labels that y has in this chunk and later ones. Needed for the first chunk, unless the estimator was
+            fitted before. Later it can be left out, or has to be the same.
+        sample_weight : array-like of shape (n,), or float, optional
+            The weights s of the samples, at least 0. One number is the weight of each sample, None is 1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        AttributeError
+            If ``solver`` is not "sgd".
+        ValueError, TypeError
+            On bad input, or if the chunk does not fit to earlier ones. The estimator is unchanged.
         """
         first = self._stream is None
         if classes is None and not hasattr(self, "classes_"):
@@ -159,7 +223,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
                 f"class_weight={self.class_weight!r} needs all samples at once; compute it by scikit-learn's "
                 "compute_class_weight on a sample, and give the dict"
             )
-        with self._whole_or_not_at_all():
+        with self._restored_on_error():
             X, labels, weight = self._samples(X, y, sample_weight, reset=first)
             if self.class_weight is not None:
                 codes = encode_labels(labels, len(labels), known).astype(np.intp)
@@ -169,14 +233,15 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         return self
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
+        """Return X, labels and weights after scikit-learn's checks; ``reset`` takes the names of columns anew."""
         check_unsupported("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
         check_unsupported("dual", self.dual, False, "the minimum of the primal is the same")
         check_unsupported(
             "intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none"
         )
         if self.penalty != "deprecated":
-            self._say_what_replaces_penalty()
-        X = self._read(X, reset=reset)
+            self._warn_of_penalty()
+        X = self._checked(X, reset=reset)
         if is_collection(X):
             return X, y, sample_weight
         check_not_masked("y", y)
@@ -184,18 +249,19 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         return X, labels, as_weight(sample_weight, X, labels)
 
     def _keep(self, result: FitResult) -> None:
+        """Set the fitted attributes from a result."""
         self.result_, self.classes_ = result, np.asarray(result.classes)
         self.coef_, self.intercept_ = np.atleast_2d(result.coef), np.atleast_1d(result.intercept)
         self.n_iter_ = np.array([result.n_iter or int(result.status is Status.READ_ONCE)])
 
     def _balanced(self, labels: NDArray[Any], weight: Floats | None) -> Floats:
-        """Multiply the weights by those of the classes."""
+        """Return the weights of samples (n,), multiplied by the weights of their classes."""
         if is_collection(labels):
             from fastgd._data.dask import class_totals, weighed
 
             classes, totals = class_totals(labels, weight)
-            later: Floats = weighed(labels, weight, classes, self._of_class(classes, totals))
-            return later
+            lazy: Floats = weighed(labels, weight, classes, self._of_class(classes, totals))
+            return lazy
         classes = np.unique(labels)
         codes = np.searchsorted(classes, labels)
         of_class = self._of_class(classes, np.bincount(codes, weight))
@@ -203,33 +269,82 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         return balanced
 
     def _of_class(self, classes: NDArray[Any], totals: NDArray[Any]) -> Floats:
-        """Return the weights of classes whose samples weigh so much in total: one stands for all of its class."""
+        """Return the weights of classes (k,), given the total weight (k,) of the samples of each.
+
+        scikit-learn is called with a single sample per class, whose weight is the total.
+        """
         with np.errstate(divide="ignore"):
             of_class = compute_class_weight(self.class_weight, classes=classes, y=classes, sample_weight=totals)
         if not np.isfinite(of_class).all():
-            idle = classes[~np.isfinite(of_class)][0]
-            raise ValueError(f"class_weight={self.class_weight!r}: the samples of class {idle} have no finite weight")
+            weightless = classes[~np.isfinite(of_class)][0]
+            raise ValueError(
+                f"class_weight={self.class_weight!r}: the samples of class {weightless} have no finite weight"
+            )
         return np.asarray(of_class)
 
     def decision_function(self, X: Any) -> Floats:
-        """Compute log-odds of ``classes_[1]``, (n,), or linear predictors of k > 2 classes, (n, k), for X (n, d)."""
-        return self._predictor().decision_function(self._read(X, reset=False))
+        """Return the linear predictors ``X β + b``: for two classes the log-odds of ``classes_[1]``.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, table or Dask collection of shape (n, d)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n,) for two classes, (n, k) for more
+            For a Dask collection a Dask array, which is computed on demand.
+        """
+        return self._predictor().decision_function(self._checked(X, reset=False))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Predict the most probable label for X (n, d); of a Dask collection a Dask array."""
-        return self._predictor().predict(self._read(X, reset=False))
+        """Return the most probable labels.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, table or Dask collection of shape (n, d)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            For a Dask collection a Dask array, which is computed on demand.
+        """
+        return self._predictor().predict(self._checked(X, reset=False))
 
     def predict_proba(self, X: Any) -> Floats:
-        """Predict the probabilities of all classes, (n, k), for X (n, d)."""
-        return self._predictor().predict_proba(self._read(X, reset=False))
+        """Return the probabilities of all classes, in the order of ``classes_``.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, table or Dask collection of shape (n, d)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n, k)
+            For a Dask collection a Dask array, which is computed on demand.
+        """
+        return self._predictor().predict_proba(self._checked(X, reset=False))
 
     def predict_log_proba(self, X: Any) -> Floats:
-        """Predict their logarithms, (n, k), for X (n, d): exact also where a probability rounds to 0 or 1."""
-        return self._predictor().predict_log_proba(self._read(X, reset=False))
+        """Return the logarithms of the probabilities of all classes, exact also if a probability rounds to 0 or 1.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, table or Dask collection of shape (n, d)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n, k)
+            For a Dask collection a Dask array, which is computed on demand.
+        """
+        return self._predictor().predict_log_proba(self._checked(X, reset=False))
 
 
 def _check_labels(labels: NDArray[Any]) -> None:
-    """Check that y holds the labels of classes."""
+    """Raise ValueError if y does not hold the labels of classes."""
     if labels.dtype.kind == "f":
         check_vector("y", labels, len(labels))
     check_classification_targets(labels)

@@ -1,6 +1,8 @@
-"""Pictures (extra: plot). Figures are made without pyplot, so nothing global changes; in a notebook show ``ax.figure``.
+"""Plots of fits, descents and surfaces by matplotlib (extra: plot).
 
-Every function returns the Axes that it drew into, makes them unless ``ax`` is given, and can be read without colours.
+A function that draws returns its Axes, and makes a new figure unless ``ax`` is given. Figures are made without pyplot,
+so that no global state changes; in a notebook, show ``ax.figure``. Shapes and labels carry all information that colours
+do.
 """
 
 from __future__ import annotations

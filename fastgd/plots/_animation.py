@@ -1,4 +1,4 @@
-"""Animations of balls that roll on surfaces."""
+"""Animations of a descent on a surface."""
 
 from __future__ import annotations
 
@@ -18,26 +18,48 @@ from fastgd.plots._surfaces import contours, draw_way, mark_minima, way
 from fastgd.surfaces._functions import Surface
 
 MOVING = (".gif", ".html")
-_FRAMES, _DPI = 50, 72  # of an animation at most, and its resolution
+"""The formats of animations."""
+_FRAMES = 50
+"""The maximum number of frames."""
+_DPI = 72
+"""The resolution of frames."""
 
 
 def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[str], *, seconds: float = 6.0) -> Any:
-    """Make the ball roll: the path on the surface, beside it the loss, step by step.
+    """Write an animation of a descent: the path on the surface, and beside it the loss of each step.
 
     Parameters
     ----------
     result : MinimizeResult
-        With a path. Of more than 50 steps some are left out.
+        The result of `minimize` with ``record_path=True``. Of more than 50 steps, evenly spaced ones are shown.
     surface : Surface
-    output : path
-        A ``.gif``, or an ``.html`` page with buttons, which needs nothing from the network.
-    seconds : float
-        How long it rolls.
+        The objective.
+    output : str or path
+        The file to write: a ``.gif``, or an ``.html`` page with controls, which needs no network.
+    seconds : float, default 6.0
+        The duration in seconds, at least 0.1.
 
     Returns
     -------
     Axes
-        With the last frame.
+        The Axes of the surface.
+
+    Raises
+    ------
+    ValueError
+        If the name of the file has another suffix, or the result has no path in a plane.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile, fastgd
+    >>> surface = fastgd.surfaces.bowl
+    >>> result = fastgd.minimize(surface, surface.start, solver="gd", learning_rate=0.5, record_path=True)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ax = fastgd.plots.animate(result, surface, os.path.join(folder, "bowl.gif"), seconds=1.0)
+    ...     os.listdir(folder)
+    ['bowl.gif']
     """
     check_writable(output)
     if Path(output).suffix.lower() not in MOVING:
@@ -72,8 +94,8 @@ def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[
 
     draw(0)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # where things are is settled: frames need not ask again
-    frames = [*shown, *[shown[-1]] * max(1, len(shown) // 5)]  # rest at the end before it begins again
+    figure.set_layout_engine("none")  # the layout is final: no need to compute it for each frame
+    frames = [*shown, *[shown[-1]] * max(1, len(shown) // 5)]  # repeat the last frame as a pause before the loop
     interval = 1000.0 * seconds / len(frames)
     rolling = FuncAnimation(figure, draw, frames=frames, interval=interval, blit=False)
     with replacing(output) as temporary:
@@ -81,14 +103,14 @@ def animate(result: MinimizeResult, surface: Surface, output: str | os.PathLike[
             rolling.save(temporary, writer=PillowWriter(fps=max(1, round(1000.0 / interval))), dpi=_DPI)
         else:
             player = HTMLWriter(fps=max(1, round(1000.0 / interval)), embed_frames=True, default_mode="loop")
-            player.frame_format = "jpeg"  # a tenth of the bytes
+            player.frame_format = "jpeg"  # a tenth of the size of PNG
             rolling.save(temporary, writer=player, dpi=_DPI)
             page = temporary.read_text(encoding="utf-8")
-            temporary.write_text(_without_network(page, f"{surface.name}: a rolling ball"), encoding="utf-8")
+            temporary.write_text(_offline_page(page, f"{surface.name}: a rolling ball"), encoding="utf-8")
     return left
 
 
-_BUTTONS = {
+_ICONS = {
     "minus": "−",
     "fast-backward": "|◀",
     "step-backward": "◂",
@@ -99,14 +121,15 @@ _BUTTONS = {
     "fast-forward": "▶|",
     "plus": "+",
 }
+"""Characters in place of the icon font that matplotlib's page loads from the network."""
 
 
-def _without_network(page: str, title: str) -> str:
-    """Make a page of matplotlib's player, with letters for the icons that it would fetch."""
+def _offline_page(page: str, title: str) -> str:
+    """Return matplotlib's animation as a complete HTML page that loads nothing from the network."""
     lines = [line for line in page.splitlines() if "stylesheet" not in line and "font-awesome" not in line]
     body = "\n".join(lines)
-    for name, letter in _BUTTONS.items():
-        body = body.replace(f'<i class="fa fa-{name}"></i>', letter)
+    for name, character in _ICONS.items():
+        body = body.replace(f'<i class="fa fa-{name}"></i>', character)
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>\n'
         f"<body>\n{body}\n</body>\n</html>\n"

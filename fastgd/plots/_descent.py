@@ -1,4 +1,4 @@
-"""Pictures of a descent: its history, and learning rates."""
+"""Plots of a descent: its history, and a sweep of learning rates."""
 
 from __future__ import annotations
 
@@ -18,24 +18,27 @@ from fastgd.surfaces._learning_rates import LearningRates
 def history(record: History, title: str = "The descent", *, ax: Any = None) -> Any:
     """Draw loss, gradient norm, step and the ratio of actual to predicted decrease against passes over the data.
 
+    Rejected points and estimates from a part of the samples are not drawn.
+
     Parameters
     ----------
     record : History
-    title : str
+        The history of a result.
+    title : str, default "The descent"
+        The title of a new figure.
     ax : Axes or array of up to four Axes, optional
-        Where to draw them, in this order; a single one gets the loss.
+        Where to draw, in this order. A single Axes shows the loss. None makes a new figure with four Axes.
 
     Returns
     -------
     Axes or ndarray of Axes
+        ``ax``, or an array of shape (2, 2).
 
     Examples
     --------
-    >>> import numpy as np, fastgd
-    >>> from fastgd import plots
-    >>> X = np.arange(20.0).reshape(-1, 2) ** 2
-    >>> result = fastgd.fit(X, X[:, 0] > 50, loss="logistic", l2=0.1)
-    >>> [panel.get_ylabel() for panel in plots.history(result.history).ravel()][:2]
+    >>> import fastgd
+    >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), [3.0, 4.0], solver="gd", learning_rate=0.1)
+    >>> [ax.get_ylabel() for ax in fastgd.plots.history(result.history).ravel()[:2]]
     ['loss, with penalty', 'gradient norm']
     """
     if ax is None:
@@ -71,27 +74,36 @@ def history(record: History, title: str = "The descent", *, ax: Any = None) -> A
         if finite.size:
             panels[3].set_ylim(max(-1.5, min(-0.1, finite.min() - 0.1)), min(2.5, max(1.15, finite.max() + 0.1)))
     for panel in panels[-2:]:
-        panel.set(xlabel="passes (evaluations of the whole)")
+        panel.set(xlabel="passes (evaluations of the objective)")
     return ax
 
 
 def learning_rates(sweep: LearningRates, *, ax: Any = None) -> NDArray[Any]:
-    """Draw a sweep: for each rate the ball's path on the surface, or the loss of each iteration where there is none.
+    """Draw a sweep of learning rates: for each rate the path on the surface, or without a surface the loss.
 
     Parameters
     ----------
     sweep : LearningRates
-    ax : array of as many Axes as rates, optional
+        The result of `fastgd.learning_rates`.
+    ax : array of Axes, optional
+        Where to draw, one Axes for each rate. None makes a new figure.
 
     Returns
     -------
-    ndarray of Axes
+    ndarray of shape (k,)
+        The Axes, one for each of the k rates.
+
+    Raises
+    ------
+    ValueError
+        If ``ax`` has fewer Axes than there are rates.
 
     Examples
     --------
     >>> import fastgd
-    >>> from fastgd import plots, surfaces
-    >>> panels = plots.learning_rates(fastgd.learning_rates(surfaces.bowl, max_iter=20))
+    >>> sweep = fastgd.learning_rates(fastgd.surfaces.elongated_bowl, rates=[0.1, 0.21])
+    >>> [ax.get_title().split(":")[0] for ax in fastgd.plots.learning_rates(sweep)]
+    ['GOOD', 'DIVERGING']
     """
     count = len(sweep.rates)
     columns = min(count, 3) if count != 4 else 2

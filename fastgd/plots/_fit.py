@@ -1,4 +1,4 @@
-"""Pictures of a fit: predictions against targets, residuals, calibration."""
+"""Plots of a fit: predictions against targets, residuals, calibration."""
 
 from __future__ import annotations
 
@@ -15,32 +15,45 @@ from fastgd._typing import Floats
 from fastgd._utils.validation import check_vector
 
 _BINS = 10
-_DOTS = 2000  # samples of a scatter at most
+"""The number of groups of equal size over which means are drawn."""
+_DOTS = 2000
+"""The maximum number of samples that are drawn."""
 
 
 def fit(result: FitResult, X: Any, y: ArrayLike, *, target: str = "target", ax: Any = None) -> Any:
-    """Draw a fit over its data: the line or S-curve of a single feature, otherwise the calibration.
+    """Draw a fit over data: the curve over a single numeric feature, otherwise the calibration.
+
+    The calibration shows means of the targets against means of the predictions, over ten groups of equal size.
 
     Parameters
     ----------
     result : FitResult
-        Of one target or two classes.
-    X, y
-        Samples and targets, those of the fit or others.
-    target : str
-        The name of y, for the axes.
+        A fit with one target or two classes.
+    X : array-like of shape (n, d), or a table
+        The samples, those of the fit or others.
+    y : array-like of shape (n,)
+        The targets or labels.
+    target : str, default "target"
+        The name of y for the axes.
     ax : Axes, optional
+        Where to draw. None makes a new figure.
 
     Returns
     -------
     Axes
 
+    Raises
+    ------
+    ValueError
+        If the model has several targets or more than two classes.
+
     Examples
     --------
     >>> import numpy as np, fastgd
-    >>> from fastgd import plots
-    >>> X, y = np.arange(9.0).reshape(-1, 1), np.arange(9.0) ** 2
-    >>> axes = plots.fit(fastgd.fit(X, y), X, y)
+    >>> X = np.array([[1.0], [2.0], [3.0]])
+    >>> ax = fastgd.plots.fit(fastgd.fit(X, [3.0, 5.0, 7.0]), X, [3.0, 5.0, 7.0], target="price")
+    >>> ax.get_title()
+    'price against x0'
     """
     if np.ndim(result.intercept):
         raise ValueError(f"the model has {len(result.coef)} outputs; fits of one are drawn")
@@ -61,25 +74,53 @@ def fit(result: FitResult, X: Any, y: ArrayLike, *, target: str = "target", ax: 
 
 
 def residuals(result: FitResult, X: Any, y: ArrayLike, *, ax: Any = None) -> Any:
-    """Draw what a regression left unexplained, ``y − prediction``, against the prediction; arguments as for `fit`."""
+    """Draw the residuals ``y − prediction`` of a regression against the predictions.
+
+    Parameters
+    ----------
+    result : FitResult
+        A regression with one target.
+    X : array-like of shape (n, d), or a table
+        The samples, those of the fit or others.
+    y : array-like of shape (n,)
+        The targets.
+    ax : Axes, optional
+        Where to draw. None makes a new figure.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the model is a classification or has several targets.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> X, y = np.array([[1.0], [2.0], [3.0]]), np.array([3.0, 5.0, 7.0])
+    >>> fastgd.plots.residuals(fastgd.fit(X, y), X, y).get_xlabel()
+    'predicted'
+    """
     if result.classes is not None or np.ndim(result.intercept):
         raise ValueError("residuals are drawn of regressions with one target")
     ax = ax or Figure(figsize=(6.5, 5), layout="constrained").subplots()
     predicted = result.predict(X)
-    left = check_vector("y", y, len(predicted)) - predicted
-    some = slice(None, None, -(-len(left) // _DOTS))
-    ax.plot(predicted[some], left[some], ".", color="0.5", markersize=4, label="samples")
+    residual = check_vector("y", y, len(predicted)) - predicted
+    drawn = slice(None, None, -(-len(residual) // _DOTS))
+    ax.plot(predicted[drawn], residual[drawn], ".", color="0.5", markersize=4, label="samples")
     ax.axhline(0.0, color="black", linewidth=1.5)
-    x, mean, _ = _binned(predicted, predicted, left)
+    x, mean, _ = _binned(predicted, predicted, residual)
     ax.plot(x, mean, "s-", color="black", markerfacecolor="white", markersize=8, label="means of tenths")
-    ax.set(xlabel="predicted", ylabel="actual − predicted", title=f"Residuals: standard deviation {left.std():.4g}")
+    ax.set(xlabel="predicted", ylabel="actual − predicted", title=f"Residuals: standard deviation {residual.std():.4g}")
     ax.grid(visible=True, alpha=0.3)
     ax.legend(fontsize=9)
     return ax
 
 
 def _only_feature(result: FitResult, X: Any) -> Floats | None:
-    """Return the values of the only feature, if it is a number."""
+    """Return the values (n,) of the only feature, or None if there are several or it is a category."""
     if len(result.coef) != 1 or (result.features is not None and result.features[0].levels is not None):
         return None
     column = X if result.features is None else X[result.features[0].name]
@@ -87,7 +128,7 @@ def _only_feature(result: FitResult, X: Any) -> Floats | None:
 
 
 def _binned(by: Floats, *columns: Floats) -> list[Floats]:
-    """Return means over equally many samples each, in the order of ``by``; last, how many each bin has."""
+    """Return the means of columns (n,) over groups of equal size in the order of ``by``, and the sizes last."""
     order = np.argsort(by, kind="stable")
     parts = np.array_split(order, min(_BINS, len(order)))
     return [*(np.array([column[part].mean() for part in parts]) for column in columns), np.array([*map(len, parts)])]
@@ -96,13 +137,14 @@ def _binned(by: Floats, *columns: Floats) -> list[Floats]:
 def _draw_over_feature(
     ax: Axes, result: FitResult, feature: Floats, actual: Floats, predicted: Floats, what: str
 ) -> None:
-    some = slice(None, None, -(-len(feature) // _DOTS))
+    """Draw samples and the fitted curve over a single feature; for classes also shares of ten groups."""
+    drawn = slice(None, None, -(-len(feature) // _DOTS))
     name = result.coef_names[0]
     if result.classes is None:
-        ax.plot(feature[some], actual[some], ".", color="0.6", markersize=4, label="samples", zorder=1)
+        ax.plot(feature[drawn], actual[drawn], ".", color="0.6", markersize=4, label="samples", zorder=1)
     else:
-        shift = 0.02 * np.sin(12.9898 * np.arange(len(feature)))[some]  # spread, so that samples do not hide others
-        ax.plot(feature[some], actual[some] + shift, "|", color="0.6", markersize=7, label="samples", zorder=1)
+        shift = 0.02 * np.sin(12.9898 * np.arange(len(feature)))[drawn]  # spreads samples that would overlap
+        ax.plot(feature[drawn], actual[drawn] + shift, "|", color="0.6", markersize=7, label="samples", zorder=1)
         x, share, _ = _binned(feature, feature, actual)
         ax.plot(x, share, "s", color="white", markeredgecolor="black", markersize=8, label="share in tenths", zorder=3)
     order = np.argsort(feature, kind="stable")
@@ -114,13 +156,14 @@ def _draw_over_feature(
 
 
 def _draw_calibration(ax: Axes, actual: Floats, predicted: Floats, what: str) -> None:
-    expected, came, squares, count = _binned(predicted, predicted, actual, actual * actual)
-    error = 2.0 * np.sqrt(np.maximum(squares - came * came, 0.0) / count)
-    low, high = float(min(expected.min(), came.min())), float(max(expected.max(), came.max()))
+    """Draw means of targets with standard errors against means of predictions, over ten groups of equal size."""
+    expected, observed, squares, count = _binned(predicted, predicted, actual, actual * actual)
+    error = 2.0 * np.sqrt(np.maximum(squares - observed * observed, 0.0) / count)
+    low, high = float(min(expected.min(), observed.min())), float(max(expected.max(), observed.max()))
     ax.plot([low, high], [low, high], "--", color="0.4", label="perfect: what was predicted, came")
     ax.errorbar(
         expected,
-        came,
+        observed,
         yerr=error,
         fmt="o",
         color="black",

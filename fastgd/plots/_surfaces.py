@@ -1,4 +1,4 @@
-"""Pictures of surfaces, and of balls that roll on them. Shapes and labels say all that colours do."""
+"""Plots of surfaces, and of descents on them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,38 @@ from fastgd._typing import Floats
 from fastgd.surfaces._functions import Surface
 
 LEVELS = 18
-_OBLONG = 2.5  # how many times as long as the other a window's side may be for both axes to have the same scale
-_BASIN_STEPS = 300  # that tell which basin a start belongs to
+"""The number of contour levels."""
+_MAX_ASPECT = 2.5
+"""The largest ratio of a window's sides at which both axes have the same scale."""
+_BASIN_STEPS = 300
+"""The maximum number of evaluations to find the basin of a start."""
 VIEWS = ("contours", "surface", "both")
+"""The values of the argument ``view`` of `path`."""
 _OUTLINE: list[AbstractPathEffect] = [
     Stroke(linewidth=4.0, foreground="white"),
     Stroke(linewidth=1.6, foreground="black"),
 ]
-_SHAPES = "o^sDvP<>hX"  # of minima
+"""A white edge, so that a long path is visible on dark ground."""
+_SHAPES = "o^sDvP<>hX"
+"""The markers of minima."""
 _TEXT: dict[str, Any] = {
     "fontsize": 8,
     "bbox": {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
 }
+"""The style of text on a surface."""
 
 
 class Ground(NamedTuple):
-    """A surface's values over its window, and levels that show the valleys."""
+    """The values of a surface over its window, and contour levels.
+
+    Attributes
+    ----------
+    x, y : ndarray of shape (m,)
+    values : ndarray of shape (m, m)
+        ``values[i, j]`` is the value at ``(x[j], y[i])``.
+    levels : ndarray of shape (k,)
+        Ascending.
+    """
 
     x: Floats
     y: Floats
@@ -44,27 +60,71 @@ class Ground(NamedTuple):
 
 
 def ground(surface: Surface) -> Ground:
-    """Take a surface's values; levels are quantiles, closer to each other the lower they are."""
+    """Return the values of a surface over its window, and contour levels.
+
+    The levels are quantiles of the values, denser at low values so that valleys are visible.
+    """
     x, y, values = surface.grid()
     levels = np.unique(np.quantile(values, np.linspace(0.0, 1.0, LEVELS) ** 2))
     return Ground(x, y, values, levels)
 
 
 def contours(surface: Surface, ax: Axes, land: Ground | None = None) -> None:
-    """Draw a surface from above: the darker, the lower."""
+    """Draw the contours of a surface, filled with darker colours for lower values.
+
+    Parameters
+    ----------
+    surface : Surface
+        The surface.
+    ax : Axes
+        Where to draw.
+    land : Ground, optional
+        The values of the surface. None computes them.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> fastgd.plots.contours(fastgd.surfaces.himmelblau, ax)
+    >>> [float(x) for x in ax.get_xlim()]
+    [-5.0, 5.0]
+    """
     land = land or ground(surface)
     shades = colormaps["Blues_r"](np.linspace(0.25, 1.0, len(land.levels) - 1))
     ax.contourf(land.x, land.y, land.values, levels=land.levels, colors=shades)
     ax.contour(land.x, land.y, land.values, levels=land.levels[1:-1], colors="0.55", linewidths=0.5)
     ax.text(0.015, 0.015, "the darker, the lower", transform=ax.transAxes, zorder=6, **_TEXT)
     width, height = np.ptp(surface.window, axis=1)
-    if 1.0 / _OBLONG < width / height < _OBLONG:
-        ax.set_aspect("equal")  # steps are at right angles to contours
+    if 1.0 / _MAX_ASPECT < width / height < _MAX_ASPECT:
+        ax.set_aspect("equal")  # so that gradient steps are perpendicular to contours
     ax.set(xlim=surface.window[0], ylim=surface.window[1], xlabel=surface.axes[0], ylabel=surface.axes[1])
 
 
 def way(result: MinimizeResult) -> Floats:
-    """Return the points that the ball went through: those that were accepted."""
+    """Return the accepted points of a descent in a plane.
+
+    Parameters
+    ----------
+    result : MinimizeResult
+        The result of `minimize` with ``record_path=True``.
+
+    Returns
+    -------
+    ndarray of shape (m, 2)
+
+    Raises
+    ------
+    ValueError
+        If the result has no path, or one with another number of coordinates than two.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), [3.0, 4.0], solver="gd", learning_rate=0.5, record_path=True)
+    >>> fastgd.plots.way(result).tolist()
+    [[3.0, 4.0], [0.0, 0.0]]
+    """
     if result.path is None:
         raise ValueError("the result has no path; give record_path=True to minimize")
     if result.path.shape[1] != 2:
@@ -76,29 +136,37 @@ def way(result: MinimizeResult) -> Floats:
 def path(
     result: MinimizeResult, surface: Surface, *, view: str = "contours", title: str | None = None, ax: Any = None
 ) -> Any:
-    """Draw the path of the ball on a surface, its start and its end marked.
+    """Draw the path of a descent on a surface, with its start and its end marked.
 
     Parameters
     ----------
     result : MinimizeResult
-        Of `minimize` with ``record_path=True``.
+        The result of `minimize` with ``record_path=True``.
     surface : Surface
-    view : {"contours", "surface", "both"}
-        From above, as a landscape, or both side by side.
+        The objective.
+    view : {"contours", "surface", "both"}, default "contours"
+        Contours seen from above, a three-dimensional view, or both side by side.
     title : str, optional
+        The title. None says how the descent ended.
     ax : Axes, optional
-        Where to draw: a three-dimensional one for ``"surface"``; not for ``"both"``.
+        Where to draw: three-dimensional Axes for ``"surface"``, None for ``"both"``. None makes a new figure.
 
     Returns
     -------
-    Axes, or ndarray of two Axes for "both"
+    Axes, or ndarray of two Axes for ``"both"``
+
+    Raises
+    ------
+    ValueError
+        If the view is unknown, ``ax`` is given for ``"both"``, or the result has no path in a plane.
 
     Examples
     --------
     >>> import fastgd
-    >>> from fastgd import plots, surfaces
-    >>> rolled = fastgd.minimize(surfaces.bowl, [2.0, 1.0], solver="gd", record_path=True)
-    >>> axes = plots.path(rolled, surfaces.bowl)
+    >>> surface = fastgd.surfaces.bowl
+    >>> result = fastgd.minimize(surface, surface.start, solver="gd", learning_rate=0.5, record_path=True)
+    >>> fastgd.plots.path(result, surface, title="The bowl").get_title()
+    'The bowl'
     """
     if view not in VIEWS:
         raise ValueError(f"view={view!r}; choose one of {', '.join(VIEWS)}")
@@ -118,7 +186,7 @@ def _path(result: MinimizeResult, surface: Surface, land: Ground, view: str, tit
     """Draw one view of a path."""
     points = way(result)
     if title is None:
-        title = f"{surface.name}: {_sentence(result, points)}"
+        title = f"{surface.name}: {_describe_end(result, points)}"
     if view == "surface":
         ax = ax or Figure(figsize=(6.5, 5.5), layout="constrained").add_subplot(projection="3d")
         _landscape(surface, points, ax, land)
@@ -133,7 +201,8 @@ def _path(result: MinimizeResult, surface: Surface, land: Ground, view: str, tit
     return ax
 
 
-def _sentence(result: MinimizeResult, points: Floats) -> str:
+def _describe_end(result: MinimizeResult, points: Floats) -> str:
+    """Return the part of a title that says how a descent ended, and the number of steps."""
     unsure = result.stationary is not None and result.stationary.kind == "degenerate"
     rests = "comes to rest where it is flat" if unsure else "rolls into a minimum"
     what = {
@@ -148,6 +217,7 @@ def _sentence(result: MinimizeResult, points: Floats) -> str:
 
 
 def draw_way(points: Floats, ax: Axes, **style: Any) -> Any:
+    """Draw points (m, 2) as a line, with markers for up to 200 of them; return the line."""
     few = len(points) <= 200
     (line,) = ax.plot(
         points[:, 0],
@@ -159,22 +229,25 @@ def draw_way(points: Floats, ax: Axes, **style: Any) -> Any:
 
 
 def mark_ends(points: Floats, ax: Axes) -> None:
+    """Draw the first of some points (m, 2) as a white circle, and the last one as a black circle."""
     ax.plot(*points[0], "o", color="white", markeredgecolor="black", markersize=11, zorder=5, label="start")
     ax.plot(*points[-1], "o", color="black", markeredgecolor="white", markersize=11, zorder=5, label="end")
 
 
 def mark_minima(surface: Surface, ax: Axes) -> None:
+    """Draw the known minima of a surface as crosses."""
     if len(surface.minima):
         ax.plot(*surface.minima.T, "x", color="black", markersize=9, markeredgewidth=2, zorder=4, label="minimum")
 
 
 def _landscape(surface: Surface, points: Floats, ax: Any, land: Ground) -> None:
+    """Draw a surface and a path (m, 2) on it in three dimensions; values above the 93 % quantile are cut off."""
     steps = np.searchsorted(land.levels, land.values).clip(1, len(land.levels) - 1) - 1
     shades = colormaps["Blues_r"](np.linspace(0.25, 1.0, len(land.levels) - 1))
-    ax.computed_zorder = False  # the ball lies on the surface, not under it
+    ax.computed_zorder = False  # draw the path above the surface
     top = float(np.quantile(land.values, 0.93))
-    heights = np.minimum(land.values, top)  # walls would hide the valleys
-    mesh = {"rcount": 45, "ccount": 45, "edgecolor": (0.0, 0.0, 0.0, 0.35), "linewidth": 0.3}  # shows the shape
+    heights = np.minimum(land.values, top)  # high walls would hide the valleys
+    mesh = {"rcount": 45, "ccount": 45, "edgecolor": (0.0, 0.0, 0.0, 0.35), "linewidth": 0.3}  # grid lines
     plane = np.meshgrid(land.x, land.y)
     ax.plot_surface(*plane, heights, facecolors=shades[steps], shade=False, zorder=1, **mesh)
     inside = points[((points >= surface.window[:, 0]) & (points <= surface.window[:, 1])).all(axis=1)]
@@ -188,29 +261,38 @@ def _landscape(surface: Surface, points: Floats, ax: Any, land: Ground) -> None:
 
 
 def minima(result: ManyStarts, surface: Surface, *, basins: int = 41, title: str | None = None, ax: Any = None) -> Any:
-    """Draw where each of several starts ended: a shape for each minimum, a line from each start to its end.
+    """Draw the minima that several starts ended in: a marker for each minimum, and a line from each start to its end.
 
     Parameters
     ----------
     result : ManyStarts
-        Of `minimize` with ``starts`` above 1.
+        The result of `minimize` with ``starts`` above 1.
     surface : Surface
-    basins : int
-        Descend from so many starts along each axis, too, as the result did, to draw where the basins border on each
-        other; 0 leaves them out.
-    title, ax
-        As for `path`.
+        The objective.
+    basins : int, default 41
+        The number of grid points along each axis, from which descents show the borders between basins of attraction.
+        0 leaves the borders out.
+    title : str, optional
+        The title. None counts starts and minima.
+    ax : Axes, optional
+        Where to draw. None makes a new figure.
 
     Returns
     -------
     Axes
 
+    Raises
+    ------
+    TypeError
+        If the result is that of a single start.
+
     Examples
     --------
     >>> import fastgd
-    >>> from fastgd import plots, surfaces
-    >>> found = fastgd.minimize(surfaces.himmelblau, [0.0, 0.0], starts=8, window=surfaces.himmelblau.window)
-    >>> axes = plots.minima(found, surfaces.himmelblau, basins=5)
+    >>> surface = fastgd.surfaces.double_well
+    >>> result = fastgd.minimize(surface, surface.start, starts=8)
+    >>> fastgd.plots.minima(result, surface, basins=0).get_title()
+    'tilted double well: 8 balls end in 2 minima (white: starts, black: ends)'
     """
     if not isinstance(result, ManyStarts):
         raise TypeError("minima are drawn of several starts: give starts=32 to minimize")
@@ -250,12 +332,13 @@ def minima(result: ManyStarts, surface: Surface, *, basins: int = 41, title: str
 
 
 def _rounded(loss: float, result: ManyStarts) -> str:
-    """Write a loss without the digits that are rounding beside the losses of the starts."""
+    """Return a loss as text; 0 if it is negligible beside the losses at the starts."""
     height = max(abs(float(end.history.loss[0])) for end in result.ends)
     return f"{0.0 if abs(loss) < 1e-9 * height else loss:.3g}"
 
 
 def _basin(result: ManyStarts, surface: Surface, start: Floats) -> int:
+    """Return the index of the minimum that a descent from another start ends nearest to."""
     options = {name: result.settings[name] for name in ("solver", "tol")} | {
         "max_iter": min(result.settings["max_iter"], _BASIN_STEPS)
     }
@@ -273,21 +356,35 @@ def saddle(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Draw a saddle point: along which direction the surface falls and along which it rises, and balls that pass by.
+    """Draw a saddle point with the directions in which the surface falls and rises, and descents that pass by.
 
     Parameters
     ----------
     surface : Surface
+        The surface.
     point : array-like of shape (2,)
         The saddle point.
-    results : sequence of MinimizeResult
-        With paths, drawn with different dashes.
-    title, ax
-        As for `path`.
+    results : sequence of MinimizeResult, default ()
+        Results of `minimize` with ``record_path=True``, drawn with different dashes.
+    title : str, optional
+        The title. None explains what a saddle point is.
+    ax : Axes, optional
+        Where to draw. None makes a new figure.
 
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    ValueError
+        If the point is no saddle point, or a result has no path in a plane.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> fastgd.plots.saddle(fastgd.surfaces.saddle, [0.0, 0.0], title="x² − y²").get_title()
+    'x² − y²'
     """
     there = stationary(surface, point)
     if there.kind != "saddle":

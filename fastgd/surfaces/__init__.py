@@ -1,4 +1,7 @@
-"""Surfaces to roll a ball on: functions of two coordinates, and the loss of a regression with two parameters."""
+"""Surfaces: functions of two coordinates to minimise, and the loss of a regression with two parameters.
+
+A surface can be passed to `fastgd.minimize`, `fastgd.stationary`, `fastgd.learning_rates` and `fastgd.plots`.
+"""
 
 from __future__ import annotations
 

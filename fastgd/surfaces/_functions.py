@@ -1,4 +1,4 @@
-"""Surfaces to roll a ball on: functions of two coordinates whose gradients, minima and saddle points are known."""
+"""Test functions of two coordinates, whose gradients, minima and saddle points are known."""
 
 from __future__ import annotations
 
@@ -18,21 +18,44 @@ _NONE = np.empty((0, 2))
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """A function of a point: call it to get value and gradient.
+    """A function of two coordinates. Call it with a point to get ``(value, gradient, ...)``.
+
+    Some surfaces, such as `rosenbrock`, `rastrigin` and `ackley`, are functions of any number of coordinates.
 
     Attributes
     ----------
-    name, formula : str
-    minima, saddles : ndarray of shape (k, 2)
-        The known ones, the lowest minimum first.
+    name : str
+        The name in titles.
+    formula : str
+        The formula as text.
+    function : callable
+        Maps a point of shape (2,) to value and gradient.
     window : ndarray of shape (2, 2)
-        The part that is worth drawing: lowest and highest x, lowest and highest y.
+        The part to draw: ``[[lowest x, highest x], [lowest y, highest y]]``.
     start : ndarray of shape (2,)
-        Where a ball has something to roll.
+        The default start of a descent.
+    minima : ndarray of shape (k, 2)
+        The known minima, the lowest first.
+    saddles : ndarray of shape (k, 2)
+        The known saddle points.
     axes : tuple of str
-        What the coordinates are.
+        The labels of the coordinates.
     smooth : bool
         Whether the gradient is continuous everywhere.
+    elementwise : bool
+        Whether ``function`` also takes arrays of points of shape (2, ...).
+    heights : callable or None
+        Maps arrays of points of shape (2, ...) to values, if ``function`` does not and there is a fast way.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> value, gradient, *_ = fastgd.surfaces.elongated_bowl([2.0, 1.0])
+    >>> value, gradient.tolist()
+    (7.0, [2.0, 10.0])
+    >>> result = fastgd.minimize(fastgd.surfaces.elongated_bowl, fastgd.surfaces.elongated_bowl.start)
+    >>> bool(abs(result.x).max() < 1e-6)
+    True
     """
 
     name: str
@@ -45,23 +68,49 @@ class Surface:
     axes: tuple[str, str] = ("x", "y")
     smooth: bool = True
     elementwise: bool = field(default=True, repr=False)
-    """Whether the function takes arrays of points (2, ...), too."""
     heights: Callable[[Floats], Any] | None = field(default=None, repr=False)
-    """If it does not: the values alone, at arrays of points, if there is a quick way to them."""
 
     def __call__(self, point: Floats) -> Evaluation:
-        """Return value and gradient at a point."""
+        """Return value and gradient at a point.
+
+        Parameters
+        ----------
+        point : array-like of shape (2,)
+
+        Returns
+        -------
+        Evaluation
+            A named tuple that begins with ``value`` and ``gradient``, an ndarray of shape (2,).
+
+        Raises
+        ------
+        ValueError
+            If the point has another shape.
+        """
         point = np.asarray(point, dtype=np.float64)
         try:
             value, gradient = self.function(point)
-        except ValueError:  # some have any number of coordinates
+        except ValueError:  # not checked before, because some surfaces take any number of coordinates
             if point.shape == (2,):
                 raise
             raise ValueError(f"{self.name}: a point has two coordinates, not shape {point.shape}") from None
         return Evaluation(float(value), np.asarray(gradient, dtype=np.float64))
 
     def grid(self, points: int = 201) -> tuple[Floats, Floats, Floats]:
-        """Return x (m,), y (m,) and values (m, m) over the window; m is at most 31 where each value costs a pass."""
+        """Return the values on a grid over the window.
+
+        Parameters
+        ----------
+        points : int, default 201
+            The number m of grid points along each axis. It is at most 31 if each value costs a pass over the data.
+
+        Returns
+        -------
+        x, y : ndarray of shape (m,)
+            The coordinates.
+        values : ndarray of shape (m, m)
+            ``values[i, j]`` is the value at ``(x[j], y[i])``.
+        """
         quick = self.heights or (lambda p: self.function(p)[0]) if self.elementwise or self.heights else None
         points = points if quick else min(points, 31)
         x, y = (np.linspace(low, high, points) for low, high in self.window)
@@ -101,7 +150,7 @@ def _himmelblau(p: Floats) -> tuple[Any, Any]:
 
 
 def _rosenbrock(p: Floats) -> tuple[Any, Any]:
-    """Take any number of coordinates."""
+    """Return value and gradient of Rosenbrock's function, for any number of coordinates."""
     bend, off = p[1:] - p[:-1] ** 2, 1.0 - p[:-1]
     gradient = np.zeros(p.shape)
     gradient[:-1] = -400.0 * p[:-1] * bend - 2.0 * off
@@ -117,13 +166,13 @@ def _beale(p: Floats) -> tuple[Any, Any]:
 
 
 def _rastrigin(p: Floats) -> tuple[Any, Any]:
-    """Take any number of coordinates."""
+    """Return value and gradient of Rastrigin's function, for any number of coordinates."""
     angle = 2.0 * np.pi * p
     return np.sum(p * p + 10.0 * (1.0 - np.cos(angle)), axis=0), 2.0 * p + 20.0 * np.pi * np.sin(angle)
 
 
 def _ackley(p: Floats) -> tuple[Any, Any]:
-    """Take any number of coordinates."""
+    """Return value and gradient of Ackley's function, for any number of coordinates."""
     d = len(p)
     distance = np.sqrt(np.sum(p * p, axis=0) / d)
     well = 20.0 * np.exp(-0.2 * distance)
@@ -134,7 +183,10 @@ def _ackley(p: Floats) -> tuple[Any, Any]:
 
 
 def _rastrigin_levels() -> tuple[Floats, Floats]:
-    """Return Rastrigin's minima and maxima along one axis, by Newton's method from where its waves are."""
+    """Return the coordinates of Rastrigin's minima and maxima along one axis, by Newton's method.
+
+    The minima are sorted by distance from 0. Newton's method begins at the minima and maxima of the cosine.
+    """
     lows, highs = np.arange(-5.0, 6.0), np.arange(-4.5, 5.0)
     for levels in (lows, highs):
         for _ in range(20):
@@ -147,10 +199,12 @@ _LOWS, _HIGHS = _rastrigin_levels()
 
 
 def _square(low: float, high: float) -> Floats:
+    """Return the window with the same limits along both axes."""
     return np.array([[low, high], [low, high]])
 
 
 def _by_height(points: list[tuple[float, ...]], function: Callable[[Floats], tuple[Any, Any]]) -> Floats:
+    """Return points as an array of shape (k, 2), sorted by value."""
     return np.array(sorted(points, key=lambda point: float(function(np.array(point))[0])))
 
 
@@ -256,3 +310,4 @@ SURFACES = {
     "rastrigin": rastrigin,
     "ackley": ackley,
 }
+"""The surfaces by name."""

@@ -1,4 +1,4 @@
-"""What a learning rate does: one small descent for each of several rates."""
+"""`learning_rates`: a descent with each of several learning rates, and a verdict on each rate."""
 
 from __future__ import annotations
 
@@ -20,30 +20,37 @@ from fastgd._optim.stationary import classified
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_number, generator
 
-SHARES = (0.02, 0.3, 1.0, 1.85, 2.2)  # of 1/L: too small, good, good, oscillating, diverging on a bowl
-_OVERSHOOT = 0.5  # actual/predicted decrease below which a step on a quadratic went past the minimum along its line
-_OFTEN, _MANY = 0.5, 10  # the share, or the number, of such steps that makes a descent oscillating
-_SMALL = 0.2  # of the limit: a descent that has not converged would do better with a larger rate
+SHARES = (0.02, 0.3, 1.0, 1.85, 2.2)
+"""The default rates as multiples of 1/L. On a bowl they are too small, good, good, oscillating and diverging."""
+_OVERSHOOT = 0.5
+"""A step on a quadratic overshoots the minimum along its line if actual/predicted decrease is below this."""
+_OSCILLATING_SHARE = 0.5
+"""The share of overshooting steps from which a descent is oscillating."""
+_OSCILLATING_STEPS = 10
+"""The number of overshooting steps from which a descent is oscillating."""
+_TOO_SMALL = 0.2
+"""A descent that does not converge with a rate below this share of the limit has too small a rate."""
 
 
 @dataclass(frozen=True, eq=False)
 class LearningRates:
-    """A sweep over learning rates; printed, it is a table.
+    """The result of `learning_rates`: a sweep over learning rates. ``print`` shows it as a table.
 
     Attributes
     ----------
     rates : ndarray of shape (k,)
-        Ascending.
+        The learning rates, ascending.
     verdicts : tuple of str
-        For each rate ``"diverging"``; ``"oscillating"``: half of the steps, or ten, went past the minimum along their
-        line, see `overshoots`; ``"too small"``: not converged by max_iter, and below a fifth of the limit; or
-        ``"good"``, as good as one rate can be if the descent has still not converged.
+        A verdict on each rate. ``"diverging"``: the status is DIVERGED or UNBOUNDED. ``"oscillating"``: half of the
+        steps, or ten, went past the minimum along their line. ``"too small"``: the descent did not converge, and the
+        rate is below a fifth of the limit. ``"good"``: none of these.
     results : tuple of Result
+        The result of each descent.
     limit : float
-        2 / L, the largest rate that is stable, L being the largest curvature where the lowest descent ended, elsewhere
-        it may be another (of a regression: where curvatures are largest).
+        2 / L, the largest stable rate. L is the largest curvature: of a function at the end of the lowest descent, of a
+        regression where the curvature is largest.
     objective : callable or None
-        What was descended on, None for a regression. In two dimensions the results have their paths.
+        The function, None for a regression. In two dimensions the results have paths.
     """
 
     rates: Floats
@@ -53,8 +60,10 @@ class LearningRates:
     objective: Any
 
     def __str__(self) -> str:
-        """Lay it out as a table."""
-        lines = [f"{'learning rate':>13}  {'of limit':>8}  {'verdict':<11}  {'iterations':>10}  {'loss':>12}  slope"]
+        """Return a table with a line for each rate, and the limit below it."""
+        lines = [
+            f"{'learning rate':>13}  {'of limit':>8}  {'verdict':<11}  {'iterations':>10}  {'loss':>12}  gradient norm"
+        ]
         for rate, verdict, result in zip(self.rates, self.verdicts, self.results, strict=True):
             history = result.history
             lines.append(
@@ -80,31 +89,40 @@ def learning_rates(
     max_iter: int = 100,
     **options: Any,
 ) -> LearningRates:
-    """Descend once with each learning rate, by ``solver="gd"``, and say what became of it.
+    """Return gradient descents with several learning rates, and a verdict on each rate.
+
+    Each descent is ``x ← x − γ ∇f(x)`` with a fixed rate γ (``solver="gd"``). It is stable for γ < 2 / L, where L is
+    the largest curvature.
 
     Parameters
     ----------
-    objective : callable, surface or array-like of shape (n, d)
-        A function as for `minimize`, or with ``y`` the samples X of a regression.
-    y : array-like, optional
-        The targets, as for `fit`.
+    objective : callable, Surface, or array-like of shape (n, d)
+        A function as for `minimize`, or with ``y`` the samples X of a regression as for `fit`.
+    y : array-like of shape (n,), optional
+        The targets of a regression, as for `fit`.
     rates : sequence of float, optional
-        None is 2 %, 30 %, 100 %, 185 % and 220 % of 1/L.
-    start : array-like, optional
-        Where to begin; needed for a function that is no surface.
-    max_iter : int
-        Steps of each descent.
+        The learning rates, positive. None is 2 %, 30 %, 100 %, 185 % and 220 % of 1/L.
+    start : array-like of shape (d,), optional
+        The start of each descent. None is the start of a surface, and zero for a regression. A function needs one.
+    max_iter : int, default 100
+        The maximum number of steps of each descent.
     **options
-        For `minimize`, or with ``y`` for `fit`.
+        Further arguments of `minimize`, or with ``y`` of `fit`, such as ``tol``. Not ``solver``, ``learning_rate`` and
+        ``starts``.
 
     Returns
     -------
     LearningRates
+        It has ``rates``, ``verdicts``, ``results`` and the estimated ``limit`` 2 / L.
 
     Raises
     ------
-    ValueError, TypeError
-        On bad input, as `minimize` and `fit`.
+    ValueError
+        If ``rates`` is empty or not positive, or as for `minimize` and `fit`.
+    TypeError
+        If an argument is missing, or as for `minimize` and `fit`.
+    KeyboardInterrupt
+        On Ctrl-C.
 
     Examples
     --------
@@ -137,7 +155,7 @@ def learning_rates(
         else:
             result = without_warning(minimize)(objective, **{"record_path": plane, **given, **options})
         if result.status is Status.INTERRUPTED:
-            raise KeyboardInterrupt  # a table of some of the rates would look like that of all
+            raise KeyboardInterrupt  # an incomplete table would look like a complete one
         return result
 
     if y is not None:
@@ -160,6 +178,7 @@ def learning_rates(
 
 
 def _limit(objective: Any, point: Floats) -> float:
+    """Return 2 / L for the largest absolute curvature L at a point (d,); infinity if it is 0."""
     evaluate, here = evaluator(objective, point)
     if point.size > CLASSIFIED:
         return 2.0 / estimate_lipschitz(evaluate, point, generator(None), 50)
@@ -170,8 +189,18 @@ def _limit(objective: Any, point: Floats) -> float:
 def overshoots(history: History) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return for each step of gradient descent whether it went past the minimum along its line.
 
-    On a quadratic the actual decrease is ``1 − γ λ / 2`` of the predicted one, λ being the curvature along the step:
-    less than half of it came if γ λ > 1. Steps whose decrease is lost in rounding are left out.
+    On a quadratic the ratio of actual to predicted decrease is ``1 − γ λ / 2``, where γ is the rate and λ the curvature
+    along the step. The step goes past the minimum if γ λ > 1, that is if the ratio is below a half. Steps whose
+    predicted decrease is not above the rounding error are left out.
+
+    Parameters
+    ----------
+    history : History
+        Of ``solver="gd"``.
+
+    Returns
+    -------
+    ndarray of bool
     """
     rounding = 1e3 * np.finfo(np.float64).eps * np.abs(history.loss)
     with np.errstate(invalid="ignore"):
@@ -183,9 +212,10 @@ def overshoots(history: History) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def _verdict(result: Result, share: float) -> str:
+    """Return the verdict on a rate, given the result of its descent and its share of the limit."""
     if result.status in (Status.DIVERGED, Status.UNBOUNDED):
         return "diverging"
     past = overshoots(result.history)
-    if past.sum() >= min(_MANY, max(1.0, _OFTEN * past.size)):
+    if past.sum() >= min(_OSCILLATING_STEPS, max(1.0, _OSCILLATING_SHARE * past.size)):
         return "oscillating"
-    return "too small" if result.status is Status.MAX_ITER and share < _SMALL else "good"
+    return "too small" if result.status is Status.MAX_ITER and share < _TOO_SMALL else "good"

@@ -1,4 +1,4 @@
-"""The loss of a regression with one feature as a surface."""
+"""The loss of a regression with two parameters as a surface."""
 
 from __future__ import annotations
 
@@ -14,35 +14,45 @@ from fastgd.surfaces._functions import Surface
 def regression(
     X: Any, y: ArrayLike, loss: Any = "squared", *, l2: float = 0.0, intercept: bool = True, standardize: bool = False
 ) -> Surface:
-    """Make the surface of a regression with two parameters: the mean loss of ``y ≈ a x + b``, as `fastgd.fit` has it.
+    """Return the loss of a regression with two parameters as a surface.
+
+    The surface is the objective of `fastgd.fit` for one feature x:
+    ``f(a, b) = (1/n) Σ_i L(y_i, a x_i + b) + ½ l2 a²``.
 
     Parameters
     ----------
-    X : array-like of shape (n,) or (n, 1), or (n, 2) without an intercept; or a table of such columns
-    y, loss, l2
-        As for `fit`.
-    intercept : bool
-        Whether the second parameter is the intercept b, or the coefficient of a second feature.
-    standardize : bool
-        Take the feature in standard deviations from its mean, as `fit` does by itself. That makes a long valley round.
+    X : array-like of shape (n,) or (n, 1), or (n, 2) without an intercept, or a table
+        The feature.
+    y : array-like of shape (n,)
+        The targets, or the labels of two classes for ``"logistic"``.
+    loss : {"squared", "logistic", "huber"} or Loss, default "squared"
+        The loss L, as for `fastgd.fit`.
+    l2 : float, default 0.0
+        The penalty, at least 0.
+    intercept : bool, default True
+        Whether the second parameter is the intercept b. False makes it the coefficient of a second feature.
+    standardize : bool, default False
+        Whether the feature is measured in standard deviations from its mean, as `fit` does by default. This turns a
+        long valley into a round one.
 
     Returns
     -------
     Surface
-        Each evaluation is one pass over the data. The minimum is the fit's; the window holds 0 and the minimum.
+        An evaluation is one pass over the data. Its minimum is that of the fit. Its window contains 0 and the minimum.
 
     Raises
     ------
-    ValueError, TypeError
-        As for `fit`, and if there are not two parameters.
+    ValueError
+        If there are not two parameters and one target, or as for `fastgd.fit`.
+    TypeError
+        As for `fastgd.fit`.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastgd import surfaces
-    >>> surface = surfaces.regression(np.arange(5.0), 2.0 * np.arange(5.0) + 1.0)
-    >>> surface.minima.round(6).tolist()
-    [[2.0, 1.0]]
+    >>> import fastgd
+    >>> surface = fastgd.surfaces.regression([1.0, 2.0, 3.0], [3.0, 5.0, 7.0])
+    >>> surface.minima.round(6).tolist(), round(surface([0.0, 0.0]).value, 3)
+    ([[2.0, 1.0]], 27.667)
     """
     from fastgd._data.columns import is_frame
     from fastgd._data.dataset import InMemory
@@ -69,12 +79,12 @@ def regression(
     spec = ModelSpec(chosen, L2(l2), intercept, standardize)
     objective = LinearObjective(dataset, spec, moments(dataset, chosen, about_mean=intercept))
     minimum = objective.to_x(Coefficients(np.atleast_2d(result.coef), np.atleast_1d(result.intercept)))
-    lowest, hessian = objective(minimum).value, np.array([objective(minimum + unit).gradient for unit in np.eye(2)])
+    value, hessian = objective(minimum).value, np.array([objective(minimum + unit).gradient for unit in np.eye(2)])
 
     def quadratic(points: Floats) -> Any:
-        """Return the squared loss, which is its second-order expansion at the minimum."""
+        """Return the values at points (2, ...) by the second-order expansion at the minimum, exact for squared loss."""
         move = points - minimum.reshape(-1, *[1] * (points.ndim - 1))
-        return lowest + 0.5 * np.einsum("i...,ij,j...", move, hessian, move)
+        return value + 0.5 * np.einsum("i...,ij,j...", move, hessian, move)
 
     names = result.coef_names
     unit = ", per standard deviation" if standardize else ""

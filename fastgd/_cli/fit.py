@@ -8,7 +8,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastgd._cli.output import check_distinct, conclude, print_error, print_line, summary, warnings_in_one_line
+from fastgd._cli.output import (
+    MODELS,
+    UsageError,
+    check_distinct,
+    conclude,
+    print_error,
+    print_line,
+    summary,
+    warnings_in_one_line,
+)
 from fastgd._utils.atomic_io import check_writable, replacing
 
 if TYPE_CHECKING:
@@ -23,6 +32,8 @@ def run_fit(options: argparse.Namespace) -> int:
 
     Raises
     ------
+    UsageError
+        If --target is missing.
     ValueError, TypeError, OSError
         If options or data are wrong, or a file cannot be read or written, before the fit.
     """
@@ -30,6 +41,8 @@ def run_fit(options: argparse.Namespace) -> int:
     from fastgd._linear.fit import fit
     from fastgd._optim.messages import without_warning
 
+    if options.target is None and not is_libsvm(options.data):
+        raise UsageError("the following arguments are required: --target")
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
     written = {"--output": options.output, "--checkpoint": options.checkpoint, "--report": options.report}
@@ -48,7 +61,7 @@ def run_fit(options: argparse.Namespace) -> int:
     with warnings_in_one_line():
         result = without_warning(fit)(
             *(_arrays(options) if data is None else [data]),
-            loss={"linear": "squared", "logistic": "logistic"}[options.model],
+            loss=MODELS[options.model],
             l2=options.l2,
             intercept=not options.no_intercept,
             standardize=not options.no_standardize,

@@ -15,7 +15,7 @@ from fastgd._cli.doctor import run_doctor
 from fastgd._cli.fit import run_fit
 from fastgd._cli.flights import run_demo
 from fastgd._cli.guide import run_guide
-from fastgd._cli.output import print_error
+from fastgd._cli.output import MODELS, UsageError, print_error
 from fastgd._cli.predict import run_predict
 from fastgd._optim.registry import SOLVERS, check_solver
 from fastgd._version import __version__
@@ -38,13 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             parser.error(str(error))
     command: Callable[[argparse.Namespace], int] = options.command
-    if command is run_fit and options.target is None:
-        from fastgd._data.open import is_libsvm
-
-        if not is_libsvm(options.data):
-            parser.error("the following arguments are required: --target")
     try:
         return command(options)
+    except UsageError as error:
+        parser.error(str(error))
     except (ValueError, TypeError, OSError, ImportError) as error:
         print_error(error)
         return 1
@@ -70,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
         ".npy; .libsvm, .svm",
     )
     fit.add_argument("--target", help="the column to predict; of .npy another such file; in libsvm's files")
-    fit.add_argument("--model", choices=("linear", "logistic"), default="linear", help="default: linear")
+    fit.add_argument("--model", choices=MODELS, default="linear", help="default: linear")
     fit.add_argument("--features", type=_names, help="columns to predict from, a,b,c; default: all others")
     fit.add_argument(
         "--categorical", type=_names_or_auto, default="auto", help="those to take as categories, a,b,c; default: text"

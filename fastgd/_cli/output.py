@@ -17,6 +17,8 @@ from fastgd._linear.result import FitResult
 from fastgd._optim.result import Result, Status
 from fastgd.exceptions import CheckpointWarning
 
+MODELS = {"linear": "squared", "logistic": "logistic"}
+"""The loss of each choice of --model."""
 LARGEST = 10
 """The maximum number of coefficients in a summary."""
 SENTENCES = {
@@ -37,6 +39,10 @@ SENTENCES = {
     Status.SEPARATED: "The classes can be separated, so no finite coefficients are best: add a penalty (--l2 > 0).",
 }
 """Sentences for statuses that name options of the command line instead of arguments."""
+
+
+class UsageError(Exception):
+    """Options that do not belong together; the command ends with its usage and exit code 2."""
 
 
 def print_line(text: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fastgd._cli.output import check_distinct, describe, print_line
+from fastgd._cli.output import MODELS, check_distinct, describe, print_line
 from fastgd._optim.gradient_descent import estimate_lipschitz
 from fastgd._optim.registry import MINIMIZERS, REGISTRY
 from fastgd._utils.atomic_io import check_writable
@@ -14,7 +14,6 @@ from fastgd.surfaces._functions import SURFACES, Surface
 
 GENTLE = 0.2
 """The default learning rate of ``roll``, as a multiple of 1/L."""
-_LOSSES = {"linear": "squared", "logistic": "logistic"}
 """The loss of each --model."""
 
 
@@ -47,7 +46,7 @@ def _add_surface_options(parser: argparse.ArgumentParser) -> None:
     ground.add_argument("--data", help="a .csv or .parquet file: the surface of y = a x + b's loss")
     parser.add_argument("--target", help="with --data: the column y")
     parser.add_argument("--feature", help="with --data: the column x")
-    parser.add_argument("--model", choices=_LOSSES, help="with --data; default: linear")
+    parser.add_argument("--model", choices=MODELS, help="with --data; default: linear")
     parser.add_argument("--drop-missing", action="store_true", help="with --data: leave out rows with missing values")
     parser.add_argument("--no-standardize", action="store_true", help="with --data: a and b as they are, a long valley")
     parser.add_argument(
@@ -124,7 +123,7 @@ def _surface(options: argparse.Namespace) -> Surface:
     if model == "linear" and target.dtype.kind not in "biuf":
         raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
     features = table.select([options.feature])
-    return regression(features, target, _LOSSES[model], standardize=not options.no_standardize)
+    return regression(features, target, MODELS[model], standardize=not options.no_standardize)
 
 
 def _roll(options: argparse.Namespace) -> int:

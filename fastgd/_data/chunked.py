@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunks, ShownChunks, named
-from fastgd._data.dataset import SAMPLE_SHARE, Dataset, InMemory, OpenedDataset, T
+from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, T
 from fastgd._data.encoder import Encoder, OpenRequest
 from fastgd._data.sparse import Rows
 from fastgd._data.spill import SpilledChunks, SpillFile
@@ -124,7 +124,7 @@ def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
     chunks.limit(chunk_bytes(memory))
     example, encoder = first_chunk(chunks, request.encoder)
     may_fit = automatic and EXPANSION * chunks.stored_bytes <= memory / SAMPLE_SHARE
-    skip_profile = encoder.all_numbers and not may_fit and example.shape[1] < request.skip_profile
+    skip_profile = not may_fit and request.can_skip_profile(encoder)
     spilled = None
     if spec.cache == "disk" or (automatic and chunks.is_text and not skip_profile):
         spill = session.resources.enter_context(SpillFile())
@@ -133,7 +133,7 @@ def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
         chunks = ShownChunks(chunks)
     if skip_profile:
         dataset = ChunkedDataset(chunks, encoder, example, None, None, 0, session.check_interrupt)
-        return _opened(dataset, encoder, None if spilled is None else str(spilled))
+        return encoder.opened(dataset, None if spilled is None else str(spilled))
     sampler = Sampler(memory // SAMPLE_SHARE, session.rng)
     profile = profile_chunks(chunks, encoder, sampler, session.check_interrupt)
     encoder = profile.finish(encoder)
@@ -144,17 +144,13 @@ def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
             spilled.forget()
         sample.passes = 1.0
         where = f"in memory: the data take at most 1/{SAMPLE_SHARE} of memory_limit"
-        return _opened(sample, encoder, where)
+        return encoder.opened(sample, where)
     assert profile.heaviest is not None  # noqa: S101  there are rows
     heaviest = finalize([profile.heaviest], encoder)
     dataset = ChunkedDataset(
         chunks, encoder, heaviest, profile, sample, memory // SAMPLE_SHARE, session.check_interrupt
     )
-    return _opened(dataset, encoder, None if spilled is None else str(spilled))
-
-
-def _opened(dataset: Dataset, encoder: Encoder, cached: str | None) -> OpenedDataset:
-    return OpenedDataset(dataset, encoder.loss, encoder.classes, encoder.targets or 0, bool(encoder.weighted), cached)
+    return encoder.opened(dataset, None if spilled is None else str(spilled))
 
 
 def chunk_bytes(memory_limit: int) -> int:

@@ -14,8 +14,10 @@ import numpy as np
 from fastgd._kernels.threads import share
 from fastgd._utils.progress import bar
 
-_GLANCED = 100  # targets by which the first chunk is known again
-AHEAD = 1  # chunks that wait to be converted, and for the pass
+_COMPARED = 100
+"""Targets of the first chunk that each pass compares with the pass before."""
+AHEAD = 1
+"""Chunks that are read ahead of their conversion, and converted ahead of the pass."""
 
 
 class Chunk(NamedTuple):
@@ -28,19 +30,19 @@ class Chunk(NamedTuple):
 
 
 class Chunks(ABC):
-    """What gives the same chunks whenever it is iterated."""
+    """Base class of samples in chunks: each iteration yields the same chunks from the start."""
 
     is_text = False
-    """Whether numbers have to be made of text, which takes longer than to read them from a disk."""
+    """Whether chunks are parsed from text, which takes longer than reading numbers from a disk."""
     stored_bytes = np.inf
-    """What the chunks take where they are stored, if that is known."""
+    """The size of the chunks where they are stored, infinite if it is not known."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Chunk]:
-        """Read from the start."""
+        """Yield the chunks from the start."""
 
     def limit(self, chunk_bytes: int) -> None:  # noqa: B027
-        """Read no more at once than this, if that is for this object to say."""
+        """Limit the size of the chunks, if this object decides about it."""
 
 
 class Tuples(Chunks):
@@ -56,7 +58,7 @@ class Tuples(Chunks):
         self.begins: list[Any] | None = None
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Read from the start."""
+        """Yield the chunks from the start."""
         first, number = 0, -1
         for number, chunk in enumerate(self.tuples):
             if not isinstance(chunk, tuple) or len(chunk) not in (2, 3):
@@ -74,7 +76,7 @@ class Tuples(Chunks):
 
     def _check_begins(self, X: Any, y: Any) -> None:
         """Compare the first rows with the last pass's: an iterator that goes on where it stopped loses rows."""
-        begins = [len(y), np.asarray(y)[:_GLANCED].tolist(), X[:1].tolist() if isinstance(X, np.ndarray) else None]
+        begins = [len(y), np.asarray(y)[:_COMPARED].tolist(), X[:1].tolist() if isinstance(X, np.ndarray) else None]
         if self.begins is not None and repr(begins) != repr(self.begins):  # NaN is itself there
             what = "begins with another chunk" if len(y) else "has no rows"
             raise ValueError(f"X {what} when it is iterated again; __iter__ has to give the same chunks again")
@@ -89,11 +91,11 @@ class ShownChunks(Chunks):
         self.passes, self.rows = 0, None
 
     def limit(self, chunk_bytes: int) -> None:
-        """Read no more at once than this."""
+        """Limit the size of the chunks."""
         self.chunks.limit(chunk_bytes)
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Read from the start."""
+        """Yield the chunks from the start."""
         what = f"pass {self.passes + 1}"
         with bar(desc=what, total=self.rows, unit=" rows", unit_scale=True, position=1) as line:
             for chunk in self.chunks:
@@ -116,12 +118,12 @@ _END = object()
 
 
 def prefetch(items: Iterator[Any], most: int = AHEAD) -> Generator[Any]:
-    """Make items in a thread of its own, at most so many ahead of who takes them; its errors are raised here."""
+    """Yield items that a thread of its own makes, at most ``most`` ahead; its errors are raised here."""
     waiting: queue.Queue[Any] = queue.Queue(most)
     abandoned = threading.Event()
 
     def made() -> Any:
-        with share(1):  # which leaves the pass one thread less
+        with share(1):  # the pass gets one thread less
             return next(items, _END)
 
     def put(item: Any) -> bool:

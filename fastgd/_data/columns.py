@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     import narwhals as nw
 
 NUMBERS, TEXT, OTHER = "numbers", "text", "other"
-_KINDS = {  # narwhals' names of dtypes
+_KINDS = {
     **dict.fromkeys(("Boolean", "Float16", "Float32", "Float64"), NUMBERS),
     **dict.fromkeys([f"{sign}{bits}" for sign in ("Int", "UInt") for bits in (8, 16, 32, 64)], NUMBERS),
     **dict.fromkeys(("String", "Categorical", "Enum"), TEXT),
 }
 
 
-UNSEEN = -1  # the code of a level that the model was not fitted on: it adds nothing
+UNSEEN = -1
+"""The code of a level that the model was not fitted on: it adds nothing to a prediction."""
 
 
 class Pieces:
@@ -39,7 +40,7 @@ class Pieces:
         return int(self.ends[-1])
 
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> NDArray[Any]:
-        """Return some rows: a view if a slice's lie in one array."""
+        """Return some rows; for a slice within one array, a view."""
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(len(self))
             first, last = np.searchsorted(self.ends, [start, max(start, stop - 1)], side="right")
@@ -59,7 +60,7 @@ class Pieces:
 
 
 class ArrayColumn:
-    """A column that NumPy can look at: numbers, NumPy's text, or Python objects."""
+    """A column as a NumPy array: numbers, NumPy's text, or Python objects."""
 
     ordered = False
     """Whether levels have an order of their own."""
@@ -73,7 +74,7 @@ class ArrayColumn:
 
     @cached_property
     def kind(self) -> str:
-        """What it can be taken as; objects are text if all of them are."""
+        """`NUMBERS`, `TEXT` or `OTHER`; objects are text if every one is."""
         if self.values.dtype.kind in "biuf":
             return NUMBERS
         if self.values.dtype.kind == "O":
@@ -85,13 +86,13 @@ class ArrayColumn:
         return TEXT if self.values.dtype.kind in "UT" else OTHER
 
     def describe(self) -> str:
-        """Return the dtype, of objects their types."""
+        """Return the dtype for messages; for objects, the types of the values."""
         if self.values.dtype.kind != "O":
             return str(self.values.dtype)
         return "objects: " + ", ".join(sorted({type(value).__name__ for value in self.values[:]}))
 
     def missing(self, *, nan: bool) -> tuple[int, int]:
-        """Count what is missing, and give the first row. NaN among numbers costs nothing to find in the first pass."""
+        """Return the number of missing values and the row of the first; NaN among numbers only counts if ``nan``."""
         return find_missing(self.values) if nan or self.kind != NUMBERS else (0, 0)
 
     @cached_property
@@ -100,13 +101,13 @@ class ArrayColumn:
         return set(chain.from_iterable(part.tolist() for part in stretches(self.values)))
 
     def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
-        """Replace values by codes, a stretch of rows at a time."""
+        """Yield the codes of the values, a stretch of rows at a time."""
         for part in stretches(self.values):
             yield np.fromiter(map(codes.__getitem__, part.tolist()), np.int32, len(part))
 
 
 class SeriesColumn:
-    """A column of a frame, of which NumPy may see only a part at a time."""
+    """A column of a frame, which may be stored in several chunks."""
 
     def __init__(self, series: nw.Series[Any]) -> None:
         self.series = series
@@ -118,17 +119,17 @@ class SeriesColumn:
 
     @property
     def kind(self) -> str:
-        """What it can be taken as."""
+        """`NUMBERS`, `TEXT` or `OTHER`."""
         return _KINDS.get(self.dtype, OTHER)
 
     def describe(self) -> str:
-        """Return the dtype in the frame's own words."""
+        """Return the dtype for messages, as the frame's library names it."""
         native = self.series.to_native()
         return str(getattr(native, "dtype", getattr(native, "type", self.dtype)))
 
     @cached_property
     def values(self) -> NDArray[Any] | Pieces:
-        """Return numbers where they lie; only bits become bytes."""
+        """The numbers, without a copy; only booleans stored as bits are expanded to bytes."""
         native = self.series.to_native()
         if hasattr(getattr(native, "dtype", None), "pyarrow_dtype"):  # pandas, backed by pyarrow
             native = native.array.__arrow_array__()
@@ -142,7 +143,7 @@ class SeriesColumn:
         return arrays[0] if len(arrays) == 1 else Pieces(arrays)
 
     def missing(self, *, nan: bool) -> tuple[int, int]:
-        """Count nulls, and give the first row. NaN among numbers costs nothing to find in the first pass."""
+        """Return the number of nulls and the row of the first; NaN among numbers only counts if ``nan``."""
         if nan and self.kind == NUMBERS:
             return find_missing(self.values)
         count = int(self.series.null_count())
@@ -157,11 +158,11 @@ class SeriesColumn:
 
     @property
     def ordered(self) -> bool:
-        """Whether levels have an order of their own: polars' Enum has, and what narwhals reads as one."""
+        """Whether levels have an order of their own, as those of polars' Enum."""
         return self.dtype == "Enum"
 
     def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
-        """Replace values by codes, a stretch of rows at a time."""
+        """Yield the codes of the values, a stretch of rows at a time."""
         for part in stretches(self.series):
             if self.dtype == "String":
                 part = part.cast(part.dtype)  # pyarrow can't look up its string_view
@@ -169,10 +170,10 @@ class SeriesColumn:
 
 
 class DictionaryColumn(SeriesColumn):
-    """A column that Arrow has by its distinct values already."""
+    """A column that Arrow stores dictionary-encoded."""
 
     def describe(self) -> str:
-        """Return the type of the values."""
+        """Return the type of the values for messages."""
         return str(self.series.to_native().type.value_type)
 
     @cached_property
@@ -187,7 +188,7 @@ class DictionaryColumn(SeriesColumn):
         return found
 
     def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
-        """Replace values by codes, a chunk at a time."""
+        """Yield the codes of the values, a chunk at a time."""
         for chunk in self.series.to_native().chunks:
             own = np.array([codes.get(value, UNSEEN) for value in chunk.dictionary.to_pylist()], np.int32)
             yield own[np.asarray(chunk.indices)] if len(own) else own
@@ -218,9 +219,8 @@ def table_columns(X: Any) -> dict[str, ArrayColumn | SeriesColumn] | None:
     try:
         frame = nw.from_native(X, pass_through=True)
     except nw.exceptions.DuplicateError:
-        unique_names(
-            X.column_names if hasattr(X, "column_names") else X.columns
-        )  # says so in one line that begins with X
+        # narwhals' message has several lines.
+        unique_names(X.column_names if hasattr(X, "column_names") else X.columns)
         raise
     if isinstance(frame, nw.LazyFrame):
         raise ValueError("X is a lazy table; read it into memory first, by X.collect() or the like")
@@ -232,7 +232,7 @@ def table_columns(X: Any) -> dict[str, ArrayColumn | SeriesColumn] | None:
 
 
 def unique_names(names: Iterable[Any]) -> list[str]:
-    """Return column names as text."""
+    """Return column names as text; a ValueError if two are the same."""
     texts = [str(name) for name in names]
     if len(set(texts)) < len(texts):
         twice = sorted({text for text in texts if texts.count(text) > 1})

@@ -235,13 +235,13 @@ def open_partitions(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     example, encoder = found
     reader = reader._replace(encoder=encoder)
     profile = None
-    if not (encoder.all_numbers and example.shape[1] < request.skip_profile):
+    if not request.can_skip_profile(encoder):
         profile = partitions.map_reduce(partial(_profile, reader), Profile.merge_all, session.check_interrupt)
         encoder = profile.finish(encoder)
         reader, example = reader._replace(encoder=encoder), finalize([profile.heaviest], encoder)
     sample_bytes = request.spec.memory_bytes // SAMPLE_SHARE
     dataset = DaskDataset(partitions, reader, example, profile, sample_bytes, session.check_interrupt)
-    return OpenedDataset(dataset, encoder.loss, encoder.classes, encoder.targets or 0, bool(encoder.weighted), None)
+    return reader.encoder.opened(dataset)
 
 
 def _choose_collections(X: Any, y: Any, request: OpenRequest) -> tuple[list[Any], ColumnChoice | None]:

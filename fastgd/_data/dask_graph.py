@@ -26,8 +26,10 @@ try:
 except ImportError:
     raise ImportError("Dask's collections need dask: pip install 'fastgd[dask]'") from None
 
-FAN_IN = 8  # results that one task combines
-WAIT = 0.1  # seconds between checks for Ctrl-C
+FAN_IN = 8
+"""Results that one task combines."""
+WAIT = 0.1
+"""Seconds between checks for Ctrl-C."""
 
 
 class _Work(NamedTuple):
@@ -39,7 +41,7 @@ class _Work(NamedTuple):
 
 
 class _Fault(NamedTuple):
-    """An error in what a partition holds, given back like a result: so that the first partition's is told."""
+    """An error about the content of a partition, returned as a result, so that the first partition's is raised."""
 
     error: ValueError | TypeError
 
@@ -119,14 +121,14 @@ class Partitions:
         work: Any = _Work(of_partition, combine, check_interrupt)
         if self.client is not None:
             work = cloudpickle.dumps(work._replace(check_interrupt=no_check))
-        last = Delayed(*self._laid_out(work, own))
+        last = Delayed(*self._make_graph(work, own))
         result = _computed(self.client, last, check_interrupt) if self.client else last.compute(optimize_graph=False)
         if isinstance(result, _Fault):
             raise result.error
         return result
 
-    def _laid_out(self, work: Any, own: Mapping[int, Any] | None) -> tuple[Any, dict[Any, Any]]:
-        """Return a turn's tasks, and the key of the last one."""
+    def _make_graph(self, work: Any, own: Mapping[int, Any] | None) -> tuple[Any, dict[Any, Any]]:
+        """Return the key of a turn's last task, and all of its tasks."""
         token = uuid.uuid4().hex
         shared = f"fastgd-work-{token}"
         graph = {**self.graph, shared: DataNode(shared, work)}
@@ -148,7 +150,7 @@ class Partitions:
 
 
 def _client() -> Any:
-    """Return the client of a cluster, if there is one that Dask would take now."""
+    """Return the client of the cluster that Dask would use now, or None."""
     get = get_scheduler()
     client = getattr(get, "__self__", None)
     return client if hasattr(client, "scheduler_info") else None
@@ -199,10 +201,10 @@ def partition_rows(collection: Any) -> list[float]:
 
 
 def mapped(function: Callable[[Any], NDArray[Any]], X: Any, width: int | None, dtype: DTypeLike) -> Any:
-    """Return what a function makes of each partition's rows, when it is asked for: a Dask array (n,), or (n, width)."""
+    """Return a lazy Dask array (n,) or (n, width): a function applied to the rows of each partition."""
     meta = np.empty((0,) if width is None else (0, width), dtype)
     if is_array(X):
-        X = X.rechunk({1: -1}) if X.ndim == 2 else X  # nothing, if rows are whole
+        X = X.rechunk({1: -1}) if X.ndim == 2 else X  # no change if rows are whole
         chunks = (X.chunks[0],) if width is None else (X.chunks[0], (width,))
         dropped = 1 if width is None and X.ndim == 2 else None
         return X.map_blocks(_of_block, function, dtype=dtype, meta=meta, chunks=chunks, drop_axis=dropped)
@@ -225,5 +227,5 @@ def _named(function: Callable[[Any], Any], block: Any, number: int) -> Any:
 
 
 def _flat(keys: Any) -> list[Any]:
-    """Return the keys of blocks of rows, of which there is one in each."""
+    """Return the keys of a collection's blocks of rows as a flat list."""
     return [key[0] if isinstance(key, list) else key for key in keys]

@@ -207,15 +207,7 @@ class InMemory(Dataset):
         return float(self.weight[self.weight > 0.0].min()) if self.weight.size else 1.0
 
     def sum_tiles(self, visit: Callable[[Tile, int], Floats], work: float = 1.0) -> Floats:
-        """Call ``visit(tile, block_rows)`` on every tile, and return the sum of the rows that it gives: one pass.
-
-        Parameters
-        ----------
-        visit : callable
-            Gives an array of one row for each block of the tile.
-        work : float
-            How long a visit takes, in units of a pass; if it takes longer, tiles are smaller.
-        """
+        """Call ``visit(tile, block_rows)`` on every tile in order, and return the sum of its rows: one pass."""
         block_rows = self.design.block_rows
         total: Floats | None = None
         least = min(self.design.tile_bytes, MIN_TILE_BLOCKS * block_rows * self.row_bytes)
@@ -224,10 +216,10 @@ class InMemory(Dataset):
             self.check_interrupt()
             X, rows, entries = self.design.tile(start, stop)
             y = _as_targets(self.y[start:stop])
-            partial = visit(Tile(X, y, self.weight[start:stop], rows, entries), block_rows)
+            sums = visit(Tile(X, y, self.weight[start:stop], rows, entries), block_rows)
             if total is not None:
-                partial[0] += total  # carried into the first row, so that tiles leave no trace in the rounding
-            total = np.add.reduce(partial, axis=0)
+                sums[0] += total  # carried into the first row, so that tiles leave no trace in the rounding
+            total = np.add.reduce(sums, axis=0)
         assert total is not None  # noqa: S101  there is at least one row
         return total
 
@@ -261,7 +253,7 @@ class InMemory(Dataset):
             return Tile(X, self._targets, self.weight, rows, entries), starts
         index = (starts[:, None] + np.arange(run_rows)).ravel()
         index = index[index < n]
-        X, rows, entries = self.design.take(index).tile(0, len(index))
+        X, rows, entries = self.design.copy_rows(index).tile(0, len(index))
         weight = self.weight[index] if self.weight.size else self.weight
         tile = Tile(X, np.ascontiguousarray(self._targets[..., index]), weight, rows, entries)
         return tile, np.arange(len(starts)) * run_rows
@@ -282,7 +274,7 @@ class InMemory(Dataset):
     def take(self, rows: NDArray[np.intp], *, copy: bool = False) -> InMemory:
         """Return some of the samples; unless told to copy, many rows are read where they lie."""
         weight = self.weight[rows] if self.weight.size else None
-        design = self.design.take(rows, copy=copy or self.mapped)
+        design = self.design.copy_rows(rows) if copy or self.mapped else self.design.take(rows)
         return InMemory(design, self.y[rows], weight, check_interrupt=self.check_interrupt)
 
     def heaviest_row(self) -> InMemory:

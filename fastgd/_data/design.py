@@ -82,10 +82,10 @@ class Design(ABC):
     def copy_rows(self, rows: NDArray[np.intp]) -> Design:
         """Return some rows as a design of their own."""
 
-    def take(self, rows: NDArray[np.intp], *, copy: bool = True) -> Design:
-        """Return some rows. Without ``copy`` they are read where they lie, unless they are few."""
+    def take(self, rows: NDArray[np.intp]) -> Design:
+        """Return some rows: a copy if they are few, otherwise a design that reads them where they lie."""
         few = len(rows) * self.row_bytes <= COPY_BYTES
-        return self.copy_rows(rows) if copy or few else Subset(self, rows)
+        return self.copy_rows(rows) if few else Subset(self, rows)
 
     @abstractmethod
     def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
@@ -162,17 +162,17 @@ class Subset(Design):
         """Return rows start to stop, of this dtype."""
         index = self.index[start:stop]
         if self.tile_bytes == COPY_BYTES:
-            return self.design.take(index).tile(0, len(index))
+            return self.design.copy_rows(index).tile(0, len(index))
         whole = self.design.tile(0, self.design.shape[0])
         return whole._replace(rows=whole.rows[index] if whole.rows.size else index)
 
     def copy_rows(self, rows: NDArray[np.intp]) -> Design:
         """Return some rows as a design of their own."""
-        return self.design.take(self.index[rows])
+        return self.design.copy_rows(self.index[rows])
 
     def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
-        return self.design.take(self.index).linear_predictor(coef, intercept)
+        return self.design.copy_rows(self.index).linear_predictor(coef, intercept)
 
 
 def rows_per_block(shape: tuple[int, int], row_bytes: float) -> int:
@@ -199,7 +199,7 @@ def dense_rows(design: Design, rows: NDArray[np.intp]) -> Floats:
     """Return some rows (rows, d) as an array of float64, columns in the caller's order."""
     if not len(rows):
         return np.empty((0, design.shape[1]))
-    taken = design.take(rows)
+    taken = design.copy_rows(rows)
     part = taken.tile(0, len(rows))
     if part.entries is None and taken.order is None and not part.rows.size:
         return part.X.astype(np.float64)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunk, Chunks, named, prefetch
-from fastgd._data.dataset import InMemory
+from fastgd._data.dataset import Dataset, InMemory, OpenedDataset
 from fastgd._data.schema import DataSpec, Feature
 from fastgd._data.tables import as_features, pack_columns
 from fastgd._data.targets import MAX_WEIGHT, check_weights, encode_labels, labels_of, numbers
@@ -94,6 +94,10 @@ class Encoder:
             weighted=part.weight.size > 0,
         )
 
+    def opened(self, dataset: Dataset, cached: str | None = None) -> OpenedDataset:
+        """Return samples that this finished encoder reads, with what it knows of them."""
+        return OpenedDataset(dataset, self.loss, self.classes, self.targets or 0, bool(self.weighted), cached)
+
     def read(self, chunks: Chunks) -> Generator[InMemory]:
         """Yield the samples of all chunks, read ahead: one thread reads, and one converts what it has read."""
         return prefetch(self._converted(chunks))
@@ -134,3 +138,7 @@ class OpenRequest(NamedTuple):
     def encoder(self) -> Encoder:
         """How chunks are read as long as nothing is known of them."""
         return Encoder(self.loss, self.spec)
+
+    def can_skip_profile(self, encoder: Encoder) -> bool:
+        """Return whether a fit needs no pass that profiles the samples, given what their first chunk implies."""
+        return encoder.all_numbers and encoder.width is not None and encoder.width < self.skip_profile

@@ -17,12 +17,14 @@ from fastgd._kernels.layout import Part, SparseColumns, SparseRows
 from fastgd._typing import Floats
 from fastgd._utils.validation import name_value
 
-GATHERED = 1 << 20  # entries looked at together where temporary arrays are made of them
-NARROW = 1e-5  # of a value, differences below which are looked for where no spread was found
+CHUNK_ENTRIES = 1 << 20
+"""Entries that are read together where temporary arrays are made of them."""
+NARROW = 1e-5
+"""A range of values below this share of their size is too narrow for sums about 0."""
 
 
 class _Sparse(Design):
-    """What both orders have in common."""
+    """Base class of CSR and CSC designs."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
         super().__init__(X.shape)
@@ -47,7 +49,7 @@ class _Sparse(Design):
 
     @abstractmethod
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
-        """Return the columns of some entries."""
+        """Return the column of each of the entries first to last."""
 
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:
         """Raise a ValueError for the first column that looks constant but is not, as sums are taken about 0."""
@@ -55,8 +57,8 @@ class _Sparse(Design):
             return
         n, d = self.shape
         low, high, count = np.full(d, np.inf), np.full(d, -np.inf), np.zeros(d, np.intp)
-        for first in range(0, self.X.nnz, GATHERED):
-            last = min(first + GATHERED, self.X.nnz)
+        for first in range(0, self.X.nnz, CHUNK_ENTRIES):
+            last = min(first + CHUNK_ENTRIES, self.X.nnz)
             columns = self.columns_of(first, last)
             chosen = suspects[columns]
             columns, values = columns[chosen], self.X.data[first:last][chosen]
@@ -94,7 +96,7 @@ class Rows(_Sparse):
         return Rows(self.X[rows])
 
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
-        """Return the columns of some entries."""
+        """Return the column of each of the entries first to last."""
         return np.asarray(self.X.indices[first:last])
 
 
@@ -119,20 +121,20 @@ class Columns(_Sparse):
         return Rows(self.X[rows].tocsr())
 
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
-        """Return the columns of some entries."""
+        """Return the column of each of the entries first to last."""
         return np.searchsorted(self.X.indptr, np.arange(first, last), side="right") - 1
 
-    def take(self, rows: NDArray[np.intp], *, copy: bool = True) -> Rows:  # noqa: ARG002
+    def take(self, rows: NDArray[np.intp]) -> Rows:
         """Return a copy of some rows: finding them takes a pass over all columns, so it is done once."""
         return self.copy_rows(rows)
 
-    def by_rows(self) -> _Turned:
-        """Return the same matrix so that its parts have rows."""
-        return _Turned(self)
+    def by_rows(self) -> _ColumnsByRows:
+        """Return the same rows as a design whose tiles store entries by rows."""
+        return _ColumnsByRows(self)
 
 
-class _Turned(Design):
-    """A CSC matrix whose rows are looked up a sixteenth of it at a time: each takes a pass over all columns."""
+class _ColumnsByRows(Design):
+    """A CSC matrix with tiles by rows, each a sixteenth of it, as finding rows takes a pass over all columns."""
 
     def __init__(self, columns: Columns) -> None:
         super().__init__(columns.shape)
@@ -198,12 +200,12 @@ def as_sparse(X: Any) -> Rows | Columns:
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return what compiled code reads: this machine's order of bytes, signed indices."""
+    """Return the dtype that compiled code reads: native byte order, signed indices."""
     return np.dtype(np.int64) if dtype == np.uint64 else dtype.newbyteorder("=")
 
 
 def _check_indices(X: Any) -> None:
-    """Find out whether all indices are within X: compiled code, SciPy's too, trusts them."""
+    """Raise ValueError if an index is outside of X, because compiled code, SciPy's too, does not check them."""
     ends = X.indptr
     lines, within = X.shape if X.format == "csr" else X.shape[::-1]
     entries = min(len(X.indices), len(X.data))
@@ -234,7 +236,7 @@ def _block_begins(X: Any, block_rows: int) -> NDArray[np.int64]:
     counts = np.zeros((blocks + 1, d), np.int64)
     first = 0
     while first < d:  # some columns at a time, at least one
-        last = max(first + 1, int(np.searchsorted(X.indptr, X.indptr[first] + GATHERED, side="right")) - 1)
+        last = max(first + 1, int(np.searchsorted(X.indptr, X.indptr[first] + CHUNK_ENTRIES, side="right")) - 1)
         columns = np.repeat(np.arange(last - first), np.diff(X.indptr[first : last + 1]))
         of_block = X.indices[X.indptr[first] : X.indptr[last]] // block_rows
         found = np.bincount(of_block * (last - first) + columns, minlength=blocks * (last - first))

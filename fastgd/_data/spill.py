@@ -15,33 +15,34 @@ from typing import IO, Any, NamedTuple
 
 from fastgd._data.chunks import Chunk, Chunks
 
-SPARE = 1 << 30  # bytes that are left free on the disk
+SPARE = 1 << 30
+"""Bytes that are left free on the disk."""
 
 
 class Place(NamedTuple):
-    """Where something lies in the file, and how long its parts are."""
+    """The position of an object in the file, and the lengths of its parts."""
 
     start: int
     lengths: list[int]
 
 
 class SpillFile:
-    """The file: made when it is first written to, gone after the ``with`` block."""
+    """A temporary file of pickled objects: created at the first write, deleted at the end of the ``with`` block."""
 
     def __init__(self) -> None:
         self.file: IO[bytes] | None = None
         self.end = 0
 
     def __enter__(self) -> SpillFile:
-        """Begin the block."""
+        """Return the spill file."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
+        """Delete the file."""
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Close the file, which deletes it, and all places in it."""
         if self.file is not None:
             self.file.close()
         self.file, self.end = None, 0
@@ -65,7 +66,7 @@ class SpillFile:
         return place
 
     def read(self, place: Place) -> Any:
-        """Get back what was put at a place."""
+        """Return the object that was written at a place."""
         assert self.file is not None  # noqa: S101  places are of this file
         self.file.seek(place.start)
         parts = [memoryview(bytearray(length)) for length in place.lengths]
@@ -91,11 +92,11 @@ class SpilledChunks(Chunks):
         self.refused: str | None = None
 
     def limit(self, chunk_bytes: int) -> None:
-        """Read no more at once than this."""
+        """Limit the size of the chunks."""
         self.chunks.limit(chunk_bytes)
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Read from the start."""
+        """Yield the chunks from the start."""
         if self.places is not None:
             yield from map(self.spill.read, self.places)
             return

@@ -1,4 +1,4 @@
-"""What a caller gives as X, looked at as rows of features: tables by their columns, anything else as an array.
+"""What a caller gives as X, as a design: tables by their columns, anything else as an array.
 
 A table's numbers stay where they lie and are read by slices, in their own dtypes. Text and other categories become one
 small integer per row, found by the table's own hashing; what is made of them is up to the tile.
@@ -52,7 +52,7 @@ def as_features(
 
     Returns
     -------
-    Matrix
+    Design
 
     Raises
     ------
@@ -93,12 +93,12 @@ def as_features(
         Column(feature, column.values) if feature.levels is None else _encode(feature, column, unseen)
         for feature, column in pairs
     ]
-    _check_told_apart([column.feature for column in columns])
+    _check_coef_names([column.feature for column in columns])
     return Table(columns)
 
 
-def _check_told_apart(features: Sequence[Feature]) -> None:
-    """Raise an error for columns of whose coefficients two have one name: c[y], and y of c."""
+def _check_coef_names(features: Sequence[Feature]) -> None:
+    """Raise ValueError if two columns have a coefficient of the same name, such as ``c[y]`` and level y of c."""
     owners: dict[str, str] = {}
     for feature in features:
         for name in feature.coef_names():
@@ -110,7 +110,7 @@ def _check_told_apart(features: Sequence[Feature]) -> None:
 
 
 def check_unseen(unseen: str) -> None:
-    """Check what is to be done with levels that a model was not fitted on."""
+    """Raise ValueError if ``unseen`` is neither "error" nor "zero"."""
     if unseen not in ("error", "zero"):
         raise ValueError(f"unseen={unseen!r}; choose 'error' or 'zero'")
 
@@ -169,7 +169,7 @@ class Table(Design):
         return Table([Column(feature, values[rows]) for feature, values in self.columns])
 
     def recoded(self, features: Sequence[Feature]) -> Table:
-        """Return the same rows by the numbers of other levels, among which all of these are."""
+        """Return the same rows with codes for other levels, which include all of these."""
         columns = []
         for (own, values), feature in zip(self.columns, features, strict=True):
             if own.levels is not None and own.levels != feature.levels:
@@ -214,7 +214,7 @@ class Packed(Array):
 
 
 def pack_columns(design: Design) -> Design:
-    """Copy a table that has numbers alone once, instead of in every tile; give any other matrix as it is."""
+    """Return a table of numbers copied into one array, so that tiles are slices; any other design as it is."""
     if not isinstance(design, Table) or not design.numbers or len(design.numbers) < len(design.columns):
         return design
     dtype = tile_dtype(np.result_type(*(values[:0].dtype for values in design.numbers)))
@@ -243,7 +243,7 @@ def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> No
 
 
 def _check_kinds(features: Sequence[Feature], columns: Sequence[ArrayColumn | SeriesColumn]) -> None:
-    """Raise an error for columns that can't be what the features say, all of them in one message."""
+    """Raise one ValueError that names all columns which are not of their feature's kind."""
     wrong = [
         (feature.name, column)
         for feature, column in zip(features, columns, strict=True)
@@ -260,7 +260,7 @@ def _check_kinds(features: Sequence[Feature], columns: Sequence[ArrayColumn | Se
 
 
 def _encode(feature: Feature, column: ArrayColumn | SeriesColumn, unseen: str) -> Column:
-    """Replace values by the numbers of their levels: the feature's, or if it has none yet, all that occur."""
+    """Return a column of level codes, for the feature's levels or, if it has none yet, for all that occur."""
     if isinstance(column, SeriesColumn) and column.kind == NUMBERS:
         column = ArrayColumn(column.values)
     texts = {value: _level(value) for value in column.distinct}
@@ -288,12 +288,12 @@ def _code_dtype(levels: Collection[str]) -> np.dtype[Any]:
 
 
 def _level(value: Any) -> str:
-    """Name a level, the same whether a whole number was read as an integer or, beside a null, as a float."""
+    """Return the name of a level: a whole number has the same one as an integer and as a float."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def sort_levels(levels: Collection[str]) -> list[str]:
-    """Sort levels: as numbers if all are, whether a file has them as text or as numbers."""
+    """Return levels in order: as numbers if all are numbers, otherwise as text."""
     with suppress(ValueError):
         numbers = {level: float(level) for level in levels}
         if all(map(isfinite, numbers.values())):

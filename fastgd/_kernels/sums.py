@@ -226,24 +226,22 @@ class _Places(NamedTuple):
         """The length of a row, with work space for a row of sparse columns at its end."""
         return self.sparse_firsts + 3 * self.columns
 
-    def without_padding(self, horizontal_sum: Floats) -> Floats:
+    def without_padding(self, sums: Floats) -> Floats:
         """Return the sums without padding, those of an output's dense and sparse columns side by side."""
-        moments = horizontal_sum.shape[1] > self.moments
+        moments = sums.shape[1] > self.moments
         if self.size == self.d and not moments and (not self.columns or (not self.d and self.outputs == 1)):
-            return horizontal_sum
-        rows, outputs = len(horizontal_sum), self.outputs
-        dense = horizontal_sum[:, 1 + outputs : self.sparse].reshape(rows, outputs, self.size)[:, :, : self.d]
-        sparse = horizontal_sum[:, self.sparse : self.moments].reshape(rows, self.columns, outputs).transpose(0, 2, 1)
+            return sums
+        rows, outputs = len(sums), self.outputs
+        dense = sums[:, 1 + outputs : self.sparse].reshape(rows, outputs, self.size)[:, :, : self.d]
+        sparse = sums[:, self.sparse : self.moments].reshape(rows, self.columns, outputs).transpose(0, 2, 1)
         gradient = np.concatenate((dense, sparse), axis=2).reshape(rows, -1)
-        parts = [horizontal_sum[:, : 1 + outputs], gradient]
+        parts = [sums[:, : 1 + outputs], gradient]
         if moments:
-            parts.append(horizontal_sum[:, self.moments : self.firsts])
-            sparse_moments = horizontal_sum[:, self.sparse_firsts : self.stop - self.columns].reshape(
-                rows, self.columns, 2
-            )
+            parts.append(sums[:, self.moments : self.firsts])
+            sparse_moments = sums[:, self.sparse_firsts : self.stop - self.columns].reshape(rows, self.columns, 2)
             for k in range(2):
                 first = self.firsts + k * self.size
-                parts += [horizontal_sum[:, first : first + self.d], sparse_moments[:, :, k]]
+                parts += [sums[:, first : first + self.d], sparse_moments[:, :, k]]
         return np.hstack(parts)
 
 

@@ -106,7 +106,7 @@ def _hash_rows(dataset: InMemory) -> str:
     rows = np.linspace(0, n - 1, count).astype(np.intp)
     arrays = [dataset.y[rows], dataset.weight[rows] if dataset.weight.size else dataset.weight]
     if dataset.design.row_access:  # rows of others are far apart
-        part = dataset.design.take(rows).tile(0, count)
+        part = dataset.design.copy_rows(rows).tile(0, count)
         arrays += [part.X, *([] if part.entries is None else part.entries[:3])]
     return digest(*arrays)
 
@@ -315,14 +315,14 @@ def _arrays(shapes: Any, numbers: bytes, lengths: tuple[int, ...]) -> list[Float
 class _Reader:
     """Turns what `_Writer` gave back into a state, of the types that are annotated and of no other."""
 
-    def __init__(self, arrays: list[Floats], of_rule: Any) -> None:
+    def __init__(self, arrays: list[Floats], state_type: Any) -> None:
         self.arrays = arrays
-        self.of_rule = of_rule
+        self.state_type = state_type
 
     def read(self, tree: Any, kind: Any) -> Any:
         """Return a value of a type; a ValueError if the tree is none."""
         if kind is Any:  # which only `Step.state` is
-            return self.read(tree, self.of_rule)
+            return self.read(tree, self.state_type)
         if typing.get_origin(kind) in (typing.Union, types.UnionType):
             (kind,) = (each for each in typing.get_args(kind) if each is not types.NoneType)
             return None if tree is None else self.read(tree, kind)

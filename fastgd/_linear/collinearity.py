@@ -176,7 +176,7 @@ def _refuting(mixture: Floats, center: float, allowed: float, most: int, seed: i
 def _runs(design: Design) -> Iterator[tuple[int, Design]]:
     """Yield runs of rows and their first row number, or all rows if they cannot be read one by one."""
     if design.row_access:
-        yield from ((start, design.take(np.arange(start, stop))) for start, stop in tile_ranges(design))
+        yield from ((start, design.copy_rows(np.arange(start, stop))) for start, stop in tile_ranges(design))
     else:
         yield 0, design
 

@@ -175,9 +175,10 @@ def describe_redundant(result: LoopResult, names: Sequence[str], *, exact: bool)
 
 
 def describe_model(spec: ModelSpec) -> dict[str, Any]:
-    """Return the settings that a model has."""
+    """Return the settings that say what a model is, as JSON can hold them."""
+    parameters = {name: float(value) for name, value in spec.loss._asdict().items()}
     return {
-        "loss": {"name": type(spec.loss).__name__.lower(), **spec.loss._asdict()},
+        "loss": {"name": type(spec.loss).__name__.lower(), **parameters},
         "l2": float(spec.penalty.curvature),
         "intercept": spec.intercept,
         "standardize": spec.standardize,

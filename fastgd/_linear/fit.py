@@ -236,7 +236,7 @@ def fit(
         opened = _open(X, y, OpenRequest(data_spec, spec.loss, session, needs, skip_profile))
         problem = linear_problem(opened, spec, threads)
         check_determined(opened.dataset.features, spec)
-        begin = start_coefficients(start, problem.outputs, spec.intercept, opened.classes, opened.dataset)
+        begin = start_coefficients(start, problem, opened.classes)
         choice = choose_solver(problem, solver, learning_rate)
         earlier = start.state if isinstance(start, FitResult) else None
         recall = Recall(_what_must_be_the_same(problem, choice, opened), earlier, checkpoint)
@@ -291,13 +291,12 @@ def _cluster_loss_reported() -> Iterator[None]:
 
 def _what_must_be_the_same(problem: LinearProblem, choice: SolverChoice, opened: OpenedDataset) -> dict[str, Any]:
     """Return what a descent has to have in common with an earlier one to go on from it, as JSON can hold it."""
-    spec, dataset = problem.spec, problem.dataset
+    dataset, model = problem.dataset, describe_model(problem.spec)
+    loss = model.pop("loss")
     return {
-        "loss": type(spec.loss).__name__.lower(),
-        **{name: float(value) for name, value in spec.loss._asdict().items()},
-        "l2": spec.penalty.curvature,
-        "intercept": spec.intercept,
-        "standardize": spec.standardize,
+        "loss": loss.pop("name"),
+        **loss,
+        **model,
         "solver": choice.info.name,
         "learning_rate": choice.learning_rate,
         "weighted": opened.weighted,

@@ -257,7 +257,7 @@ def _open_chunk(
 def _first_state(problem: LinearProblem, so_far: Moments, options: ChunkOptions) -> StreamState:
     """Return what is kept before the first chunk was learned from."""
     spec, dataset, classes = problem.spec, problem.dataset, options.classes
-    origin = start_coefficients(options.start, problem.outputs, spec.intercept, classes, dataset)
+    origin = start_coefficients(options.start, problem, classes)
     if origin is None:
         measured = spec.intercept and classes is None
         origin = Coefficients(problem.zeros.coef, so_far.y_mean if measured else problem.zeros.intercept)

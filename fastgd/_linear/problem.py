@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.dataset import Dataset, OpenedDataset
-from fastgd._data.design import Design
 from fastgd._data.schema import Feature, coef_names
 from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec
 from fastgd._linear.result import FitResult
@@ -103,9 +102,7 @@ def check_determined(features: tuple[Feature, ...] | None, spec: ModelSpec) -> N
         )
 
 
-def start_coefficients(
-    start: Any, outputs: int, intercept: bool, classes: NDArray[Any] | None, design: Design | Dataset
-) -> Coefficients | str | None:
+def start_coefficients(start: Any, problem: LinearProblem, classes: NDArray[Any] | None) -> Coefficients | str | None:
     """Return the coefficients to begin at; "random" and None as they are.
 
     Raises
@@ -113,7 +110,8 @@ def start_coefficients(
     ValueError, TypeError
         If a start does not fit to the model and the columns of X.
     """
-    d = design.shape[1]
+    dataset, outputs, intercept = problem.dataset, problem.outputs, problem.spec.intercept
+    d = dataset.shape[1]
     if start is None:
         return None
     if isinstance(start, str):
@@ -123,7 +121,7 @@ def start_coefficients(
     if isinstance(start, Result) and not isinstance(start, FitResult):
         raise TypeError("start is the result of minimize; the result of a fit, or an array, is needed")
     if isinstance(start, FitResult):
-        if design.features is not None and start.features is not None and design.features != start.features:
+        if dataset.features is not None and start.features is not None and dataset.features != start.features:
             raise ValueError("start was fitted on other columns or levels than X has, or in another order")
         if (start.classes is None) != (classes is None):
             raise ValueError("start is a regression and the fit a classification, or the other way round")
@@ -147,5 +145,4 @@ def start_coefficients(
 
 def linear_problem(opened: OpenedDataset, spec: ModelSpec, n_threads: int | None) -> LinearProblem:
     """Return the problem of fitting a model to the samples that a caller gave."""
-    with_classes = ModelSpec(opened.loss, spec.penalty, spec.intercept, spec.standardize)
-    return LinearProblem(with_classes, opened.dataset, opened.outputs, n_threads)
+    return LinearProblem(replace(spec, loss=opened.loss), opened.dataset, opened.outputs, n_threads)

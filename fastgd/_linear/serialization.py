@@ -19,7 +19,8 @@ from fastgd._utils.atomic_io import replacing
 
 FORMAT = "fastgd-model"
 FORMAT_VERSION = 5
-LABEL_BYTES = 1 << 28  # that classes may take: a damaged dtype can claim any width
+LABEL_BYTES = 1 << 28
+"""Bytes that classes may take: a damaged dtype can claim any width."""
 
 
 def write_document(path: str | os.PathLike[str], document: dict[str, Any]) -> None:

@@ -39,6 +39,11 @@ class Evaluator:
         """Return value and gradient at a point of shape (d,)."""
         return self.completed(point, self.objective(point.copy()))  # a copy: the caller may change it
 
+    def value(self, point: Floats) -> float:
+        """Return the value at a point of shape (d,), without its gradient."""
+        answer = self.objective(point.copy())
+        return _as_value(answer if self.differences else answer[0])
+
     def completed(self, point: Floats, answer: Any) -> Evaluation:
         """Return an evaluation, given what the objective returned at a point.
 
@@ -67,7 +72,7 @@ class Evaluator:
         """Return the gradient at a point (d,) by central differences of values."""
         gradient = np.empty(point.size)
         for j, (below, above) in enumerate(gradients_around(point, EPS ** (1 / 3))):
-            gradient[j] = (_as_value(self.objective(above)) - _as_value(self.objective(below))) / (above[j] - below[j])
+            gradient[j] = (self.value(above) - self.value(below)) / (above[j] - below[j])
         return gradient
 
 

@@ -469,7 +469,7 @@ class _Descent:
         if name == "annealed":
             adaptive = isinstance(learning_rate, str)
             given = self.temperature
-            settings["temperature"] = self._auto_temperature() if isinstance(given, str) else float(given)
+            settings["temperature"] = self._auto_temperature(evaluate) if isinstance(given, str) else float(given)
             settings["schedule"] = self.schedule
             return Annealed(
                 settings["temperature"],
@@ -484,12 +484,10 @@ class _Descent:
             return Perturbed(inner, settings["tol"], int(rng.integers(1 << 32)))
         return inner
 
-    def _auto_temperature(self) -> float:
+    def _auto_temperature(self, evaluate: Evaluator) -> float:
         """Return 1.5 times the interquartile range of values at points drawn like starts; 1 if that is 0."""
-        values = []
-        for x in _draw_points(TEMPERATURE_EVALUATIONS, self.start, self.box, self.session.rng):
-            answer = self.objective(x)
-            values.append(float(answer[0] if isinstance(answer, (tuple, list)) else answer))
+        points = _draw_points(TEMPERATURE_EVALUATIONS, self.start, self.box, self.session.rng)
+        values = [evaluate.value(x) for x in points]
         self.passes += TEMPERATURE_EVALUATIONS
         low, high = np.quantile([value for value in values if np.isfinite(value)] or [0.0], [0.25, 0.75])
         return 1.5 * float(high - low) or 1.0

@@ -13,7 +13,8 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str], mark: str | None = None) -> Iterator[Path]:
     """Yield a new path beside ``path`` to write to, renamed to it if all went well and removed if not.
 
-    A ``mark`` in the new name instead of a random one: what a killed process left behind is written over by the next.
+    The new name contains ``mark``, by default a random one. With a fixed mark, a file that a killed process left behind
+    is overwritten by the next.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def _flush(path: Path) -> None:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Find out before long work whether a file could be written; an OSError says why not."""
+    """Raise OSError, before long work, if a file could not be written, and say why."""
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; a file's name is needed")

@@ -6,7 +6,8 @@ import numpy as np
 
 from fastgd._typing import Floats
 
-SMALL = 256  # rows of a matrix for which loops here are fast enough
+SMALL = 256
+"""Rows of a matrix up to which the loops here are fast enough."""
 
 
 def dot(a: Floats, b: Floats) -> float:
@@ -14,9 +15,9 @@ def dot(a: Floats, b: Floats) -> float:
     return float(np.einsum("i,i", a, b))
 
 
-def _invert_small(design: Floats) -> Floats | None:
+def _invert_small(matrix: Floats) -> Floats | None:
     """Invert by Gauss and Jordan's sweeps (without LAPACK, too); None if a pivot is not positive."""
-    a = design.copy()
+    a = matrix.copy()
     for k in range(len(a)):
         pivot = float(a[k, k])
         if not pivot > 0.0:
@@ -30,17 +31,17 @@ def _invert_small(design: Floats) -> Floats | None:
     return a
 
 
-def _invert_large(design: Floats) -> Floats | None:
+def _invert_large(matrix: Floats) -> Floats | None:
     try:
-        factor = np.linalg.inv(np.linalg.cholesky(design))
+        factor = np.linalg.inv(np.linalg.cholesky(matrix))
     except np.linalg.LinAlgError:
         return None
     return np.asarray(factor.T @ factor)
 
 
-def times(design: Floats, vector: Floats) -> Floats:
+def times(matrix: Floats, vector: Floats) -> Floats:
     """Multiply by a vector, or by each of several that follow each other."""
-    return np.asarray(np.einsum("ij,kj->ki", design, vector.reshape(-1, len(design)))).ravel()
+    return np.asarray(np.einsum("ij,kj->ki", matrix, vector.reshape(-1, len(matrix)))).ravel()
 
 
 def independent(gram: Floats, least: float) -> bool:
@@ -56,17 +57,17 @@ def independent(gram: Floats, least: float) -> bool:
     return True
 
 
-def inverse(design: Floats) -> Floats:
+def inverse(matrix: Floats) -> Floats:
     """Invert a symmetric matrix that should be positive definite.
 
     In directions in which it is singular to working precision, it is taken to be as large as it is anywhere: steps
     there are cautious, and rounding is not blown up.
     """
-    floor = 10.0 * len(design) * np.finfo(np.float64).eps
-    inverted = _invert_small(design) if len(design) <= SMALL else _invert_large(design)
+    floor = 10.0 * len(matrix) * np.finfo(np.float64).eps
+    inverted = _invert_small(matrix) if len(matrix) <= SMALL else _invert_large(matrix)
     # The product of the traces bounds the condition number.
-    if inverted is not None and np.trace(inverted) * np.trace(design) * floor < 1.0:
+    if inverted is not None and np.trace(inverted) * np.trace(matrix) * floor < 1.0:
         return inverted
-    values, vectors = np.linalg.eigh(design)
+    values, vectors = np.linalg.eigh(matrix)
     largest = values[-1] if values[-1] > 0.0 else 1.0
     return np.asarray((vectors / np.where(values > floor * largest, values, largest)) @ vectors.T)

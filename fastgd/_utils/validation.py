@@ -13,15 +13,17 @@ from fastgd._typing import Floats
 
 
 def check_number(name: str, value: Any, least: float) -> None:
-    """Check that an option is a finite number of at least ``least``."""
+    """Raise TypeError or ValueError if an option is not a finite number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"{name}={value!r}; a number is needed")
     if not least <= float(value) < np.inf:
         raise ValueError(f"{name}={value!r}; a finite number of at least {least:g} is needed")
 
 
-MEMORY_LIMIT = 512_000_000  # bytes that streamed data may take, unless told,
-LEAST_MEMORY = 1_000_000  # and the least that can be asked for
+MEMORY_LIMIT = 512_000_000
+"""Bytes that streamed data may take by default."""
+LEAST_MEMORY = 1_000_000
+"""The smallest memory limit that is allowed."""
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -43,20 +45,20 @@ def memory_bytes(limit: int | str | None) -> int:
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
-    """Check that an option is a whole number of at least ``least``."""
+    """Raise TypeError or ValueError if an option is not a whole number of at least ``least``."""
     check_number(name, value, least)
     if value != int(value):
         raise ValueError(f"{name}={value!r}; a whole number is needed")
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Check that an option is True or False."""
+    """Raise TypeError if an option is neither True nor False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r}; True or False is needed")
 
 
 def generator(rng: Any) -> np.random.Generator:
-    """Return a generator: None is seed 0."""
+    """Return a random generator for a seed, a generator, or None, which is seed 0."""
     try:
         return np.random.default_rng(0 if rng is None else rng)
     except (TypeError, ValueError) as error:
@@ -64,7 +66,7 @@ def generator(rng: Any) -> np.random.Generator:
 
 
 def as_point(start: Any) -> Floats:
-    """Return finite numbers as an array."""
+    """Return a start as an array; a TypeError or ValueError if it is not made of finite numbers."""
     try:
         point = np.array(start, dtype=np.float64)
     except (TypeError, ValueError):
@@ -74,11 +76,12 @@ def as_point(start: Any) -> Floats:
     return point
 
 
-STRETCH_ROWS = 1 << 18  # of a column per run that is looked through or encoded
+STRETCH_ROWS = 1 << 18
+"""Rows of a column that are checked or encoded together."""
 
 
 class Values(Protocol):
-    """What gives some rows of a column as an array: an array itself, or several."""
+    """A column that gives some of its rows as an array: an array itself, or several."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -95,19 +98,19 @@ def check_no_missing(missing: Mapping[str, tuple[int, int]]) -> None:
 
 
 def find_missing(values: Values) -> tuple[int, int]:
-    """Count None, NaN and NA, and give the first one's row."""
+    """Return the number of None, NaN and NA, and the row of the first."""
     marks = np.concatenate([np.zeros(0, bool), *map(is_missing, stretches(values))])
     count = int(marks.sum())
     return count, int(marks.argmax()) if count else 0
 
 
 def stretches(values: Values) -> Iterator[Any]:
-    """Cut a column into runs of rows, small enough that what is made of them does not matter."""
+    """Return a column in runs of rows, small enough that temporary arrays of a run do not matter."""
     return (values[start : start + STRETCH_ROWS] for start in range(0, len(values), STRETCH_ROWS))
 
 
 def as_array(name: str, values: Any) -> NDArray[Any]:
-    """Convert to an array; a ValueError names the argument if something would be lost, or rows differ in length."""
+    """Return values as an array; a ValueError names the argument if that would lose anything, or rows differ."""
     check_not_masked(name, values)
     if hasattr(values, "tocsr"):
         raise ValueError(f"{name} is a sparse matrix; an array is needed, as {name}.toarray() gives one")
@@ -121,13 +124,13 @@ def as_array(name: str, values: Any) -> NDArray[Any]:
 
 
 def check_not_masked(name: str, values: Any) -> None:
-    """Raise an error for NumPy's masked arrays, which most functions take for plain ones."""
+    """Raise ValueError for a masked array, whose mask most functions ignore."""
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array, whose mask would be lost; fill it in or drop the rows")
 
 
 def check_one_type(name: str, values: Iterable[Any]) -> None:
-    """Raise an error for text beside numbers, which would become text, too; of values in rows name the rows."""
+    """Raise ValueError for text beside numbers, which would become text, too; for a sequence it names the rows."""
     kinds: dict[bool, tuple[int, Any]] = {}
     for row, value in enumerate(values):
         kinds.setdefault(isinstance(value, str), (row, value))
@@ -139,7 +142,7 @@ def check_one_type(name: str, values: Iterable[Any]) -> None:
 
 
 def is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """Mark None, NaN and NA, (n,)."""
+    """Return a mask (n,) of None, NaN and NA."""
     if array.dtype.kind == "O":
         return np.fromiter(map(is_missing_value, array), bool, len(array))
     return np.asarray(array != array)
@@ -151,14 +154,14 @@ def is_missing_value(value: Any) -> bool:
 
 
 def check_present(name: str, array: NDArray[Any]) -> None:
-    """Raise an error for None and NA in objects and text, naming the argument and the first row."""
+    """Raise ValueError for None or NA in objects or text, naming the argument and the first row."""
     missing = is_missing(array) if array.dtype.kind in "OT" else np.zeros(1, bool)
     if missing.any():
         raise ValueError(f"{name} has no value in row {int(np.argmax(missing))}; fill it in or drop the row")
 
 
 def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
-    """Check a vector with one finite number per row of X, in its own real dtype, without a copy where it is one.
+    """Return a vector of n finite numbers, one for each row of X, in its own dtype and without a copy.
 
     Raises
     ------
@@ -180,5 +183,5 @@ def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
 
 
 def name_value(value: Any) -> str:
-    """Return in words what is not finite."""
+    """Return the word for a value that is not finite: NaN or infinity."""
     return "NaN" if np.isnan(value) else "infinity"

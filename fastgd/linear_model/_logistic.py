@@ -64,8 +64,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
     categorical : "auto" or list of str, default "auto"
         The columns of a table to take as categories. "auto" takes those of text or of a categorical type.
     drop_first : bool, default True
-        Whether the first level of each category is its reference, without a coefficient. False
-        needs a finite C.
+        Whether the first level of each category is its reference, without a coefficient. False needs a finite
+        C.
     unseen : {"error", "zero"}, default "error"
         The treatment of levels that the fit did not have, in predictions and later chunks: raise ValueError, or let
         them add nothing.

@@ -14,7 +14,7 @@ from internals import SOLVERS, History, InMemory, InterruptHandler, patch, threa
 
 import fastgd
 
-pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")]
 DEFAULT = signal.default_int_handler
 
 

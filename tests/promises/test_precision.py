@@ -6,6 +6,8 @@ from internals import SOLVERS
 
 import fastgd
 
+pytestmark = pytest.mark.slow
+
 N = 500_000
 
 

@@ -21,7 +21,7 @@ from scipy import sparse
 
 import fastgd
 
-pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")]
 
 N, D = 60_011, 13  # several blocks, the last one shorter, and enough for the parallel passes
 THREADS = [1, 2, 5]

@@ -1,8 +1,11 @@
 """scikit-learn's own checks of what it expects of an estimator; there are no expected failures."""
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastgd import LinearRegression, LogisticRegression, Ridge
+
+pytestmark = pytest.mark.slow
 
 ESTIMATORS = [
     LinearRegression(),

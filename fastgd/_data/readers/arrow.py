@@ -24,14 +24,19 @@ try:
 except ImportError:
     raise ImportError("reading and writing files needs pyarrow: pip install 'fastgd[cli]'") from None
 
-_MANY, _NEARLY_ALL = 20, 0.9  # levels that are numbers, so that the others look like mistakes
-CHUNK_BYTES = 1 << 25  # of a chunk as the pass reads it, unless the memory limit asks for less
+_MANY, _NEARLY_ALL = 20, 0.9
+"""Levels that are numbers, at least, and their share of all levels, for the others to look like mistakes."""
+CHUNK_BYTES = 1 << 25
+"""Bytes of a chunk as the pass reads it, unless the memory limit asks for less."""
 CHUNK_ROWS = 1 << 18
-TEXT_BYTES = 1 << 21  # of a chunk of CSV: pyarrow reads smaller blocks faster
+"""Rows of a chunk at most."""
+TEXT_BYTES = 1 << 21
+"""Bytes of a chunk of CSV: pyarrow reads smaller blocks faster."""
 PARQUET, CSV, IPC = "Parquet", "CSV", "Arrow IPC"
 _SUFFIXES = {".parquet": PARQUET, ".csv": CSV, ".arrow": IPC, ".feather": IPC, ".ipc": IPC}
 _PACKED = (".gz", ".bz2", ".zst", ".lz4")
-_MARKS = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # that such files begin with
+_MARKS = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
+"""The first bytes of packed files, in the order of `_PACKED`."""
 
 
 class _File(NamedTuple):
@@ -116,7 +121,7 @@ class Files(Chunks):
         return _kind(self.schema.field(self.target).type) in ("numbers", "null")  # of a column without values
 
     def sample(self, step: int) -> tuple[pa.Table, NDArray[Any]]:
-        """Read everything once more, and keep every so many rows of the features and the target."""
+        """Return every ``step``-th row of features and target, after one more pass."""
         tables, targets, passed = [], [], 0
         for chunk in self:
             rows = np.arange(-passed % step, len(chunk.y), step)
@@ -126,7 +131,7 @@ class Files(Chunks):
         return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(targets)
 
     def limit(self, chunk_bytes: int) -> None:
-        """Read no more at once than this."""
+        """Limit the size of the chunks."""
         self.chunk_bytes = min(CHUNK_BYTES, chunk_bytes)
 
     def _schema(self, file: _File) -> pa.Schema:
@@ -148,7 +153,10 @@ class Files(Chunks):
         return schema
 
     def _learn(self, file: _File, schema: pa.Schema) -> None:
-        """Raise an error for a file whose columns are others than those before; without any value they have no type."""
+        """Take the types of columns that had none so far; raise ValueError if columns or types are not those before.
+
+        A column without any value has no type in its file.
+        """
         first = self.files[0].path
         for name in self.columns:
             if name not in schema.names:
@@ -163,13 +171,13 @@ class Files(Chunks):
                 raise ValueError(f"{file.path}: column {name} has type {found}; in {first} it has type {wanted}")
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Read from the start."""
+        """Yield the chunks from the start."""
         for table, name in self.tables():
             weight = None if self.weight is None else as_numpy(table[self.weight])
             yield Chunk(_plain(table.select(self.features)), as_numpy(table[self.target]), weight, name)
 
     def tables(self) -> Iterator[tuple[pa.Table, str]]:
-        """Read the columns from the start, a chunk at a time, and say which rows of which file it has."""
+        """Yield the columns from the start, a chunk at a time, and the name that messages give to its rows."""
         dropped = 0
         for file in self.files:
             row = 0
@@ -189,7 +197,7 @@ class Files(Chunks):
         self.dropped = dropped
 
     def _typed(self, table: pa.Table) -> pa.Table:
-        """Return columns without any value the type that they have in other files."""
+        """Return the table; columns without any value get the type that they have in other files."""
         for place, field in enumerate(table.schema):
             wanted = self.schema.field(field.name).type if pa.types.is_null(field.type) else field.type
             if wanted != field.type:
@@ -197,7 +205,7 @@ class Files(Chunks):
         return table
 
     def _batches(self, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Read some columns of a file, a chunk at a time; text by its distinct values."""
+        """Yield some columns of a file, a chunk at a time; text is dictionary-encoded."""
         rows = max(
             1, min(CHUNK_ROWS, self.chunk_bytes // sum(_width(self.schema.field(name).type) for name in columns))
         )
@@ -238,7 +246,7 @@ _COLUMN = re.compile(r"CSV column #(\d+)")
 
 
 def _find(paths: Any) -> tuple[list[_File], str]:
-    """Find the files, in the order of their paths, and their format."""
+    """Return the files, in the order of their paths, and their format."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         matching = [str(path)] if os.path.lexists(path) else sorted(glob.glob(str(path), recursive=True))
@@ -264,7 +272,7 @@ def _inside(folder: str) -> list[str]:
 
 
 def _keys(paths: Sequence[str], kind: str) -> list[dict[str, Any]]:
-    """Return the values that folders named key=value say, as pyarrow reads them."""
+    """Return for each path the values in the names of folders ``key=value``, as pyarrow reads them."""
     if not any("=" in os.path.dirname(path) for path in paths):
         return [{} for _ in paths]
     with _reading(paths[0]):
@@ -293,7 +301,7 @@ def _format(path: str) -> str:
 
 
 def _check_unpacked(path: str) -> None:
-    """Raise an error for CSV that is packed, but not named so."""
+    """Raise ValueError for a packed CSV file whose name does not say so."""
     with open(path, "rb") as file:
         begin = file.read(4)
     for ending, mark in zip(_PACKED, _MARKS, strict=True):
@@ -307,7 +315,7 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def _kind(of: pa.DataType) -> str:
-    """Return what a column can be taken for, which files have to agree about."""
+    """Return the kind of a column, "numbers", "text" or its type, which all files must agree about."""
     if pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_boolean(of):
         return "numbers"
     value = of.value_type if pa.types.is_dictionary(of) else of
@@ -316,7 +324,7 @@ def _kind(of: pa.DataType) -> str:
 
 
 def _width(of: pa.DataType) -> int:
-    """Return the bytes that a value takes in memory, of text its number's."""
+    """Return the bytes of a value in memory; text is dictionary-encoded, so that of its code."""
     return max(1, of.bit_width // 8) if _kind(of) == "numbers" else 4
 
 
@@ -336,14 +344,14 @@ def _coded_text(column: pa.Array) -> pa.Array:
 
 
 def _plain(table: pa.Table) -> pa.Table | dict[str, NDArray[Any]]:
-    """Return a table of numbers that are all there as arrays, which costs less to look at."""
+    """Return a table of numbers without missing values as a dict of arrays, which is cheaper to read."""
     if any(_kind(column.type) != "numbers" or column.null_count for column in table.columns):
         return table
     return dict(zip(table.column_names, map(as_numpy, table.columns), strict=True))
 
 
 def as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Return targets or weights as an array, of text one of a fixed width."""
+    """Return targets or weights as an array; text becomes NumPy's text of fixed width."""
     whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if pa.types.is_dictionary(whole.type) and not whole.null_count and len(whole):
         return np.asarray(np.array(whole.dictionary.to_pylist())[whole.indices.to_numpy()])
@@ -351,13 +359,13 @@ def as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _open_ipc(path: str) -> Any:
-    """Open an Arrow file, or a stream of batches in a file."""
-    dataset = pa.memory_map(path)
+    """Return a reader of an Arrow file, or of a stream of batches in a file."""
+    file = pa.memory_map(path)
     try:
-        return ipc.open_file(dataset)
+        return ipc.open_file(file)
     except pa.ArrowInvalid:
-        dataset.seek(0)
-        return ipc.open_stream(dataset)
+        file.seek(0)
+        return ipc.open_stream(file)
 
 
 def _record_batches(reader: Any) -> Iterator[pa.RecordBatch]:
@@ -368,7 +376,7 @@ def _record_batches(reader: Any) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def _reading(path: str) -> Iterator[None]:
-    """Name the file in errors."""
+    """Raise the errors of a block with the name of the file in front."""
     try:
         yield
     except FileNotFoundError:
@@ -401,11 +409,9 @@ def check_complete(table: pa.Table) -> None:
 
 
 def check_text(data: Files) -> None:
-    """Raise a ValueError for a column of numbers that a few values make one of text.
+    """Raise ValueError for a column of numbers that a few other values turn into text.
 
-    As a category it would have a level for each.
-
-    The first chunk tells.
+    Taken as a category it would have a level for each number. Only the first chunk is read.
     """
     chunks = iter(data)
     first = next(chunks, None)
@@ -438,9 +444,9 @@ def _missing(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
-    """Find out before long work whether `write_table` could write there."""
+    """Raise OSError or ValueError, before long work, if `write_table` could not write there."""
     check_writable(path)
-    _is_parquet(Path(path), pack_columns=False)
+    _is_parquet(Path(path))
 
 
 def write_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> None:
@@ -449,9 +455,9 @@ def write_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> Non
 
 
 def write_tables(path: str | os.PathLike[str], parts: Iterable[Mapping[str, Any]]) -> None:
-    """Return rows that come in parts as one table; at least one part is needed."""
+    """Write rows that come in parts, at least one, as one table; the file appears whole or not at all."""
     file = Path(path)
-    format_writer = parquet.ParquetWriter if _is_parquet(file, pack_columns=False) else csv.CSVWriter
+    format_writer = parquet.ParquetWriter if _is_parquet(file) else csv.CSVWriter
     with replacing(file) as temporary, ExitStack() as opened:
         writer = None
         for columns in parts:
@@ -460,12 +466,12 @@ def write_tables(path: str | os.PathLike[str], parts: Iterable[Mapping[str, Any]
             writer.write_table(table)
 
 
-def _is_parquet(file: Path, *, pack_columns: bool = True) -> bool:
-    """Return the format, Parquet or CSV, that a suffix names; a ValueError for anything else."""
+def _is_parquet(file: Path) -> bool:
+    """Return whether a name is that of Parquet, not of plain CSV; a ValueError for any other suffix."""
     name = file.name.lower()
     if name.endswith(".parquet"):
         return True
-    if name.endswith(".csv") or (pack_columns and ".csv." in name):
+    if name.endswith(".csv"):
         return False
     raise ValueError(f"{file}: a name ending in .csv or .parquet is needed")
 

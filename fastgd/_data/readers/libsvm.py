@@ -15,14 +15,15 @@ try:
 except ImportError:
     raise ImportError("reading libsvm's format needs scikit-learn: pip install 'fastgd[sklearn]'") from None
 
-CHUNK_BYTES = 1 << 24  # of text
+CHUNK_BYTES = 1 << 24
+"""Bytes of text in a chunk at most."""
 LAST_INDEX = re.compile(rb"(\d+):\S+[ \t\r]*(?:#[^\n]*)?$", re.MULTILINE)
 
 
 class LibSVM(Chunks):
     r"""The rows of files whose indices begin at 1 and ascend in every row.
 
-    Looking for the largest index takes a pass over the text, without its numbers.
+    Finding the largest index takes a pass over the text, without parsing its values.
 
     Parameters
     ----------
@@ -61,11 +62,11 @@ class LibSVM(Chunks):
             raise ValueError(f"{found[0]}: no line has an entry index:value after its label")
 
     def limit(self, chunk_bytes: int) -> None:
-        """Read no more at once than this."""
+        """Limit the size of the chunks."""
         self.chunk_bytes = min(CHUNK_BYTES, chunk_bytes)
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Read from the start."""
+        """Yield the chunks from the start."""
         for path, seen in self.files:
             try:
                 now = os.stat(path)
@@ -84,7 +85,7 @@ class LibSVM(Chunks):
 
 
 def _largest_index(path: str | os.PathLike[str]) -> int:
-    """Find it in the last entries of all lines."""
+    """Return the largest index of a file, which is in the last entry of some line."""
     largest, rest = 0, b""
     with open(path, "rb") as file:
         while block := file.read(CHUNK_BYTES):

@@ -138,7 +138,7 @@ def test_rows_are_those_of_the_dense_array(drop_first, as_dense, rng):
     source = InMemory(design, y, weights())
     rows = rng.permutation(N)[:777]
     further = np.array([3, 700, 3])
-    for some in (design.take(rows), Subset(design, rows), design.take(rows, copy=False), source.take(rows).design):
+    for some in (design.copy_rows(rows), Subset(design, rows), design.take(rows), source.take(rows).design):
         assert some.features == design.features
         np.testing.assert_array_equal(as_dense(some), X[rows])
         np.testing.assert_array_equal(as_dense(some.take(further)), X[rows[further]])

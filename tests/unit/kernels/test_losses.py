@@ -48,6 +48,7 @@ def run(code, folder, *path):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_an_edited_loss_is_compiled_again_and_leaves_nothing_behind(tmp_path):
     own = tmp_path / "own"
     own.mkdir()

@@ -21,6 +21,8 @@ from internals import (
 import fastgd
 from fastgd import losses
 
+pytestmark = pytest.mark.slow
+
 
 def standard_normal(loss, n=40_000, d=20):
     """The standard problem of the benchmarks, smaller."""

@@ -18,7 +18,7 @@ from scipy import sparse
 import fastgd
 from fastgd import losses
 
-pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")]
 DTYPES = [np.float64, np.float32, np.int16]
 
 

@@ -54,6 +54,7 @@ MODELS = {
             learning_rate=np.float32(0.25),
         ),
     ),
+    "numpy loss": lambda: (X, fastgd.fit(X, Y, loss=fastgd.losses.Huber(np.float32(1.5)))),
 }
 
 

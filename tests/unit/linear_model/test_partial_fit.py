@@ -17,6 +17,8 @@ from sklearn.base import clone
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, Ridge, Status
 
+pytestmark = pytest.mark.slow
+
 D = 6
 
 

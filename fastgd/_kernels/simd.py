@@ -167,6 +167,19 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001
     return lanes(lanes, lanes, lanes), lambda _, builder, __, arguments: _multiplied_and_added(builder, *arguments)
 
 
+@intrinsic
+def product_error(typing: Any, a: Any, b: Any, product: Any) -> Any:  # noqa: ARG001
+    """Return a b − product, rounded once on every processor: the rounding error of a product."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        a, b, product = arguments
+        signature = ir.FunctionType(_LANES, [_LANES] * 3)
+        fma = cgutils.get_or_insert_function(builder.module, signature, "llvm.fma.v8f64")
+        return builder.call(fma, [a, b, builder.fsub(ir.Constant(_LANES, [-0.0] * WIDTH), product)])
+
+    return lanes(lanes, lanes, lanes), generate
+
+
 # How two vectors are mixed, so that three rounds of it transpose eight by eight numbers.
 _MIXES = (
     ([0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]),

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd._kernels import core as kernels
+from fastgd._kernels import double_double
 from fastgd._kernels.core import GRAM_ROWS, SPARSE_ROWS, Center, Points, Samples
 from fastgd._kernels.layout import SparseColumns, SparseRows, Tile
 from fastgd._kernels.simd import WIDTH
@@ -326,30 +327,21 @@ def add_gram(
     there mean nothing. A block goes by its number among all of the data, of which ``first_block`` are before this
     tile: what is added up together does not depend on tiles.
 
+    To ``grams`` of shape (parts, 2, *gram_shape) numbers are added as double-doubles: first their higher parts, then
+    the lower ones.
+
     NumPy's product is no faster, and BLAS threads stay busy after it and slow down the passes that follow.
     """
     d, targets = tile.X.shape[1], at.y_center
     points = _points(d, [(at.coef, at.intercept)])
     about = Center(np.append(at.center[:d], np.zeros(points.dense.shape[2] - d)), targets)
     width = gram_shape(d, len(targets))[0]
-    scratch = np.zeros((len(grams), width + 2 + len(at.coef) + WIDTH + d, GRAM_ROWS))
+    kernel, numbers = (kernels.gram_part, 1) if grams.ndim == 3 else (double_double.gram_part, 2)
+    scratch = np.zeros((len(grams), numbers * (width + 1) + 1 + len(at.coef) + WIDTH + d, GRAM_ROWS))
     samples, entries = _as_samples(tile)
-    arguments = (
-        samples,
-        entries,
-        points,
-        about,
-        loss,
-        at.pair,
-        at.step,
-        width,
-        first_block,
-        block_rows,
-        scratch,
-        grams,
-    )
-    add_part = functools.partial(_for(loss, kernels.gram_part), *arguments)
-    with share(1 if tile.y.shape[-1] * grams.shape[1] ** 2 < SERIAL_GRAM else n_threads) as count:
+    place = width, first_block, block_rows, scratch, grams
+    add_part = functools.partial(_for(loss, kernel), samples, entries, points, about, loss, at.pair, at.step, *place)
+    with share(1 if tile.y.shape[-1] * grams.shape[-2] ** 2 < SERIAL_GRAM else n_threads) as count:
         # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long.
         run_parts(add_part, len(grams), count)
 

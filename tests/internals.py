@@ -21,7 +21,7 @@ from fastgd._data.sparse import Columns, Rows, as_sparse
 from fastgd._data.spill import folder
 from fastgd._data.survey import Sampler
 from fastgd._data.tables import as_features
-from fastgd._kernels import core, jit, simd, threads
+from fastgd._kernels import core, double_double, jit, simd, threads
 from fastgd._kernels import losses as kernel_losses
 from fastgd._kernels import sparse as sparse_kernels
 from fastgd._kernels import sums as passes
@@ -32,16 +32,19 @@ from fastgd._kernels.threads import allowed_threads, max_threads
 from fastgd._linear import checkpoint as checkpoint_module
 from fastgd._linear import collinearity, separation
 from fastgd._linear import fit as fit_module
+from fastgd._linear.hessian import InverseHessian, hessian_double_double
+from fastgd._linear.hessian import hessian as hessian_of
+from fastgd._linear.least_squares import normal_equations, solve_exactly
 from fastgd._linear.minibatch import RUNS, ChunkPools, Minibatches, ShuffledRuns, shuffled
 from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec
 from fastgd._linear.plan import choose_solver
 from fastgd._linear.problem import LinearProblem
 from fastgd._linear.serialization import checksum
-from fastgd._linear.statistics import first_pass, gram, moments, normal_equations
+from fastgd._linear.statistics import first_pass, gram, gram_double_double, moments
 from fastgd._optim.annealing import Annealed
 from fastgd._optim.base import EvaluatedPoint, Evaluation, LoopState, Signal, Solver, Step, WithinEpoch
 from fastgd._optim.gradient_descent import STABLE, GradientDescent, Nesterov, estimate_lipschitz
-from fastgd._optim.lbfgs import LBFGS
+from fastgd._optim.lbfgs import LBFGS, Preconditioner
 from fastgd._optim.loop import run_loop
 from fastgd._optim.messages import without_warning
 from fastgd._optim.minimize import minimize
@@ -49,9 +52,10 @@ from fastgd._optim.registry import MINIMIZERS, REGISTRY, SOLVERS, check_solver, 
 from fastgd._optim.result import History, Outcome, Status
 from fastgd._optim.sgd import SGD, AveragedSGD, AverageState
 from fastgd._optim.stopping import Stopping, largest
+from fastgd._utils import double_double as double_double_arithmetic
 from fastgd._utils.atomic_io import replacing
 from fastgd._utils.interrupts import Interrupted, InterruptHandler
-from fastgd._utils.linalg import inverse
+from fastgd._utils.linalg import apply_root, inverse_root, solve_double_double
 from fastgd._utils.session import Callback, Session
 from fastgd._utils.validation import check_vector, stretches
 from fastgd.surfaces import SURFACES

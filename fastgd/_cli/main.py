@@ -17,6 +17,7 @@ from fastgd._cli.flights import run_demo
 from fastgd._cli.guide import run_guide
 from fastgd._cli.output import MODELS, UsageError, print_error
 from fastgd._cli.predict import run_predict
+from fastgd._linear.settings import TOL
 from fastgd._optim.registry import SOLVERS, check_solver
 from fastgd._version import __version__
 
@@ -80,7 +81,9 @@ def make_parser() -> argparse.ArgumentParser:
     fit.add_argument("--no-standardize", action="store_true", help="descend in the coefficients as they are")
     fit.add_argument("--solver", choices=SOLVERS, default="auto", help="default: auto")
     fit.add_argument("--learning-rate", type=_rate, default="auto", help="of gd, nesterov and sgd; default: auto")
-    fit.add_argument("--tol", type=_at_least(0.0), default=1e-6, help="gradient norm at convergence; default: 1e-6")
+    fit.add_argument(
+        "--tol", type=_at_least(0.0), default=TOL, help=f"standard errors from the minimum; default: {TOL:g}"
+    )
     fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="for sgd: epochs; default: 1000")
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
     fit.add_argument("--memory-limit", help="of data that are streamed, 512MB or the like; default: 512MB")

@@ -112,6 +112,7 @@ def coefficient_rows(result: FitResult, most: int) -> list[CoefficientRow]:
 def summary(result: FitResult) -> str:
     """Return the main numbers of a fit and its largest coefficients as text."""
     passes, seconds = result.history.passes[-1], result.history.seconds[-1]
+    error = result.error_estimate
     lines = [
         ("rows", f"{result.rows:,}"),
         ("coefficients", f"{result.coef.size:,}"),
@@ -119,6 +120,7 @@ def summary(result: FitResult) -> str:
         ("solver", result.settings.solver),
         ("status", result.status.name.capitalize().replace("_", " ")),  # `conclude` prints the message
         ("passes", f"{passes:.4g}"),
+        *([] if error is None else [("from minimum", f"{error.distance:.2g} standard errors before the last step")]),
         ("seconds", f"{seconds:.3g}"),
         ("rows/s", f"{result.rows * passes / seconds:.3g}"),
         ("intercept", ", ".join(f"{b:.6g}" for b in np.ravel(result.intercept))),
@@ -126,6 +128,7 @@ def summary(result: FitResult) -> str:
     if result.redundant:
         more = f" and {len(result.redundant) - LARGEST} more" if len(result.redundant) > LARGEST else ""
         lines.append(("redundant", ", ".join(result.redundant[:LARGEST]) + more))
+        lines.append(("rank", f"{result.rank:,} of {result.coef.shape[-1]:,} coefficients are determined by the data"))
     rows = coefficient_rows(result, LARGEST)
     width = max(len("largest coefficients"), *(len(row.name) for row in rows))
     text = [f"{label:<{width}}  {value}" for label, value in lines]

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from copy import copy
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from fastgd._data.encoder import Encoder, OpenRequest
 from fastgd._data.sparse import Rows
 from fastgd._data.spill import SpilledChunks, SpillFile
 from fastgd._data.survey import Profile, ProfiledDataset, Sampler, finalize
+from fastgd._typing import Floats
 
 CHUNK_SHARE = 24
 """A chunk from a file takes at most one byte in so many of the memory limit beyond `READER_BYTES`."""
@@ -49,6 +52,7 @@ class ChunkedDataset(ProfiledDataset):
     """
 
     rereads = True
+    around: Floats | None = None
 
     def __init__(
         self,
@@ -72,13 +76,21 @@ class ChunkedDataset(ProfiledDataset):
         """What the first pass kept, or without one the example."""
         return self.drawn or self.example
 
+    def recentred(self, pivot: Floats) -> Self:
+        """Return the same samples with dense columns as differences from a pivot, in the order of tiles."""
+        other = copy(self)
+        other.around, other.example = pivot, self.example.recentred(pivot)
+        other.origin = other.example.origin
+        other.drawn = None if self.drawn is None else self.drawn.recentred(pivot)
+        return other
+
     def parts(self) -> Generator[InMemory]:
         """Yield all samples, chunk by chunk, and check that they are as many as before."""
         rows, weight = 0, 0.0
         with closing(self.encoder.read(self.chunks)) as parts:
             for part in parts:
                 part.check_interrupt = self.check_interrupt
-                yield part
+                yield part if self.around is None else part.recentred(self.around)
                 rows += part.shape[0]
                 weight += part.total_weight()
         self.check_same(rows, weight)

@@ -8,8 +8,9 @@ that would be drawn in memory, so that a fit differs from one in memory by round
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +40,14 @@ class Reader(NamedTuple):
         blocks of X, y and weights.
     starts : list of int, or None
         Each partition's first row, where known.
+    around : ndarray of shape (dense,), or None
+        The pivot of dense columns, see `Dataset.recentred`.
     """
 
     encoder: Encoder
     columns: ColumnChoice | None
     starts: list[int] | None
+    around: Floats | None = None
 
     def name(self, number: int) -> str:
         """Return how messages name a partition."""
@@ -62,7 +66,8 @@ class Reader(NamedTuple):
         if len(set(rows.values())) > 1:
             found = ", ".join(f"{what} has {count} rows" for what, count in rows.items())
             raise ValueError(f"{name}: {found}; all have to be cut alike")
-        return self.encoder.encode(Chunk(X, y, weight, name))
+        part = self.encoder.encode(Chunk(X, y, weight, name))
+        return part if part is None or self.around is None else part.recentred(self.around)
 
 
 class DaskDataset(ProfiledDataset):
@@ -103,6 +108,14 @@ class DaskDataset(ProfiledDataset):
     def local_sample(self) -> InMemory:
         """What was drawn last, or else the example."""
         return self.drawn or self.example
+
+    def recentred(self, pivot: Floats) -> Self:
+        """Return the same samples with dense columns as differences from a pivot, in the order of tiles."""
+        other = copy(self)
+        other.reader, other.example = self.reader._replace(around=pivot), self.example.recentred(pivot)
+        other.origin = other.example.origin
+        other.drawn = None if self.drawn is None else self.drawn.recentred(pivot)
+        return other
 
     def require(self, needs: frozenset[Need]) -> None:
         """Raise ValueError if a solver needs minibatches."""

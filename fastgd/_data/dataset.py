@@ -9,17 +9,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property, partial, reduce
 from mmap import mmap
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.design import COPY_BYTES, Design, check_finite, tile_ranges
+from fastgd._data.design import COPY_BYTES, Design, Recentred, check_finite, tile_ranges
 from fastgd._data.schema import Feature
 from fastgd._kernels.layout import Tile
 from fastgd._optim.base import Need
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import no_check
+from fastgd._utils.linalg import EPS
 from fastgd.losses import Loss
 
 T = TypeVar("T")
@@ -27,6 +28,15 @@ MIN_TILE_BLOCKS = 16
 """Blocks of a tile at least where a visit is so much work that tiles are made smaller: threads share them."""
 SAMPLE_SHARE = 8
 """A sample of the rows takes at most one byte in so many of the memory limit."""
+
+FAR = 1e4
+"""Standard deviations from 0 beyond which a column is taken about a pivot."""
+FAR_VALUE = 1e3
+"""If no number of an example is larger, no column is looked at."""
+FAR_ROWS = 500
+"""Rows by which columns are judged."""
+MAX_FAR = 1e150
+"""Numbers whose squares do not overflow."""
 
 
 class Dataset(ABC):
@@ -50,7 +60,7 @@ class Dataset(ABC):
         Passes spent to get to know the samples, before anything was asked of them.
     fault : BaseException or None
         What ended the passes, if whoever holds the samples is gone.
-    order, features, copied
+    order, features, copied, origin
         As for `Design`.
     rereads : bool
         Whether each pass reads chunks from where they are stored, so that a larger sub-sample pays.
@@ -65,6 +75,7 @@ class Dataset(ABC):
     features: tuple[Feature, ...] | None = None
     copied: str | None = None
     rereads: bool = False
+    origin: Floats | None = None
 
     @property
     @abstractmethod
@@ -107,6 +118,10 @@ class Dataset(ABC):
     @abstractmethod
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:
         """Raise ValueError for a column among these (d,) that sums show as constant, but that is not."""
+
+    @abstractmethod
+    def recentred(self, pivot: Floats) -> Self:
+        """Return the same samples with dense columns as differences from a pivot, in the order of tiles."""
 
     def require(self, needs: frozenset[Need]) -> None:  # noqa: B027  most data sets offer everything
         """Raise ValueError if these samples cannot give what a solver needs, and say what to choose instead."""
@@ -172,7 +187,8 @@ class InMemory(Dataset):
         self.check_interrupt = check_interrupt
         self.mapped = sample_rows is not None
         self.sample_rows = self.shape[0] if sample_rows is None else sample_rows
-        self.order, self.features, self.copied = design.order, design.features, design.copied
+        self.order, self.features = design.order, design.features
+        self.copied, self.origin = design.copied, design.origin
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -285,6 +301,14 @@ class InMemory(Dataset):
         """Return the same samples with tiles whose sparse entries are stored by rows."""
         return InMemory(self.design.by_rows(), self.y, self.weight, check_interrupt=self.check_interrupt)
 
+    def recentred(self, pivot: Floats) -> InMemory:
+        """Return the same samples with dense columns as differences from a pivot, in the order of tiles."""
+        rows = self.sample_rows if self.mapped else None
+        design, check = Recentred(self.design, pivot), self.check_interrupt
+        other = InMemory(design, self.y, self.weight, check_interrupt=check, sample_rows=rows)
+        other.passes = self.passes
+        return other
+
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw rows of positive weight at random; all of them if there are no more than ``size``."""
         rows = self.positive_rows if self.weight.size else None
@@ -382,6 +406,29 @@ def stratified_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.i
     rows += np.arange(size)
     rows *= n / size
     return rows.astype(np.intp)
+
+
+def far_pivot(dataset: Dataset) -> Floats | None:
+    """Return what dense columns are to be subtracted from, 0 where that is not needed, or None if no column needs it.
+
+    Linear predictors round at the size of their terms. So columns whose mean is more than `FAR` standard deviations
+    from 0, by a sample of rows, are taken about one of these rows. Columns that differ by no more than rounding stay.
+    """
+    example = dataset.pivot()[0]
+    if not (np.abs(example) > FAR_VALUE).any():
+        return None
+    known = dataset.local_sample
+    sample = (dataset if known.shape[0] == 1 else known).sample(FAR_ROWS, np.random.default_rng(0))
+    if sample.shape[0] < 2:
+        return None
+    rows = np.arange(min(sample.shape[0], FAR_ROWS))
+    part = sample.design.copy_rows(rows).tile(0, len(rows))
+    X = (part.X[part.rows] if part.rows.size else part.X).astype(np.float64)
+    if not np.abs(X).max(initial=0.0) < MAX_FAR:  # NaN and infinity are found by the pass
+        return None
+    mean, spread = np.mean(X, axis=0), np.sqrt(np.mean((X - X[0]) ** 2, axis=0))
+    far = (np.abs(mean) > FAR * spread) & (spread > 1e2 * EPS * np.abs(mean))
+    return np.where(far, X[0], 0.0) if far.any() else None
 
 
 def is_mapped(X: Any) -> bool:

@@ -56,6 +56,8 @@ class Design(ABC):
         Why there had to be a copy, in a sentence, if there was one.
     row_access : bool
         Whether single rows can be read without reading all columns.
+    origin : ndarray of shape (d,), or None
+        What was subtracted from the columns, in the order of tiles, see `Recentred`; None if nothing was.
     """
 
     dtype: np.dtype[Any]
@@ -65,6 +67,7 @@ class Design(ABC):
     features: tuple[Feature, ...] | None = None
     copied: str | None = None
     row_access: bool = True
+    origin: Floats | None = None
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
@@ -156,7 +159,7 @@ class Subset(Design):
         self.dtype = design.dtype
         self.row_bytes = design.row_bytes
         self.tile_bytes = design.tile_bytes
-        self.order, self.features = design.order, design.features
+        self.order, self.features, self.origin = design.order, design.features, design.origin
 
     def tile(self, start: int, stop: int) -> Part:
         """Return rows start to stop, of this dtype."""
@@ -173,6 +176,52 @@ class Subset(Design):
     def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
         return self.design.copy_rows(self.index).linear_predictor(coef, intercept)
+
+
+class Recentred(Design):
+    """A design whose dense columns are differences from a pivot, so that predictors do not round where they are far."""
+
+    def __init__(self, design: Design, pivot: Floats) -> None:
+        super().__init__(design.shape)
+        self.design, self.pivot = design, pivot
+        self.dtype = np.dtype(np.float64)
+        self.row_bytes = design.row_bytes
+        self.tile_bytes = COPY_BYTES
+        self.order, self.features, self.copied = design.order, design.features, design.copied
+        self.row_access = design.row_access
+        self.origin = np.append(pivot, np.zeros(design.shape[1] - len(pivot)))
+
+    def tile(self, start: int, stop: int) -> Part:
+        """Return rows start to stop, of this dtype."""
+        part = self.design.tile(start, stop)
+        if part.rows.size:
+            part = self.design.copy_rows(np.arange(start, stop)).tile(0, stop - start)
+        return part._replace(X=np.ascontiguousarray(part.X, np.float64) - self.pivot)
+
+    def copy_rows(self, rows: NDArray[np.intp]) -> Recentred:
+        """Return some rows as a design of their own."""
+        return Recentred(self.design.copy_rows(rows), self.pivot)
+
+    def by_rows(self) -> Recentred:
+        """Return the same rows with tiles whose sparse entries are stored by rows."""
+        return Recentred(self.design.by_rows(), self.pivot)
+
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:
+        """Raise ValueError for a column among these (d,) that looks constant but is not."""
+        self.design.check_differences(suspects)
+
+    def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``(X − pivot) @ coef.T + intercept``; a ValueError names NaN or infinity."""
+        d = self.shape[1]
+        order = np.arange(d) if self.order is None else self.order
+        if len(self.pivot) < d and self.origin is not None:
+            return self.design.linear_predictor(coef, intercept - coef @ self.origin[order])
+        z, names = np.empty((self.shape[0], len(coef))), coef_names(self.features, d)
+        for start, stop in tile_ranges(self):
+            tile = self.tile(start, stop).X[:, order]
+            check_finite_tile(tile, start, names)
+            z[start:stop] = tile @ coef.T + intercept
+        return z
 
 
 def rows_per_block(shape: tuple[int, int], row_bytes: float) -> int:

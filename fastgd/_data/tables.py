@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.columns import NUMBERS, TEXT, UNSEEN, ArrayColumn, SeriesColumn, table_columns
-from fastgd._data.design import COPY_BYTES, VIEW_BYTES, Array, Design, as_design, check_finite_tile, tile_dtype
+from fastgd._data.design import (
+    COPY_BYTES,
+    VIEW_BYTES,
+    Array,
+    Design,
+    Recentred,
+    as_design,
+    check_finite_tile,
+    tile_dtype,
+)
 from fastgd._data.schema import Feature
 from fastgd._data.sparse import Rows, as_sparse, concat_rows
 from fastgd._kernels.layout import Part, SparseRows
@@ -227,6 +236,9 @@ def pack_columns(design: Design) -> Design:
 def concat_designs(designs: Sequence[Design], features: Sequence[Feature] | None) -> Design:
     """Return the rows of several matrices as one: tables with levels among those of ``features``, or all alike."""
     first = designs[0]
+    if isinstance(first, Recentred):
+        own = [each.design for each in designs if isinstance(each, Recentred)]
+        return Recentred(concat_designs(own, features), first.pivot)
     if isinstance(first, Table):
         tables = [table.recoded(features or ()).columns for table in designs if isinstance(table, Table)]
         columns = zip(*tables, strict=True)

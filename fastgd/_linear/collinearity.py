@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 
 from fastgd._data.dataset import Dataset, InMemory, Picked, leading, pick
 from fastgd._data.design import Design, dense_rows, tile_ranges
+from fastgd._linear.statistics import ROUNDED
 from fastgd._typing import Floats
-from fastgd._utils.linalg import SMALL, independent
+from fastgd._utils.linalg import EPS, SMALL, independent
 
-_SAME = 1e-10
-"""A redundant column differs from a combination of others by at most this share of its standard deviation."""
+_SAME = 16.0 * EPS
+"""A redundant column differs from a combination of others by at most this share of its size in a sample."""
+_REFUTED = 64.0 * EPS
+"""The share of their sizes by which combinations of columns may differ in any row, as their numbers are rounded."""
 _ROUNDS = 8
 """Samples that are searched for redundant columns until only constants are reported."""
 _REFINEMENTS = 20
 """Projections until the smallest coefficients must have all digits."""
-_ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
+_ROUNDING = 4.0 * EPS
+_INDEPENDENT = 1e-7
+"""The distance from a span that an orthogonal basis can certify, whatever rounding does."""
 _FAR = 1e-8
 """The squared distance from a span that products of columns can certify."""
 
@@ -38,14 +43,17 @@ class Columns(NamedTuple):
         Columns that are independent, that are constant, and that are combinations of kept ones.
     others : ndarray of shape (kept, mixed)
         Each mixed column as a combination of the kept ones; with an intercept, plus a constant.
+    tolerance : float
+        In every row a redundant column differs from the combination by at most this share of the columns' sizes.
     exact : bool
-        Whether that holds to the precision of sums, or only to that of single numbers of X.
+        Whether that is the precision of float64, or only that of the numbers of X.
     """
 
     kept: NDArray[np.intp]
     constant: NDArray[np.intp]
     mixed: NDArray[np.intp]
     others: Floats
+    tolerance: float
     exact: bool = True
 
     @property
@@ -107,7 +115,7 @@ def drawn(dataset: Dataset, rng: np.random.Generator) -> Floats:
 def redundant_columns(
     dataset: Dataset,
     sample: Floats,
-    mean: Floats,
+    size: Floats,
     spread: Floats,
     *,
     intercept: bool,
@@ -122,7 +130,8 @@ def redundant_columns(
         n samples of d columns; those of weight 0 don't count.
     sample : ndarray of shape (k, d)
         Some of them.
-    mean, spread : ndarray of shape (d,)
+    size, spread : ndarray of shape (d,)
+        Root mean squares, which the rounding of numbers is relative to, and standard deviations.
     intercept : bool
     rng : Generator
     rounding : float
@@ -134,21 +143,22 @@ def redundant_columns(
     ndarray
         The sample, and rows that refuted what it said.
     """
-    same = max(_SAME, 4.0 * rounding)
+    same, refuted = max(_SAME, 4.0 * rounding), max(_REFUTED, rounding)
     varying = spread > 0.0
     for _ in range(_ROUNDS):
-        columns = _dependent(np.where(varying, (sample - sample.mean(axis=0) * intercept), 0.0), spread, same)
+        centred = np.where(varying, sample - sample.mean(axis=0) * intercept, 0.0)
+        columns = _dependent(centred, spread, same * size / np.where(varying, spread, 1.0))
         if not len(columns.mixed):
             return columns, sample
         mixture = np.zeros(len(spread))
         shares = rng.uniform(0.5, 1.5, len(columns.mixed)) / spread[columns.mixed]
         mixture[columns.mixed], mixture[columns.kept] = shares, -columns.others @ shares
         center = float(np.mean(sample @ mixture)) * intercept
-        allowed = float(np.abs(mixture) @ (same * spread + max(1e-13, rounding) * np.abs(mean)))
+        allowed = refuted * float(np.abs(mixture) @ size)
         most, seed = 4 * len(columns.mixed) + 100, int(rng.integers(1 << 32))
         refuting = pick(dataset, partial(_refuting, mixture, center, allowed, most, seed), most).rows
         if not len(refuting):
-            return columns, sample
+            return columns._replace(tolerance=refuted), sample
         sample = np.concatenate((sample, refuting))
     return only_constants(spread), sample
 
@@ -185,11 +195,14 @@ def only_constants(spread: Floats) -> Columns:
     """Return the constant columns alone as redundant."""
     constant = spread == 0.0
     kept = np.flatnonzero(~constant)
-    return Columns(kept, np.flatnonzero(constant), np.empty(0, np.intp), np.empty((len(kept), 0)))
+    return Columns(kept, np.flatnonzero(constant), np.empty(0, np.intp), np.empty((len(kept), 0)), ROUNDED)
 
 
-def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
-    """Return the redundant columns of a sample: each column is compared with the span of those kept so far."""
+def _dependent(sample: Floats, spread: Floats, same: Floats) -> Columns:
+    """Return the redundant columns of a sample: each column is compared with the span of those kept so far.
+
+    A column is redundant if at most the share ``same`` (d,) of its spread is left.
+    """
     rows, d = sample.shape
     largest = np.abs(sample).max(axis=0)  # whose squares may overflow
     sample = sample / np.where(largest > 0.0, largest, 1.0)
@@ -197,7 +210,7 @@ def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
     empty = largest * lengths <= same * spread * rows**0.5
     unit = sample / np.where(empty, 1.0, lengths)
     lengths *= largest
-    if rows >= d and not empty.any() and _independent(unit):
+    if rows >= d and not empty.any() and same.max() < _INDEPENDENT and _independent(unit):
         return only_constants(spread)
     basis = np.empty((min(rows, d), rows))
     kept: list[int] = []
@@ -207,7 +220,7 @@ def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
         for _ in range(2):
             left = left - (found @ left) @ found
         length = float(np.linalg.norm(left))
-        if length > same and len(kept) < len(basis):
+        if length > same[j] and len(kept) < len(basis):
             basis[len(kept)] = left / length
             kept.append(int(j))
     constant = np.flatnonzero(spread == 0.0)
@@ -215,12 +228,12 @@ def _dependent(sample: Floats, spread: Floats, same: float) -> Columns:
     found = basis[: len(kept)]
     others = np.linalg.solve(found @ unit[:, kept], found @ unit[:, mixed]) if kept else np.empty((0, len(mixed)))
     others *= np.where(empty, 0.0, lengths)[mixed]
-    return Columns(np.array(kept, np.intp), constant, mixed, others / lengths[kept][:, None])
+    return Columns(np.array(kept, np.intp), constant, mixed, others / lengths[kept][:, None], _REFUTED)
 
 
 def _independent(unit: Floats) -> bool:
     """Whether columns of length 1 are certainly independent; for few columns BLAS is not used."""
     d = unit.shape[1]
     if d > SMALL:
-        return bool(np.abs(np.diagonal(np.linalg.qr(unit, mode="r"))).min() > 1e3 * _SAME)
+        return bool(np.abs(np.diagonal(np.linalg.qr(unit, mode="r"))).min() > _INDEPENDENT)
     return independent(np.einsum("ij,ik->jk", unit, unit), _FAR)

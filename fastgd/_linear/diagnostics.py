@@ -13,7 +13,8 @@ import numpy as np
 from fastgd._data.dataset import InMemory, OpenedDataset
 from fastgd._data.schema import coef_names
 from fastgd._linear.collinearity import Columns, drawn, only_constants, products, redundant_columns
-from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec
+from fastgd._linear.hessian import RankFindings
+from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec, shifted_intercept
 from fastgd._linear.result import FitResult
 from fastgd._linear.separation import Coordinates, count_separated, extent, separating
 from fastgd._linear.settings import FitSettings
@@ -33,6 +34,8 @@ _CERTAIN = 1e-9
 """A margin above this share of the largest is certainly positive."""
 _FEW_ITERATIONS = 10
 """These take a Newton method to a minimum, but not to the end of where there is none."""
+_FLAT = 1e-6
+"""A gradient norm that is small, whatever it was before redundant coefficients were changed."""
 _CHEAP_PRODUCTS = 1e7
 """Products for the search of redundant columns, or as many as numbers that the descent has read."""
 
@@ -103,23 +106,30 @@ def explain_separation(result: LoopResult, objective: LinearObjective, solver: S
     leading = np.argsort(-effects, kind="stable")[:_NAMES]
     names = coef_names(dataset.features, len(spread))
     named = [names[j] for j in leading if effects[j] > 0.05 * effects.max()] or ["the intercept"]
+    if result.converged:  # the last step leads to no minimum
+        last = result.state.saved.state.best.last
+        result = replace(result, x=last.x, loss=last.value, error_estimate=None)
     return result.with_reason(Status.SEPARATED, f"{count} can be told for certain, by {', '.join(named)}.")
 
 
-def find_redundant(objective: LinearObjective, result: LoopResult) -> Columns:
+def find_redundant(objective: LinearObjective, result: LoopResult, findings: RankFindings) -> Columns:
     """Find the columns, in the caller's order, that are constant or linear combinations of those before them.
 
-    Other than constants they are searched for where that costs little beside the descent, and may be there at all.
+    What a Hessian told is taken. Otherwise, other than constants, they are searched for where that costs little beside
+    the descent, and may be there at all.
     """
+    if findings.columns is not None and findings.certain:
+        return findings.columns
     dataset, moments = objective.dataset, objective.moments
     n, d = dataset.shape
     numbers = n * dataset.row_bytes / dataset.dtype.itemsize * float(result.history.passes[-1])
     hurried = result.status in (Status.STOPPED, Status.INTERRUPTED, Status.TIME_LIMIT)
-    if hurried or objective.independent or products(n, d) > max(_CHEAP_PRODUCTS, numbers):
-        return constants(objective)
-    mean, spread = dataset.to_caller_order(moments.mean), dataset.to_caller_order(moments.spread)
+    too_long = not findings.doubtful and products(n, d) > max(_CHEAP_PRODUCTS, numbers)
+    if hurried or objective.independent or too_long:
+        return findings.columns or constants(objective)
+    size, spread = dataset.to_caller_order(objective.stored_sizes), dataset.to_caller_order(moments.spread)
     rng = np.random.default_rng(0)
-    search = partial(redundant_columns, dataset, mean=mean, spread=spread, intercept=objective.intercept, rng=rng)
+    search = partial(redundant_columns, dataset, size=size, spread=spread, intercept=objective.intercept, rng=rng)
     columns, sample = search(drawn(dataset, rng))
     if dataset.dtype == np.float32 and not len(columns.mixed):
         nearly, _ = search(sample, rounding=float(np.finfo(np.float32).eps))
@@ -133,7 +143,7 @@ def constants(objective: LinearObjective) -> Columns:
     return only_constants(objective.dataset.to_caller_order(objective.moments.spread))
 
 
-def take_smallest(result: LoopResult, objective: LinearObjective, columns: Columns, tol: float) -> LoopResult:
+def take_smallest(result: LoopResult, objective: LinearObjective, columns: Columns) -> LoopResult:
     """Without a penalty, take the smallest of all coefficients that fit alike as columns are redundant.
 
     Whether they fit alike is judged by a pass each, as a loss by normal equations has their rounding: columns that are
@@ -152,7 +162,8 @@ def take_smallest(result: LoopResult, objective: LinearObjective, columns: Colum
     here, there = objective(result.x), objective(x)
     value, gradient = objective.rounding(result.x, here.value)
     as_low = np.isfinite(there.value) and there.value <= here.value + value
-    as_flat = not result.converged or objective.gradient_norm(there.gradient) <= tol + gradient
+    flat = max(objective.gradient_norm(here.gradient), _FLAT)
+    as_flat = not result.converged or objective.gradient_norm(there.gradient) <= flat + gradient
     return replace(result, x=x, loss=there.value) if as_low and as_flat else result
 
 
@@ -208,11 +219,13 @@ def as_fitted(
     """
     dataset = opened.dataset
     coef, b = objective.to_coefficients(result.x)
+    if dataset.origin is not None:
+        b = shifted_intercept(b, -coef, dataset.to_caller_order(dataset.origin))
     one = not opened.targets and objective.outputs == 1
     columns = columns or constants(objective)
     names = coef_names(dataset.features, dataset.shape[1])
     redundant = [names[j] for j in columns.redundant]
-    result = describe_redundant(result, redundant, exact=columns.exact)
+    result, error = describe_redundant(result, redundant, exact=columns.exact), result.error_estimate
     return FitResult(
         loss=result.loss,
         outcome=result.outcome,
@@ -223,6 +236,8 @@ def as_fitted(
         classes=opened.classes,
         features=dataset.features,
         redundant=redundant,
+        redundant_tol=columns.tolerance,
+        error_estimate=error if error is not None and np.isfinite(error).all() else None,
         rows=dataset.shape[0] if rows is None else rows,
         settings=settings,
         version=__version__,

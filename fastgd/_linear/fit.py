@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastgd._data.dataset import OpenedDataset, check_not_empty
+from fastgd._data.dataset import OpenedDataset, check_not_empty, far_pivot
 from fastgd._data.encoder import OpenRequest
 from fastgd._data.open import open_dataset
 from fastgd._data.schema import DataSpec
@@ -26,12 +26,13 @@ from fastgd._linear.diagnostics import (
     interrupted_at_once,
     take_smallest,
 )
-from fastgd._linear.objective import ModelSpec
+from fastgd._linear.hessian import RankFindings
+from fastgd._linear.objective import Coefficients, ModelSpec, shifted_intercept
 from fastgd._linear.plan import ONE_PASS_SIZE, SolverChoice, choose_solver
 from fastgd._linear.problem import LinearProblem, check_determined, linear_problem, start_coefficients
 from fastgd._linear.result import FitResult
 from fastgd._linear.resume import Ended, Recall, descend
-from fastgd._linear.settings import FitSettings
+from fastgd._linear.settings import TOL, FitSettings
 from fastgd._optim.base import Need
 from fastgd._optim.messages import (
     describe_limit,
@@ -67,7 +68,7 @@ def fit(
     drop_first: bool = True,
     solver: str = "auto",
     learning_rate: float | str = "auto",
-    tol: float = 1e-6,
+    tol: float = TOL,
     max_iter: int = 1000,
     time_limit: float | None = None,
     start: ArrayLike | FitResult | str | None = None,
@@ -142,8 +143,14 @@ def fit(
         The rate γ of ``"gd"``, ``"nesterov"`` and ``"sgd"``, in the coordinates of the descent. ``"auto"`` is
         1 / (largest curvature), estimated on a sample of rows, and adapted if a step meets a larger one.
     tol : float
-        Converged when the gradient norm is at most ``tol``: the largest component of the gradient per standard
-        deviation of its feature, in units of the standard deviation of y (of 1 for classes).
+        Converged when the minimum is at most ``tol`` standard errors away: ``√(n g·H⁻¹g / φ) ≤ tol``, for the gradient
+        g and the Hessian H of the objective, n samples, and φ = 1 for classes, otherwise twice the mean loss. No
+        coefficient, and no linear combination of them, is further from its value at the minimum, whatever units,
+        collinearity and balance of classes are; and Newton's step, which is taken at the end, leaves far less. Where
+        standard errors are next to 0, as for targets that are fitted exactly, rounding is the limit. Where a Hessian
+        costs more than about 10 passes, H is that of a sub-sample or, for ``"lbfgs"``, from its last steps, and for
+        ``"gd"``, ``"nesterov"`` and ``"sgd"`` the gradient norm is compared with ``tol`` instead: the largest component
+        per standard deviation of its feature, in units of the standard deviation of y (of 1 for classes).
     max_iter : int
         Evaluations after the one at the start, at least 0. For ``"sgd"`` epochs, each of which goes through all
         minibatches and ends with an evaluation on all samples.
@@ -196,6 +203,8 @@ def fit(
     -----
     ConvergenceWarning
         Once, with the message, if the fit ended otherwise than by ``tol``, ``callback`` or Ctrl-C.
+    numpy.exceptions.RankWarning
+        Once, if there are redundant columns, so that the samples do not determine all coefficients, and no penalty.
     CheckpointWarning
         Once, if the checkpoint cannot be written, as on a full disk. The fit goes on and tries again; the message says
         in the end if the file is older. An earlier file is never damaged.
@@ -234,14 +243,15 @@ def fit(
     )
     with opened_session as session, _cluster_loss_reported():
         opened = _open(X, y, OpenRequest(data_spec, spec.loss, session, needs, skip_profile))
-        problem = linear_problem(opened, spec, threads)
         check_determined(opened.dataset.features, spec)
-        begin = start_coefficients(start, problem, opened.classes)
+        begin = start_coefficients(start, linear_problem(opened, spec, threads), opened.classes)
+        opened, begin = _recentred(opened, begin) if spec.intercept else (opened, begin)
+        problem = linear_problem(opened, spec, threads)
         choice = choose_solver(problem, solver, learning_rate)
         earlier = start.state if isinstance(start, FitResult) else None
         recall = Recall(_what_must_be_the_same(problem, choice, opened), earlier, checkpoint)
         ended = descend(problem, choice, begin, stopping, session, recall)
-        result, columns = diagnose(ended, choice, stopping, session)
+        result, columns = diagnose(ended, choice, session)
     result = explain_interruption(result, session.handler)
     result = describe_limit(result, stopping)
     fitted = as_fitted(result, ended.objective, opened, columns, _settings(problem, choice, stopping, opened))
@@ -280,6 +290,18 @@ def _open(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     return opened
 
 
+def _recentred(opened: OpenedDataset, begin: Coefficients | str | None) -> tuple[OpenedDataset, Any]:
+    """Return the samples with columns far from 0 taken about a pivot, and the coefficients to begin at for these."""
+    pivot = far_pivot(opened.dataset)
+    if pivot is None:
+        return opened, begin
+    dataset = opened.dataset.recentred(pivot)
+    if isinstance(begin, Coefficients) and dataset.origin is not None:
+        shift = dataset.to_caller_order(dataset.origin)
+        begin = Coefficients(begin.coef, shifted_intercept(begin.intercept, begin.coef, shift))
+    return opened._replace(dataset=dataset), begin
+
+
 @contextmanager
 def _cluster_loss_reported() -> Iterator[None]:
     """Raise ClusterError for a cluster that was lost before anything was known."""
@@ -308,9 +330,7 @@ def _what_must_be_the_same(problem: LinearProblem, choice: SolverChoice, opened:
     }
 
 
-def diagnose(
-    ended: Ended, choice: SolverChoice, stopping: Stopping, session: Session
-) -> tuple[LoopResult, Columns | None]:
+def diagnose(ended: Ended, choice: SolverChoice, session: Session) -> tuple[LoopResult, Columns | None]:
     """Return a result that says what only the data can tell: divergence, separation, redundant columns.
 
     Ctrl-C leaves out what is not known by then.
@@ -320,12 +340,13 @@ def diagnose(
     if result.status is Status.INTERRUPTED:
         return result, None
     with suppress(Interrupted):
-        met = result.state.saved.state.monitor.curvature
-        result = explain_divergence(result, choice.info.name, choice.learning_rate, met, ended.lipschitz)
+        met, plan = result.state.saved.state.monitor.curvature, ended.plan
+        lipschitz, findings = (plan.lipschitz, plan.findings) if plan else (None, RankFindings())
+        result = explain_divergence(result, choice.info.name, choice.learning_rate, met, lipschitz)
         with interrupted_at_once(objective, session):
             result = explain_separation(result, objective, choice.info)
-            columns = find_redundant(objective, result)
-        result = take_smallest(result, objective, columns, stopping.tol)
+            columns = find_redundant(objective, result, findings)
+        result = take_smallest(result, objective, columns)
     return result, columns
 
 

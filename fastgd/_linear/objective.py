@@ -13,13 +13,19 @@ import numpy as np
 
 from fastgd._data.dataset import Dataset
 from fastgd._kernels.layout import Tile
-from fastgd._kernels.sums import GramPoint, loss_sums
-from fastgd._linear.statistics import PASS_OUTPUTS, Moments, NormalEquations, gram, sum_rounding
+from fastgd._kernels.sums import loss_sums
+from fastgd._linear.statistics import MAX_SIZE, PASS_OUTPUTS, Moments
 from fastgd._optim.base import Evaluation
 from fastgd._typing import Floats
+from fastgd._utils import double_double as dd
+from fastgd._utils.double_double import DoubleDouble
+from fastgd._utils.linalg import EPS
 from fastgd._utils.validation import check_flag
 from fastgd.losses import Loss
 from fastgd.penalties import L2, Penalty
+
+_CANCELLING = 16.0
+"""Sums of terms of so many times their own size are rounded once."""
 
 
 class Coefficients(NamedTuple):
@@ -89,6 +95,10 @@ class LinearObjective:
         Linear predictors of a sample, each with coefficients and an intercept of its own: one for each class or target.
     independent : bool
         Whether the features that vary are known to be independent of each other.
+    sampled : bool
+        Whether it is over a sub-sample, with the moments of all samples.
+    known : tuple of ndarray, or None
+        A point, and the coefficients (in the order of tiles) and intercepts there without the rounding of coordinates.
     """
 
     dataset: Dataset
@@ -97,6 +107,8 @@ class LinearObjective:
     n_threads: int | None = None
     outputs: int = 1
     independent: bool = False
+    sampled: bool = False
+    known: tuple[Floats, Floats, Floats] | None = None
 
     @property
     def loss(self) -> Loss:
@@ -154,6 +166,13 @@ class LinearObjective:
         return np.array(scales)
 
     @property
+    def stored_sizes(self) -> Floats:
+        """The root mean squares of the columns as they are stored, (d,), which their rounding is relative to."""
+        origin = self.dataset.origin
+        mean = self.moments.mean if origin is None else self.moments.mean + origin
+        return np.hypot(mean, self.moments.spread)
+
+    @property
     def largest_diagonal(self) -> float:
         """An upper bound of the Hessian's diagonal, from the moments alone."""
         spread, offset = self.moments.spread / self.scale, (self.moments.mean - self.mean) / self.scale
@@ -177,13 +196,16 @@ class LinearObjective:
         coef, intercept = self.dataset.to_tile_order(coefficients.coef), coefficients.intercept
         with np.errstate(over="ignore", invalid="ignore"):  # the loop refuses a start that is not finite
             theta = np.where(np.isfinite(self.scale), coef * self.scale, 0.0)
-            return (np.column_stack((theta, intercept + _along(coef, self.mean))) if self.intercept else theta).ravel()
+            at_mean = shifted_intercept(intercept, coef, self.mean)
+            return (np.column_stack((theta, at_mean)) if self.intercept else theta).ravel()
 
     def tile_coefficients(self, x: Floats) -> tuple[Floats, Floats]:
         """Return coefficients (outputs, d), in the order of tiles, and intercepts (outputs,) at a point."""
+        if self.known is not None and np.array_equal(x, self.known[0]):
+            return self.known[1], self.known[2]
         rows = x.reshape(self.outputs, -1)
         coef = rows[:, : self.dataset.shape[1]] / self.scale
-        return coef, rows[:, -1] - _along(coef, self.mean) if self.intercept else np.zeros(self.outputs)
+        return coef, shifted_intercept(rows[:, -1], -coef, self.mean) if self.intercept else np.zeros(self.outputs)
 
     def __call__(self, x: Floats) -> Evaluation:
         """Return value and gradient (size,) at a point (size,): one pass."""
@@ -220,72 +242,6 @@ class LinearObjective:
         scaled = np.abs(np.column_stack((slopes, rows[:, d:]))) / self.gradient_scales[:, None]
         return float(np.max(scaled, initial=0.0))
 
-    def hessian(self, x: Floats) -> Floats:
-        """Return the matrix of second derivatives at a point, (size, size): a pass for each pair of outputs.
-
-        Of a quadratic loss only one output's, (row_size, row_size), as all have the same. Where all linear predictors
-        of a sample may grow alike without consequence, that direction is given a curvature, too, so that there is an
-        inverse.
-        """
-        coef, intercept = self.tile_coefficients(x)
-        multiclass, units = self.loss.multiclass, np.broadcast_to(self.gradient_scales, self.outputs)
-        outputs = 1 if self.loss.quadratic else self.outputs
-        size = self.row_size
-        scale = np.append(self.scale, np.ones(size - len(self.scale)))
-        penalty = np.append(self.penalty.curvature / self.scale**2, np.zeros(size - len(self.scale)))
-        hessian = np.zeros((outputs, size, outputs, size))
-        for a in range(outputs):
-            for b in range(a, outputs if multiclass else a + 1):
-                at = GramPoint(coef, intercept, (a, b), 1e-4 * float(units[a]), self.mean, np.zeros(0))
-                total = gram(self.dataset, self.loss, at, self.n_threads)
-                block = total[:size, :size] / self.moments.total_weight / scale / scale[:, None]
-                hessian[a, :, b] = hessian[b, :, a] = block if a == b else -block
-        for a in range(outputs):
-            hessian[a, np.arange(size), a, np.arange(size)] += penalty
-        if multiclass:
-            alike = np.mean(np.einsum("aiai->ai", hessian)) / outputs
-            hessian[:, np.arange(size), :, np.arange(size)] += alike
-        return hessian.reshape(outputs * size, outputs * size)
-
-    def quadratic(self, equations: NormalEquations) -> tuple[Floats, Floats]:
-        """Return one output's Hessian, and minus the gradients at 0 (size,), of a quadratic loss, without a pass."""
-        d, curvature = self.dataset.shape[1], self.loss.curvature_bound
-        offset = (self.moments.mean - self.mean) / self.scale if self.intercept else np.zeros(d)
-        hessian = np.zeros((d + self.intercept, d + self.intercept))
-        hessian[:d, :d] = curvature * (
-            equations.covariance / self.scale / self.scale[:, None] + offset[:, None] * offset
-        )
-        hessian[np.arange(d), np.arange(d)] += self.penalty.curvature / self.scale**2
-        slopes = curvature * equations.cross / self.scale
-        if self.intercept:
-            hessian[d, :d] = hessian[:d, d] = curvature * offset
-            hessian[d, d] = curvature
-            means = curvature * self.moments.y_mean[:, None]
-            slopes = np.column_stack((slopes + means * offset, means))
-        return hessian, slopes.ravel()
-
-    def evaluate_without_pass(
-        self, equations: NormalEquations, x: Floats, gradient: Floats, tol: float
-    ) -> Evaluation | None:
-        """Return a quadratic loss by normal equations alone, where they are solved but for ``gradient``.
-
-        None if that is more than ``tol``; or if rounding could hide a gradient of ``tol``, or most digits of the value:
-        squares forget what is small beside them, and only a pass brings it back.
-        """
-        if self.gradient_norm(gradient) > tol:
-            return None
-        coef, _ = self.tile_coefficients(x)
-        explained = 2.0 * np.vdot(coef, equations.cross) - np.einsum("ki,ij,kj", coef, equations.covariance, coef)
-        value = float(np.sum(self.moments.y_spread**2)) - float(explained)
-        half = 0.5 * self.loss.curvature_bound
-        rounding = sum_rounding(self.dataset.shape[0])
-        reach = equations.y_reach + np.abs(coef) @ equations.reach
-        units = np.append(equations.reach / self.scale, np.ones(self.row_size - len(self.scale)))
-        noise = self.loss.curvature_bound * rounding * reach[:, None] * units
-        if self.gradient_norm(noise.ravel()) > tol or not value > 1e7 * rounding * float(np.sum(reach**2)):
-            return None
-        return Evaluation(half * value + self.penalty.value(coef), gradient, 0.0)
-
     def rounding(self, x: Floats, value: float) -> tuple[float, float]:
         """Return how far the rounding of linear predictors may move this value, and the gradient norm, at a point."""
         coef, intercept = self.tile_coefficients(x)
@@ -293,7 +249,7 @@ class LinearObjective:
         reach = np.hypot(mean, spread)
         with np.errstate(over="ignore"):
             sizes = _along(np.abs(coef), reach) + np.abs(intercept) + np.hypot(y_mean, y_spread).max()
-        eta = float(np.finfo(np.float64).eps) * (4 + len(reach)) * float(sizes.max())
+        eta = EPS * (4 + len(reach)) * float(sizes.max())
         lever = np.divide(reach, spread, out=np.ones(len(reach)), where=spread > 0.0).max(initial=1.0)
         steepest = (2.0 * bound * value) ** 0.5  # where L ≥ 0 and its curvature is bounded, L'² ≤ 2 · bound · L
         return steepest * eta + bound * eta * eta, bound * eta * lever / self.gradient_scales.min()
@@ -301,7 +257,25 @@ class LinearObjective:
     def on(self, sample: Dataset) -> LinearObjective:
         """Return the same objective, in the same coordinates and units, over a sample of its rows."""
         moments = self.moments._replace(total_weight=sample.total_weight())
-        return replace(self, dataset=sample, moments=moments, independent=False)
+        return replace(self, dataset=sample, moments=moments, independent=False, sampled=True, known=None)
+
+
+def shifted_intercept(intercept: Floats, coef: Floats, shift: Floats) -> Floats:
+    """Return ``intercept + coef·shift``, rounded once where its terms cancel, as for features far from 0.
+
+    Parameters
+    ----------
+    intercept : ndarray of shape (k,)
+    coef : ndarray of shape (k, d)
+    shift : ndarray of shape (d,)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        plain = np.asarray(intercept + _along(coef, shift))
+        size = np.abs(intercept) + _along(np.abs(coef), np.abs(shift))
+        largest = max(np.abs(each).max(initial=0.0) for each in (coef, shift, size))
+        if (size <= _CANCELLING * np.abs(plain)).all() or not largest < MAX_SIZE:  # or more than double-doubles hold
+            return plain
+        return dd.add(dd.dot(coef, shift), DoubleDouble.of(intercept)).rounded()
 
 
 def _along(coef: Floats, x: Floats) -> Floats:

@@ -9,18 +9,26 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd._data.dataset import Dataset
+from fastgd._linear.convergence import NewtonTest, near_end
+from fastgd._linear.hessian import DOUBTFUL, InverseHessian, RankFindings, hessian_passes
+from fastgd._linear.least_squares import (
+    evaluate_without_pass,
+    normal_equations,
+    quadratic,
+    relative_noise,
+    solve_exactly,
+)
 from fastgd._linear.minibatch import Minibatches, make_minibatches
 from fastgd._linear.objective import Coefficients, LinearObjective
 from fastgd._linear.problem import LinearProblem
-from fastgd._linear.statistics import normal_equations
-from fastgd._linear.warm_start import MIN_ROWS, newton, sample_sizes, warm_start
+from fastgd._linear.warm_start import MIN_ROWS, sample_sizes, warm_start
 from fastgd._optim.base import Evaluation, LoopState, Need, Solver
 from fastgd._optim.gradient_descent import estimate_lipschitz
-from fastgd._optim.lbfgs import LBFGS
+from fastgd._optim.lbfgs import LBFGS, Preconditioner
 from fastgd._optim.registry import REGISTRY, SolverInfo, make_fixed_rate
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import attach_partial_result
-from fastgd._utils.linalg import inverse, times
+from fastgd._utils.linalg import SMALL, apply_root, inverse_root, times
 from fastgd.losses import Squared
 from fastgd.penalties import L2
 
@@ -29,6 +37,8 @@ GRAM_SPEED = 30
 """Numbers of a Hessian that a thread adds up while a pass reads one number of X; measured, see bench/NOTES.md."""
 GRAM_PASSES = 100
 """Passes that a preconditioner may cost before plain L-BFGS is the better choice."""
+FINAL_PASSES = 10
+"""Passes that a Hessian of all rows may cost, where a poor preconditioner or a doubtful solution asks for it."""
 SMALL_GRAM = 1e9
 """Products of a Hessian that never cost too much: a tenth of a second."""
 GRAM_BYTES = 1 << 28
@@ -70,6 +80,10 @@ class Plan(NamedTuple):
     minibatches : callable or None
     lipschitz : callable or None
         Estimates the gradient's Lipschitz constant, for solvers with a learning rate.
+    test : NewtonTest or None
+        Tests convergence; None where a Hessian would cost too much for a solver that needs none.
+    findings : RankFindings
+        What Hessians say of the columns, filled in during the descent.
     """
 
     objective: LinearObjective
@@ -78,6 +92,54 @@ class Plan(NamedTuple):
     first: Evaluation
     minibatches: Minibatches | None = None
     lipschitz: Callable[[], float] | None = None
+    test: NewtonTest | None = None
+    findings: RankFindings = RankFindings()
+
+
+class HessianCost(NamedTuple):
+    """What a Hessian costs.
+
+    Attributes
+    ----------
+    products : float
+        Multiplications to add it up and invert it.
+    passes : float
+        The same, in the time of passes over all rows, or as many as it takes if that is more.
+    size : int
+        Coefficients that it couples.
+    memory : int
+        Bytes that it may take.
+    rereads : bool
+        Whether a pass reads the samples from where they are stored.
+    """
+
+    products: float
+    passes: float
+    size: int
+    memory: int
+    rereads: bool
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is memory for it."""
+        return 24 * self.size * self.size <= self.memory
+
+    def is_cheap(self, passes: float) -> bool:
+        """Whether it costs at most so many passes, or a tenth of a second."""
+        return self.passes <= passes or (self.products <= SMALL_GRAM and not self.rereads)
+
+
+def hessian_cost(problem: LinearProblem, rows: int) -> HessianCost:
+    """Return what a Hessian of so many rows costs."""
+    dataset, size = problem.dataset, problem.coupled
+    n, d = dataset.shape
+    numbers = dataset.row_bytes / dataset.dtype.itemsize  # of a row, indices of sparse ones included
+    products = rows * min(size, numbers * size / d) ** 2 + 2 * size**3
+    memory = max(GRAM_BYTES, int(n * dataset.row_bytes) // 50)
+    passes = products / (n * numbers * GRAM_SPEED)
+    if rows == n:
+        passes = max(passes, hessian_passes(problem.spec.loss, problem.outputs))
+    return HessianCost(products, passes, size, memory, dataset.rereads)
 
 
 def choose_solver(problem: LinearProblem, solver: str, learning_rate: float | str) -> SolverChoice:
@@ -85,23 +147,16 @@ def choose_solver(problem: LinearProblem, solver: str, learning_rate: float | st
     rate = learning_rate if isinstance(learning_rate, str) else float(learning_rate)
     if solver != "auto":
         return SolverChoice(REGISTRY[solver], rate, "asked for")
-    dataset = problem.dataset
-    n, d = dataset.shape
-    size = problem.coupled
     sizes = sample_sizes(problem)
-    rows = sizes[1] if sizes else n
-    numbers = dataset.row_bytes / dataset.dtype.itemsize  # of a row, indices of sparse ones included
-    products = rows * min(size, numbers * size / d) ** 2 + 2 * size**3  # adding it up and inverting it
-    passes = products / (n * numbers * GRAM_SPEED)
-    memory = max(GRAM_BYTES, int(n * dataset.row_bytes) // 50)
-    if 24 * size * size > memory:
-        name, reason = "lbfgs", f"auto: a Hessian of {size} coefficients takes more than {memory >> 20} MB"
-    elif passes > GRAM_PASSES and products > SMALL_GRAM:
-        name, reason = "lbfgs", f"auto: a Hessian would cost as much as {passes:.0f} passes"
+    cost = hessian_cost(problem, sizes[1] if sizes else problem.dataset.shape[0])
+    if not cost.fits:
+        name, reason = "lbfgs", f"auto: a Hessian of {cost.size} coefficients takes more than {cost.memory >> 20} MB"
+    elif not cost.is_cheap(GRAM_PASSES):
+        name, reason = "lbfgs", f"auto: a Hessian would cost as much as {cost.passes:.0f} passes"
     elif _takes_one_pass(problem, sizes):
-        name, reason = "newton", f"auto: squared loss with {size} coefficients, solved from one pass"
+        name, reason = "newton", f"auto: squared loss with {cost.size} coefficients, solved from one pass"
     else:
-        name, reason = "newton", f"auto: a Hessian costs as much as {passes:.2g} passes"
+        name, reason = "newton", f"auto: a Hessian costs as much as {cost.passes:.2g} passes"
     return SolverChoice(REGISTRY[name], rate, reason)
 
 
@@ -114,7 +169,7 @@ def make_plan(
     if start is None and hessian and _takes_one_pass(problem, sizes):
         return _plan_normal_equations(problem, tol)
     if start is None and sizes:
-        return _plan_warm_start(problem, sizes, rng)
+        return _plan_warm_start(problem, sizes, tol, rng)
     at = start if isinstance(start, Coefficients) else problem.zeros
     dataset, n = problem.dataset, problem.dataset.shape[0]
     objective, first = problem.first_pass(dataset, at)
@@ -122,13 +177,21 @@ def make_plan(
     x, passes = objective.to_x(at), dataset.passes
     if isinstance(start, str):
         x, passes, evaluation = rng.standard_normal(objective.size), passes + 1.0, None
+    findings = RankFindings()
     if hessian:
-        solver: Solver = newton(objective.on(dataset.sample(sizes[1], rng)) if sizes else objective, n)
-        return Plan(objective, LoopState.at(x, solver, evaluation, passes), solver, first)
+        sample = objective.on(dataset.sample(sizes[1], rng)) if sizes else objective
+        solver: Solver = _newton(problem, objective, sample, findings)
+        state = LoopState.at(x, solver, evaluation, passes)
+        return Plan(objective, state, solver, first, test=NewtonTest(objective, tol), findings=findings)
     if not choice.info.takes_rate:
-        memory = 5 if VECTORS * 8 * objective.size > n * dataset.row_bytes else 10
-        solver = LBFGS(1.0 / objective.largest_diagonal, memory=memory)
-        return Plan(objective, LoopState.at(x, solver, evaluation, passes), solver, first)
+        solver = LBFGS(
+            1.0 / objective.largest_diagonal,
+            memory=5 if VECTORS * 8 * objective.size > n * dataset.row_bytes else 10,
+            refined=_final_hessian(problem, objective, findings) or _sampled_hessian(problem, objective, rng, findings),
+            near_end=near_end(objective, renew=hessian_cost(problem, n).is_cheap(1.0)),
+        )
+        state = LoopState.at(x, solver, evaluation, passes)
+        return Plan(objective, state, solver, first, test=NewtonTest(objective, tol), findings=findings)
     minibatches = make_minibatches(objective, rng) if Need.MINIBATCHES in choice.info.needs else None
     rows = minibatches.rows if minibatches else max(1000, 10 * problem.coupled)
 
@@ -145,7 +208,44 @@ def make_plan(
     def largest_anywhere() -> float:
         return _largest_curvature_anywhere(objective.on(dataset.sample(rows, rng)), rng)
 
-    return Plan(objective, state, solver, first, minibatches, largest_anywhere)
+    final = _final_hessian(problem, objective, findings)
+    confirmed = None if final is None else NewtonTest(objective, tol, final)
+    return Plan(objective, state, solver, first, minibatches, largest_anywhere, confirmed, findings)
+
+
+def _newton(
+    problem: LinearProblem, objective: LinearObjective, sample: LinearObjective, findings: RankFindings
+) -> LBFGS:
+    """Return the solver that is preconditioned by the Hessian of a sub-sample, or of all samples.
+
+    All samples' own Hessian takes its place where it turns out to be poor. Near the end it is asked for, too, unless
+    the last step has shown that the sub-sample's is good.
+    """
+    n = objective.dataset.shape[0]
+    refined = _final_hessian(problem, objective, findings)
+    return LBFGS(
+        preconditioner=InverseHessian(sample, sample.dataset.shape[0] / n, findings),
+        refined=refined,
+        near_end=near_end(objective, renew=hessian_cost(problem, n).is_cheap(1.0)) if refined else None,
+        trust_contraction=sample.sampled,
+    )
+
+
+def _final_hessian(problem: LinearProblem, objective: LinearObjective, findings: RankFindings) -> InverseHessian | None:
+    """Return what computes the inverse Hessian of all samples, None if that costs too much."""
+    cost = hessian_cost(problem, problem.dataset.shape[0])
+    return InverseHessian(objective, 1.0, findings) if cost.fits and cost.is_cheap(FINAL_PASSES) else None
+
+
+def _sampled_hessian(
+    problem: LinearProblem, objective: LinearObjective, rng: np.random.Generator, findings: RankFindings
+) -> InverseHessian | None:
+    """Return what computes the inverse Hessian of a sub-sample, None if there is no memory for it or no sub-sample."""
+    sizes = sample_sizes(problem)
+    if sizes is None or not hessian_cost(problem, sizes[1]).fits:
+        return None
+    dataset = problem.dataset.sample(sizes[1], rng)
+    return InverseHessian(objective.on(dataset), dataset.shape[0] / problem.dataset.shape[0], findings)
 
 
 def largest_curvature(objective: LinearObjective, rng: np.random.Generator) -> float:
@@ -168,31 +268,41 @@ def _takes_one_pass(problem: LinearProblem, sizes: tuple[int, int] | None) -> bo
 def _plan_normal_equations(problem: LinearProblem, tol: float) -> Plan:
     """Begin at the solution of the normal equations, preconditioned by them.
 
-    That is the end, too, unless rounding may hide a gradient of ``tol``: then iterations refine the solution by
-    gradients taken from the data, which restore the digits that a Gram matrix loses.
+    That is the end, too, unless their rounding costs digits. Then one more pass solves them with about 32 digits, if
+    that takes little time. Otherwise iterations refine the solution by gradients taken from the data.
     """
     dataset, spec = problem.dataset, problem.spec
     equations = normal_equations(dataset, problem.outputs, about_mean=spec.intercept, n_threads=problem.n_threads)
     problem.check_moments(equations.moments, dataset)
     objective = problem.objective(dataset, equations.moments)
     objective = replace(objective, independent=equations.independent(dataset.shape[0]))
-    hessian, slopes = objective.quadratic(equations)
-    preconditioner = inverse(hessian)
-    x = times(preconditioner, slopes)
-    first = objective.evaluate_without_pass(equations, x, times(hessian, x) - slopes, tol)
-    solver = LBFGS(preconditioner=lambda _: (preconditioner, 0.0))
-    state = LoopState.at(x, solver, first, dataset.passes + 1.0)
-    return Plan(objective, state, solver, Evaluation(0.0, x))
+    hessian, slopes = quadratic(objective, equations)
+    noise = relative_noise(objective, equations, hessian)
+    found = inverse_root(hessian, DOUBTFUL * noise)
+    root, exact, passes = found.root, not found.doubtful.any(), dataset.passes + 1.0
+    findings = RankFindings(doubtful=not exact)
+    x = apply_root(root, slopes)
+    x = x + apply_root(root, slopes - times(hessian, x))
+    known = times(hessian, x) - slopes
+    first = evaluate_without_pass(objective, equations, x, known, found.lost, noise, tol)
+    reading = Evaluation(0.0, x)
+    if first is None and len(hessian) <= SMALL and hessian_cost(problem, dataset.shape[0]).is_cheap(FINAL_PASSES):
+        objective, x, first, root, columns = solve_exactly(objective)
+        findings, exact = RankFindings(columns=columns, certain=columns is not None), True
+    solver = LBFGS(preconditioner=lambda _: Preconditioner(root, exact=exact), quadratic=True)
+    state = LoopState.at(x, solver, first, passes)
+    return Plan(objective, state, solver, reading, test=NewtonTest(objective, tol), findings=findings)
 
 
-def _plan_warm_start(problem: LinearProblem, sizes: tuple[int, int], rng: np.random.Generator) -> Plan:
+def _plan_warm_start(problem: LinearProblem, sizes: tuple[int, int], tol: float, rng: np.random.Generator) -> Plan:
     """Begin at the end of growing sub-samples; moments come with the first evaluation, in one pass."""
     warm = warm_start(problem, sizes, rng)
     with attach_partial_result(warm.coefficients):
         objective, first = problem.first_pass(problem.dataset, warm.coefficients)
-    solver = newton(objective.on(warm.objective.dataset), problem.dataset.shape[0])
-    x = objective.to_x(warm.coefficients)
-    return Plan(objective, LoopState.at(x, solver, first, problem.dataset.passes + warm.passes), solver, first)
+    findings = RankFindings()
+    solver = _newton(problem, objective, objective.on(warm.objective.dataset), findings)
+    state = LoopState.at(objective.to_x(warm.coefficients), solver, first, problem.dataset.passes + warm.passes)
+    return Plan(objective, state, solver, first, test=NewtonTest(objective, tol), findings=findings)
 
 
 def quick_estimate(problem: LinearProblem, at: Coefficients) -> tuple[LinearObjective, Floats, Evaluation]:

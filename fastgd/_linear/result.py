@@ -13,8 +13,11 @@ from fastgd._data.schema import Feature, coef_names
 from fastgd._linear.predictor import LinearPredictor
 from fastgd._linear.serialization import read_fields, write_document
 from fastgd._linear.settings import FitSettings
-from fastgd._optim.result import History, Result
+from fastgd._optim.result import ErrorEstimate, History, Result
 from fastgd._typing import Floats
+
+_NAMES = 3
+"""Columns that a warning names."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,7 +33,8 @@ class FitResult(Result):
     intercept : float, or ndarray of shape (k,)
         0 if the model has none.
     loss, status, message, history, state
-        As in `Result`. ``loss`` includes the penalty.
+        As in `Result`. ``loss`` includes the penalty. After Newton's last step it is what the step predicts, which
+        differs from the value there by less than ``error_estimate.loss_left``.
     spread : ndarray of shape (d,)
         The standard deviation of each feature (root mean square without an intercept): ``coef * spread`` is a
         coefficient's effect per standard deviation.
@@ -41,6 +45,12 @@ class FitResult(Result):
     redundant : list of str
         The names of columns that are constant, or linear combinations of the columns before them. Constants are always
         found, combinations where the search costs little beside the fit.
+    redundant_tol : float
+        In every row, a redundant column differs from the combination by at most this share of the columns' root mean
+        squares: what the rounding of numbers can come to.
+    error_estimate : ErrorEstimate or None
+        How far the last evaluated point was from the minimum, before Newton's step from there was taken. None if that
+        is not known.
     rows : int
         Samples the model was fitted on.
     settings : FitSettings
@@ -55,6 +65,8 @@ class FitResult(Result):
     classes: NDArray[Any] | None
     features: tuple[Feature, ...] | None
     redundant: list[str]
+    redundant_tol: float
+    error_estimate: ErrorEstimate | None
     rows: int
     settings: FitSettings
     version: str
@@ -65,6 +77,25 @@ class FitResult(Result):
             f"<FitResult: {self.settings.loss['name']} loss {self.loss:.6g}, {self.coef.size} coefficients, "
             f"{self.rows} rows. {self.message}>"
         )
+
+    @property
+    def rank(self) -> int:
+        """The number of coefficients of an output, without the intercept, that the samples determine."""
+        return int(self.coef.shape[-1]) - len(self.redundant)
+
+    def concerns(self) -> list[tuple[type[Warning], str]]:
+        """Return the warnings that the fit gives rise to, as categories and texts."""
+        found = super().concerns()
+        if self.redundant and self.settings.l2 == 0.0 and self.status.chosen:
+            some = ", ".join(self.redundant[:_NAMES])
+            more = f" and {len(self.redundant) - _NAMES} more" if len(self.redundant) > _NAMES else ""
+            text = (
+                f"rank {self.rank} of {self.coef.shape[-1]}: the samples do not determine all coefficients, as these "
+                f"columns are constant or combinations of others, to within {self.redundant_tol:.1g} of their sizes: "
+                f"{some}{more}. The smallest coefficients are returned; drop columns, or add a penalty (l2 > 0)"
+            )
+            found.append((np.exceptions.RankWarning, text))
+        return found
 
     @property
     def coef_names(self) -> list[str]:
@@ -134,6 +165,8 @@ class FitResult(Result):
             "classes": None if self.classes is None else self.classes.tolist(),
             "classes_dtype": None if self.classes is None else self.classes.dtype.str,
             "redundant": self.redundant,
+            "redundant_tol": self.redundant_tol,
+            "error_estimate": None if self.error_estimate is None else list(self.error_estimate),
             "rows": self.rows,
             "loss": self.loss,
             "status": self.status.name,

@@ -58,13 +58,13 @@ class Ended(NamedTuple):
     result : LoopResult
         Its state is a `ResumePoint`; None if nothing was known yet.
     objective : LinearObjective
-    lipschitz : callable or None
-        Estimates the gradient's Lipschitz constant, for solvers with a learning rate.
+    plan : Plan or None
+        None if nothing was known yet.
     """
 
     result: LoopResult
     objective: LinearObjective
-    lipschitz: Callable[[], float] | None = None
+    plan: Plan | None = None
 
 
 class _Writer:
@@ -120,7 +120,9 @@ def descend(
         begin = plan.start
         if saved is not None:
             begin = saved.state._replace(stopped=saved.state.stopped and session.has_callback)
-        limits = replace(limits, norm=objective.gradient_norm, separated_below=separated_below(objective))
+        limits = replace(
+            limits, norm=objective.gradient_norm, separated_below=separated_below(objective), test=plan.test
+        )
         observers = session.observers if file is None else [*session.observers, _Writer(file, save)]
         observed = replace(session, observers=observers)
         result = run_loop(objective, begin, plan.solver, limits, observed, plan.minibatches)
@@ -139,7 +141,7 @@ def descend(
         result = conclude(saved.state, Status.INTERRUPTED, limits, session.began)
     if file is not None and file.failure:
         result = result.with_note(file.failure)
-    return Ended(replace(result, state=ResumePoint(origin, end)), objective, plan.lipschitz if plan else None)
+    return Ended(replace(result, state=ResumePoint(origin, end)), objective, plan)
 
 
 def _data_hash(plan: Plan) -> str:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from fastgd._data.schema import Feature, coef_names
 from fastgd._linear.settings import FitSettings
-from fastgd._optim.result import History, Outcome, Row, Status
+from fastgd._optim.result import ErrorEstimate, History, Outcome, Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import replacing
 
 FORMAT = "fastgd-model"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 LABEL_BYTES = 1 << 28
 """Bytes that classes may take: a damaged dtype can claim any width."""
 
@@ -85,6 +85,9 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
     redundant = document["redundant"]
     if not isinstance(redundant, list) or not set(redundant) <= set(document["coef_names"]):
         raise ValueError("redundant must be names of coefficients")
+    error = document["error_estimate"]
+    if error is not None:
+        error = ErrorEstimate(*map(float, _numbers("error_estimate", error)))
     settings = document["settings"]
     if not isinstance(settings, dict) or not isinstance(settings["loss"]["name"], str):
         raise ValueError("settings must name the loss")
@@ -108,6 +111,8 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
         "classes": classes,
         "features": features,
         "redundant": redundant,
+        "redundant_tol": float(_numbers("redundant_tol", document["redundant_tol"])),
+        "error_estimate": error,
         "rows": count,
         "settings": settings,
         "version": document["version"],

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+TOL = 1e-4
+"""The default of ``tol`` of fits, in standard errors."""
+
 
 @dataclass(frozen=True, eq=False)
 class FitSettings(Mapping[str, Any]):
@@ -34,7 +37,7 @@ class FitSettings(Mapping[str, Any]):
     >>> import numpy as np, fastgd
     >>> settings = fastgd.fit(np.arange(6.0).reshape(-1, 1), np.arange(6.0)).settings
     >>> settings.solver, settings["tol"]
-    ('newton', 1e-06)
+    ('newton', 0.0001)
     """
 
     loss: dict[str, Any]

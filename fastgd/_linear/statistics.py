@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -10,19 +11,21 @@ from fastgd._data.dataset import Dataset, InMemory
 from fastgd._kernels.layout import Tile
 from fastgd._kernels.sums import GramPoint, add_gram, first_sums, gram_shape
 from fastgd._typing import Floats
-from fastgd._utils.linalg import SMALL, independent
-from fastgd.losses import Loss, Squared
+from fastgd._utils import double_double as dd
+from fastgd._utils.double_double import DoubleDouble
+from fastgd._utils.linalg import EPS
+from fastgd.losses import Loss
 
 CONSTANT = 1e-14
 """The share of a mean square that rounding may leave of the variance of a constant column."""
+ROUNDED = 4.0 * EPS
+"""The share of a mean up to which a standard deviation is the rounding of numbers that are all the same."""
 PASS_FEATURES = 30
 """Features whose Gram matrix takes about as long as a pass; of more, tiles are smaller."""
 PASS_OUTPUTS = 8
 """Outputs whose pass takes about as long as one of a single output; of more, tiles are smaller."""
 MIN_SPREAD, MAX_SIZE = 1e-140, 1e150
 """The standard deviations and root mean squares of which products and their sums hold all digits."""
-INDEPENDENT = 1e-4
-"""Features are certainly independent if each is further, squared and in standard deviations, from the others' span."""
 GRAM_BYTES = 1 << 26
 """Bytes of the partial sums of a Hessian at most, so that threads can share the work."""
 
@@ -106,10 +109,11 @@ def first_pass(
     sums = dataset.sum_tiles(visit, len(coef) / PASS_OUTPUTS)
     split = 1 + len(coef) + coef.size
     about = np.append(pivot, np.zeros(dataset.shape[1] - len(pivot)))
-    return _to_moments(sums[split:], about, y_pivot, about_mean), sums[:split]
+    return to_moments(sums[split:], about, y_pivot, about_mean), sums[:split]
 
 
-def _to_moments(sums: Floats, pivot: Floats, y_pivot: Floats, about_mean: bool) -> Moments:
+def to_moments(sums: Floats, pivot: Floats, y_pivot: Floats, about_mean: bool) -> Moments:
+    """Return moments from sums about a pivot, in the order of `first_sums`."""
     d, targets = len(pivot), len(y_pivot)
     total, split = float(sums[0]), 1 + 2 * targets
     with np.errstate(over="ignore", invalid="ignore"):
@@ -119,6 +123,7 @@ def _to_moments(sums: Floats, pivot: Floats, y_pivot: Floats, about_mean: bool) 
         variance = second - first * first
         variance[variance <= CONSTANT * second] = 0.0
         deviation = np.sqrt(variance)
+        deviation[deviation <= ROUNDED * np.abs(mean)] = 0.0
         size = np.hypot(mean, deviation)
         spread = deviation if about_mean else size.copy()
         small = (first != 0.0) & (second < MIN_SPREAD**2) | (spread > 0.0) & (spread < MIN_SPREAD)
@@ -136,7 +141,8 @@ def pooled(a: Moments, b: Moments, *, about_mean: bool) -> Moments:
         apart = mean_b - mean_a
         between = np.sqrt(rest * share) * np.abs(apart) if about_mean else 0.0
         within = np.hypot(np.sqrt(rest) * spread_a, np.sqrt(share) * spread_b)
-        return mean_a + share * apart, np.hypot(within, between)
+        mean, spread = mean_a + share * apart, np.hypot(within, between)
+        return mean, np.where(spread <= ROUNDED * np.abs(mean), 0.0, spread)
 
     y_mean, y_spread = pool(a.y_mean, b.y_mean, a.y_spread, b.y_spread)
     return Moments(total, y_mean, y_spread, *pool(a.mean, b.mean, a.spread, b.spread))
@@ -144,102 +150,86 @@ def pooled(a: Moments, b: Moments, *, about_mean: bool) -> Moments:
 
 def gram(dataset: Dataset, loss: Loss, at: GramPoint, n_threads: int | None = None) -> Floats:
     """Return ``Σ s |L''| z zᵀ``, ``z = (x − center, 1, y − y_center)``, (d + 1 + targets)², from one pass."""
-    center, targets = at.center, len(at.y_center)
 
     def of_part(part: InMemory) -> Floats:
-        grams = np.empty((0, 0, 0))
-        blocks = dense = columns = 0
-
-        def visit(tile: Tile, block_rows: int) -> Floats:
-            nonlocal grams, blocks, dense, columns
-            if not blocks:
-                dense = tile.X.shape[1]
-                columns = len(center) - dense
-                shape = gram_shape(dense, targets, columns)
-                grams = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
-            add_gram(tile, at, loss, grams, blocks, block_rows, n_threads)
-            blocks += -(-tile.y.shape[-1] // block_rows)
-            return np.zeros((1, 1))
-
-        part.by_rows().sum_tiles(visit, len(center) / PASS_FEATURES)
-        total = np.add.reduce(grams, axis=0)
-        size = dense + 1 + targets
-        upper = np.triu(total[:size, :size])
-        whole = upper + np.triu(upper, 1).T
-        return _with_columns(whole, total[-columns:], center, dense) if columns else whole
+        grams, dense = _grams_of_part(part, loss, at, n_threads, ())
+        whole = _symmetric(np.add.reduce(grams, axis=0), at, dense)
+        offset = _sparse_center(at, dense)
+        if offset.any():
+            with np.errstate(invalid="ignore"):  # the caller looks at the moments
+                whole -= whole[:, len(at.center), None] * offset
+                whole -= offset[:, None] * whole[len(at.center)]
+        return whole
 
     return dataset.sum(of_part)
 
 
-def _with_columns(whole: Floats, further: Floats, center: Floats, dense: int) -> Floats:
-    """Return all products: those of sparse columns about their centre, between dense features and the rest."""
-    size, columns = len(whole), len(center) - dense
+def gram_double_double(dataset: Dataset, loss: Loss, at: GramPoint, n_threads: int | None = None) -> DoubleDouble:
+    """Return what `gram` does with about 32 digits, from one pass that takes as long as 4 to 8 of that."""
+
+    def of_part(part: InMemory) -> DoubleDouble:
+        grams, dense = _grams_of_part(part, loss, at, n_threads, (2,))
+        total = DoubleDouble(grams[:, 0], grams[:, 1]).sum(axis=0)
+        whole = DoubleDouble(*(_symmetric(each, at, dense) for each in total))
+        offset = _sparse_center(at, dense)
+        if offset.any():
+            center = DoubleDouble.of(offset)
+            with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the moments
+                whole = dd.subtract(whole, dd.outer(whole.at(slice(None), len(at.center)), center))
+                whole = dd.subtract(whole, dd.outer(center, whole.at(len(at.center))))
+        return whole
+
+    return dataset.map_reduce(of_part, _sum_double_double)
+
+
+def _sum_double_double(several: list[DoubleDouble]) -> DoubleDouble:
+    return reduce(dd.add, several)
+
+
+def _grams_of_part(
+    part: InMemory, loss: Loss, at: GramPoint, n_threads: int | None, numbers: tuple[int, ...]
+) -> tuple[Floats, int]:
+    """Return the partial sums of `add_gram` over samples in memory, and how many of the columns are dense.
+
+    ``numbers`` is () for float64 and (2,) for double-doubles.
+    """
+    grams, blocks, dense = np.empty((0, *numbers, 0, 0)), 0, 0
+
+    def visit(tile: Tile, block_rows: int) -> Floats:
+        nonlocal grams, blocks, dense
+        if not blocks:
+            dense = tile.X.shape[1]
+            shape = gram_shape(dense, len(at.y_center), len(at.center) - dense)
+            parts = max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1])))
+            grams = np.zeros((parts, *numbers, *shape))
+        add_gram(tile, at, loss, grams, blocks, block_rows, n_threads)
+        blocks += -(-tile.y.shape[-1] // block_rows)
+        return np.zeros((1, 1))
+
+    part.by_rows().sum_tiles(visit, len(at.center) / PASS_FEATURES)
+    return grams, dense
+
+
+def _symmetric(total: Floats, at: GramPoint, dense: int) -> Floats:
+    """Return the matrix of all products from the sums of `add_gram`, sparse columns after dense ones."""
+    size, columns = dense + 1 + len(at.y_center), len(at.center) - dense
+    upper = np.triu(total[:size, :size])
+    whole = upper + np.triu(upper, 1).T
+    if not columns:
+        return whole
+    further = total[-columns:]
     corner = further[:, further.shape[1] - columns :]
     whole = np.block([[whole, further[:, :size].T], [further[:, :size], corner]])
     order = np.r_[:dense, size : size + columns, dense:size]
-    whole = whole[np.ix_(order, order)]
-    offset = np.r_[np.zeros(dense), center[dense:], np.zeros(size - dense)]
-    with np.errstate(invalid="ignore"):  # the caller looks at the moments
-        whole -= whole[:, len(center), None] * offset
-        return np.asarray(whole - offset[:, None] * whole[len(center)])
+    return np.asarray(whole[np.ix_(order, order)])
 
 
-class NormalEquations(NamedTuple):
-    """What one pass says of least squares.
-
-    Attributes
-    ----------
-    moments : Moments
-    covariance : ndarray of shape (d, d)
-        Of features.
-    cross : ndarray of shape (targets, d)
-        Covariances of targets with features.
-    reach, y_reach : ndarray of shape (d,), (targets,)
-        The root mean squares about the point that sums were taken about. Their squares times the rounding unit are the
-        absolute errors of (co)variances.
-    """
-
-    moments: Moments
-    covariance: Floats
-    cross: Floats
-    reach: Floats
-    y_reach: Floats
-
-    def independent(self, n: int) -> bool:
-        """Whether the features that vary are certainly independent in n rows; False where that is not known."""
-        varying = np.flatnonzero(self.moments.spread != 0.0)
-        spread = self.moments.spread[varying]
-        noise = sum_rounding(n) * (self.reach[varying] / spread) ** 2
-        if len(varying) > SMALL or not (noise < 1e-6 * INDEPENDENT).all():
-            return False
-        return independent(self.covariance[np.ix_(varying, varying)] / spread / spread[:, None], INDEPENDENT)
-
-
-def normal_equations(
-    dataset: Dataset, targets: int, *, about_mean: bool, n_threads: int | None = None
-) -> NormalEquations:
-    """Return the normal equations from one pass, about a pivot row as `moments`; without ``about_mean`` about 0."""
-    d = dataset.shape[1]
-    pivot, y_pivot = np.zeros(d), np.zeros(targets)
-    if about_mean:
-        dense, y_pivot = dataset.pivot()
-        pivot[: len(dense)] = dense
-    zeros = np.zeros((targets, d)), np.zeros(targets)
-    sums = gram(dataset, Squared(), GramPoint(*zeros, (0, 0), 0.0, pivot, y_pivot), n_threads)
-    first, second = sums[d], np.diagonal(sums)
-    ordered = np.concatenate(([sums[d, d]], np.column_stack((first, second))[d + 1 :].ravel(), first[:d], second[:d]))
-    moments = _to_moments(ordered, pivot, y_pivot, about_mean)
-    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the moments
-        covariance, cross = sums[:d, :d] / moments.total_weight, sums[d + 1 :, :d] / moments.total_weight
-        if about_mean:
-            offset = first[:d] / moments.total_weight
-            covariance = covariance - offset[:, None] * offset
-            # Not the mean less the pivot: where y is far from 0, the mean is rounded to y's size.
-            cross = cross - (first[d + 1 :] / moments.total_weight)[:, None] * offset
-        reach = np.sqrt(second / moments.total_weight)
-    return NormalEquations(moments, covariance, cross, reach[:d], reach[d + 1 :])
+def _sparse_center(at: GramPoint, dense: int) -> Floats:
+    """Return what products of sparse columns, which are added up about 0, are still to be centred at; else 0."""
+    center = np.where(np.arange(len(at.center)) < dense, 0.0, at.center)
+    return np.append(center, np.zeros(1 + len(at.y_center)))
 
 
 def sum_rounding(n: int) -> float:
     """Return the relative rounding error of sums of n numbers, as a random walk has it."""
-    return float(np.finfo(np.float64).eps * (10.0 + n**0.5))
+    return float(EPS * (10.0 + n**0.5))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd._linear.hessian import InverseHessian
 from fastgd._linear.objective import Coefficients, LinearObjective
 from fastgd._linear.problem import LinearProblem
 from fastgd._optim.lbfgs import LBFGS
@@ -20,7 +21,6 @@ from fastgd._optim.loop import run_loop
 from fastgd._optim.result import Status
 from fastgd._optim.stopping import Stopping
 from fastgd._utils.interrupts import Interrupted, attach_partial_result
-from fastgd._utils.linalg import inverse
 
 MEMORY_SHARE, REREAD_SHARE = 16, 4
 """The largest sub-sample is one row in so many of those in memory, and of those that are read again in each pass."""
@@ -78,15 +78,10 @@ def warm_start(problem: LinearProblem, sizes: tuple[int, int], rng: np.random.Ge
         rows = stage.dataset.shape[0]
         tol = 0.1 / np.sqrt(rows)  # a tenth of the error that gradients of so many rows have
         with attach_partial_result(pilot.to_coefficients(x)):
-            ended = run_loop(stage, x, newton(pilot, rows), Stopping(tol, 50, norm=stage.gradient_norm))
+            solver = LBFGS(preconditioner=InverseHessian(pilot, pilot.dataset.shape[0] / rows))
+            ended = run_loop(stage, x, solver, Stopping(tol, 50, norm=stage.gradient_norm))
         x = ended.x
         if ended.status is Status.INTERRUPTED:
             raise Interrupted(pilot.to_coefficients(x))
         passes += float(ended.history.passes[-1]) * rows / n
     return WarmStart(pilot.to_coefficients(x), stages[-1], passes)
-
-
-def newton(objective: LinearObjective, n: int) -> LBFGS:
-    """Return the solver that is preconditioned by this objective's Hessian, which costs its share of n rows."""
-    share = objective.dataset.shape[0] / n
-    return LBFGS(preconditioner=lambda x: (inverse(objective.hessian(x)), share))

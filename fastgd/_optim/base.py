@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from fastgd._optim.result import Row
+from fastgd._optim.result import ErrorEstimate, Row
 from fastgd._typing import Floats
 
 VALUE_NOISE = 1e-9
@@ -90,6 +90,26 @@ class WithinEpoch(NamedTuple):
     closing: Step
 
 
+class Convergence(NamedTuple):
+    """How far a point is from the minimum, as Newton's step from there tells.
+
+    Attributes
+    ----------
+    error : ErrorEstimate
+    reached : bool
+        Whether that is within the tolerance.
+    step : ndarray of shape (d,), or None
+        Newton's step ``−H⁻¹ g``; None if it is not known.
+    cost : float
+        Passes that were spent to find out.
+    """
+
+    error: ErrorEstimate
+    reached: bool
+    step: Floats | None = None
+    cost: float = 0.0
+
+
 class Step(NamedTuple):
     """The next point, as a solver chooses it after an evaluation.
 
@@ -112,6 +132,9 @@ class Step(NamedTuple):
     signal : Signal
     within_epoch : WithinEpoch or None
         Set if ``x`` is to be evaluated on a minibatch only.
+    newton : ndarray of shape (d,), or None
+        Newton's step from the point just evaluated, set where the curvature that it is made of is exact or has proved
+        itself: the last step halved the gradient in it.
     """
 
     x: Floats
@@ -123,6 +146,7 @@ class Step(NamedTuple):
     cost: float = 0.0
     signal: Signal = Signal()
     within_epoch: WithinEpoch | None = None
+    newton: Floats | None = None
 
 
 class Need(enum.Enum):

@@ -11,9 +11,7 @@ import numpy as np
 from fastgd._optim.base import Evaluation
 from fastgd._optim.stopping import largest
 from fastgd._typing import Floats
-
-EPS = float(np.finfo(np.float64).eps)
-"""The rounding unit of float64."""
+from fastgd._utils.linalg import EPS
 
 
 @dataclass(frozen=True)

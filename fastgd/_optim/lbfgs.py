@@ -10,16 +10,39 @@ import numpy as np
 
 from fastgd._optim.base import VALUE_NOISE, Evaluation, Signal, Solver, Step
 from fastgd._typing import Floats
-from fastgd._utils.linalg import dot, times
+from fastgd._utils.linalg import apply_root, apply_root_transposed, dot
 
 
 class _Pair(NamedTuple):
-    """A step s, the change y of the gradient over it, and the products s·y and y·y."""
+    """A step s, the change y of the gradient over it, and the products s·y, y·y and s·s."""
 
     s: Floats
     y: Floats
     sy: float
     yy: float
+    ss: float
+
+
+class Preconditioner(NamedTuple):
+    """An approximation of the inverse Hessian at a point.
+
+    Attributes
+    ----------
+    root : ndarray of shape (d, d)
+        A matrix P with ``P Pᵀ`` the approximation, or of shape (b, b) for a block that repeats along the diagonal. Of
+        shape (0, 0) if there is none.
+    cost : float
+        Passes over the data that were spent to make it.
+    exact : bool
+        Whether it is the inverse Hessian but for rounding.
+    """
+
+    root: Floats
+    cost: float = 0.0
+    exact: bool = False
+
+
+MakePreconditioner = Callable[[Floats], Preconditioner]
 
 
 class _SearchState(NamedTuple):
@@ -36,10 +59,14 @@ class _SearchState(NamedTuple):
         The bracket of acceptable lengths so far.
     pairs : tuple of _Pair
         The oldest first.
-    preconditioner : ndarray of shape (b, b)
-        An approximation of the inverse Hessian, see `LBFGS`; (0, 0) if there is none.
+    root : ndarray of shape (b, b)
+        `Preconditioner.root`.
     age : int
         Consecutive accepted points that did not halve the gradient, see `_STALE`.
+    closing : int
+        The nearness of the end for which the preconditioner was made, see ``near_end`` of `LBFGS`.
+    exact_nearby : bool
+        Whether it was the inverse Hessian there.
     """
 
     x: Floats
@@ -50,8 +77,10 @@ class _SearchState(NamedTuple):
     lower: float
     upper: float
     pairs: tuple[_Pair, ...]
-    preconditioner: Floats
+    root: Floats
     age: int
+    closing: int = 0
+    exact_nearby: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,12 +96,22 @@ class LBFGS(Solver):
     first_length : float, optional
         The learning rate of the first step: the inverse of a typical curvature. None moves by at most 1.
     preconditioner : callable, optional
-        Maps a point of shape (d,) to an approximation of the inverse Hessian there, and to its cost in passes. The
-        approximation has shape (d, d), or (b, b) for a block that repeats along the diagonal. It replaces the multiple
-        of the identity from which L-BFGS starts. With the exact inverse, steps are Newton's. It is computed again when
-        `_STALE` accepted points in a row did not halve the gradient.
+        Maps a point of shape (d,) to a `Preconditioner`. It replaces the multiple of the identity from which L-BFGS
+        starts. With the exact inverse Hessian, steps are Newton's. It is computed again when `_STALE` accepted points
+        in a row did not halve the gradient.
     memory : int, default 10
         The number of pairs (step, change of the gradient) that are kept.
+    refined : callable, optional
+        What computes the preconditioner again, if not ``preconditioner``.
+    near_end : callable, optional
+        Maps value and ``−gradient·direction`` to how near the minimum may be: 0 if it is far, and larger numbers in
+        stages. When one is reached, ``refined`` or ``preconditioner`` gives Newton's step, by which convergence can be
+        judged. Without both, the direction itself is taken for Newton's step, computed as if curvature were the softest
+        that the pairs have met.
+    trust_contraction : bool, default False
+        Whether a preconditioner with which the last step halved the gradient is good enough near the end.
+    quadratic : bool, default False
+        Whether curvature is the same everywhere, so that it cannot have vanished, see `_VANISHED`.
     armijo : float, default 1e-4
         The share of the predicted decrease that is required of an accepted point.
     wolfe : float, default 0.9
@@ -80,8 +119,12 @@ class LBFGS(Solver):
     """
 
     first_length: float | None = None
-    preconditioner: Callable[[Floats], tuple[Floats, float]] | None = None
+    preconditioner: MakePreconditioner | None = None
     memory: int = 10
+    refined: MakePreconditioner | None = None
+    near_end: Callable[[float, float], int] | None = None
+    trust_contraction: bool = False
+    quadratic: bool = False
     armijo: float = 1e-4
     wolfe: float = 0.9
 
@@ -93,7 +136,7 @@ class LBFGS(Solver):
         """Return the next trial of the line search, or the first one of a new search from x of shape (d,)."""
         value, gradient, *_ = evaluation
         if state is None:
-            return self._search(x, value, gradient, (), np.empty((0, 0)), _STALE)
+            return self._search(x, value, gradient, (), None, _STALE)
         slope = dot(state.gradient, state.direction)
         new_slope = dot(gradient, state.direction)
         if not self._decreased(state, value, slope, new_slope):
@@ -104,13 +147,12 @@ class LBFGS(Solver):
             longer = 2.0 * state.length if np.isinf(state.upper) else 0.5 * (state.lower + state.upper)
             return self._retry(state, longer)
         s, y = x - state.x, gradient - state.gradient
-        pair, pairs = _Pair(s, y, dot(s, y), dot(y, y)), state.pairs
+        pair, pairs = _Pair(s, y, dot(s, y), dot(y, y), dot(s, s)), state.pairs
         if pair.sy > np.finfo(np.float64).eps * pair.yy:
             pairs = (*pairs, pair)[-self.memory :]
-        fell = _preconditioned_norm(gradient, state.preconditioner) <= 0.5 * _preconditioned_norm(
-            state.gradient, state.preconditioner
-        )
-        return self._search(x, value, gradient, pairs, state.preconditioner, 0 if fell else state.age + 1)
+        halved = _preconditioned_norm(gradient, state.root) <= 0.5 * _preconditioned_norm(state.gradient, state.root)
+        age = 0 if halved else state.age + 1
+        return self._search(x, value, gradient, pairs, state, age, halved=halved)
 
     def _decreased(self, state: _SearchState, value: float, slope: float, new_slope: float) -> bool:
         """Return whether a trial meets the Armijo condition, or within rounding the approximate Wolfe conditions."""
@@ -120,21 +162,51 @@ class LBFGS(Solver):
         return value <= state.value + rounding and abs(new_slope) <= self.wolfe * abs(slope)
 
     def _search(
-        self, x: Floats, value: float, gradient: Floats, pairs: tuple[_Pair, ...], preconditioner: Floats, age: int
+        self,
+        x: Floats,
+        value: float,
+        gradient: Floats,
+        pairs: tuple[_Pair, ...],
+        before: _SearchState | None,
+        age: int,
+        *,
+        halved: bool = False,
     ) -> Step:
         """Return the first trial of a line search from a point that was just accepted."""
-        cost = 0.0
-        if self.preconditioner is not None and age >= _STALE:
-            preconditioner, cost = self.preconditioner(x)
-            if dot(gradient, times(preconditioner, gradient)) > _VANISHED * abs(value):
-                preconditioner = np.empty((0, 0))
-            age = 0
-        if pairs or preconditioner.size:
-            direction, length = -_inverse_hessian_times(gradient, pairs, preconditioner), 1.0
+        root, closing, nearby = (before.root, before.closing, before.exact_nearby) if before else (_NO_ROOT, 0, False)
+        cost, exact = 0.0, False
+        renew = (self.refined or self.preconditioner) if root.size else self.preconditioner
+        if renew is not None and age >= _STALE:
+            root, cost, exact = self._usable(renew(x), value, gradient)
+            age, nearby = 0, False
+        if pairs or root.size:
+            direction, length = -_inverse_hessian_times(gradient, pairs, root), 1.0
         else:
             direction, length = -gradient, self.first_length or 1.0 / max(dot(gradient, gradient) ** 0.5, 1.0)
-        state = _SearchState(x, value, gradient, direction, length, 0.0, np.inf, pairs, preconditioner, age)
-        return self._propose(state, accepted=True)._replace(cost=cost)
+        final = self.refined or self.preconditioner
+        trusted = exact or final is None or (halved and self.trust_contraction)
+        near = 0 if self.near_end is None or trusted else self.near_end(value, -dot(gradient, direction))
+        if final is not None and near > closing:
+            made = self._usable(final(x), value, gradient)
+            cost, closing = cost + made.cost, near
+            if made.root.size:
+                root, exact, nearby, age, length = made.root, made.exact, made.exact, 0, 1.0
+                direction, pairs = -apply_root(root, gradient), ()
+        elif exact and root.size:
+            direction, pairs = -apply_root(root, gradient), ()
+        state = _SearchState(x, value, gradient, direction, length, 0.0, np.inf, pairs, root, age, closing, nearby)
+        step = self._propose(state, accepted=True)._replace(cost=cost)
+        if root.size:
+            return step._replace(newton=direction) if exact or nearby or halved else step
+        if self.near_end and not final and pairs:
+            return step._replace(newton=-_inverse_hessian_times(gradient, pairs, root, _softest(pairs)))
+        return step
+
+    def _usable(self, made: Preconditioner, value: float, gradient: Floats) -> Preconditioner:
+        """Return a preconditioner, without its root if it predicts what cannot be, see `_VANISHED`."""
+        if not self.quadratic and _preconditioned_norm(gradient, made.root) ** 2 > _VANISHED * abs(value):
+            return made._replace(root=np.empty((0, 0)), exact=False)
+        return made
 
     def _retry(self, state: _SearchState, length: float) -> Step:
         """Return the next trial of a line search whose last trial was rejected."""
@@ -142,8 +214,8 @@ class LBFGS(Solver):
         if not step.signal.stuck and (np.isinf(state.upper) or state.upper - state.lower > 1e-12 * state.upper):
             return step
         if state.pairs:  # a new search from the same point, without the pairs that gave a bad direction
-            again = self._search(state.x, state.value, state.gradient, (), state.preconditioner, _STALE)
-            return again._replace(accepted=False)
+            again = self._search(state.x, state.value, state.gradient, (), state, _STALE)
+            return again._replace(accepted=False, newton=None)
         return step._replace(signal=Signal(stuck=True))
 
     def _propose(self, state: _SearchState, *, accepted: bool) -> Step:
@@ -160,6 +232,8 @@ class LBFGS(Solver):
         )
 
 
+_NO_ROOT = np.empty((0, 0))
+"""The root where there is no preconditioner."""
 _VANISHED = 1e3
 """A preconditioner that predicts a decrease of so many times the value is not used.
 
@@ -169,9 +243,14 @@ _STALE = 3
 """The preconditioner is computed again after so many consecutive accepted points that did not halve the gradient."""
 
 
-def _preconditioned_norm(gradient: Floats, preconditioner: Floats) -> float:
-    """Return ``√(g·P g)``, the gradient norm that Newton's method reduces; 0 without a preconditioner."""
-    return float(np.sqrt(max(dot(gradient, times(preconditioner, gradient)), 0.0))) if preconditioner.size else 0.0
+def _preconditioned_norm(gradient: Floats, root: Floats) -> float:
+    """Return ``‖Pᵀ g‖``, the gradient norm that Newton's method reduces; 0 without a preconditioner."""
+    return float(np.linalg.norm(apply_root_transposed(root, gradient))) if root.size else 0.0
+
+
+def _softest(pairs: tuple[_Pair, ...]) -> float:
+    """Return the inverse of the smallest curvature along the steps."""
+    return max(pair.ss / pair.sy for pair in pairs)
 
 
 def _minimizer(state: _SearchState, value: float, slope: float) -> float:
@@ -186,14 +265,22 @@ def _minimizer(state: _SearchState, value: float, slope: float) -> float:
     return min(max(length, lower + inset), upper - inset)
 
 
-def _inverse_hessian_times(gradient: Floats, pairs: tuple[_Pair, ...], preconditioner: Floats) -> Floats:
-    """Return the L-BFGS approximation of the inverse Hessian times a gradient, by the two-loop recursion."""
+def _inverse_hessian_times(
+    gradient: Floats, pairs: tuple[_Pair, ...], root: Floats, inverse_curvature: float | None = None
+) -> Floats:
+    """Return the L-BFGS approximation of the inverse Hessian times a gradient, by the two-loop recursion.
+
+    Without a preconditioner it starts from ``inverse_curvature``, by default that along the last step.
+    """
     q = gradient.copy()
     alphas = []
     for pair in reversed(pairs):
         alphas.append(dot(pair.s, q) / pair.sy)
         q -= alphas[-1] * pair.y
-    q = times(preconditioner, q) if preconditioner.size else q * (pairs[-1].sy / pairs[-1].yy)
+    if root.size:
+        q = apply_root(root, q)
+    else:
+        q = q * (pairs[-1].sy / pairs[-1].yy if inverse_curvature is None else inverse_curvature)
     for pair, alpha in zip(pairs, reversed(alphas), strict=True):
         q += (alpha - dot(pair.y, q) / pair.sy) * pair.s
     return q

@@ -8,15 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastgd._optim.base import BestPoints, EvaluatedPoint, Evaluation, LoopState, Solver, Step
+from fastgd._optim.base import BestPoints, Convergence, EvaluatedPoint, Evaluation, LoopState, Solver, Step
 from fastgd._optim.result import History, LoopResult, Outcome, Row, Status
-from fastgd._optim.stopping import Stopping, count_overshoots, rounding_error
+from fastgd._optim.stopping import Stopping, count_overshoots, largest, rounding_error
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Interrupted
 from fastgd._utils.session import Session
 
 Objective = Callable[[Floats], Evaluation | tuple[float, Floats]]
 """Maps a point of shape (d,) to its value and gradient."""
+_ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
+"""The share of a point below which a step is rounding."""
 Minibatches = Callable[[Floats, EvaluatedPoint, int], Evaluation]
 """Maps a point, the anchor that corrects the estimate, and the number of earlier estimates to an estimate."""
 
@@ -30,7 +32,7 @@ def run_loop(
     session: Session | None = None,
     minibatches: Minibatches | None = None,
 ) -> LoopResult:
-    """Minimise an objective until its gradient norm is at most ``stopping.tol``, or another criterion stops the loop.
+    """Minimise an objective until it has converged by ``stopping``, or another criterion stops the loop.
 
     Parameters
     ----------
@@ -65,8 +67,9 @@ def run_loop(
     began = session.began - (rows[-1].seconds if rows else 0.0)
     here = here._replace(rows=rows)
     paused: LoopState | None = None  # the state to continue from, if an epoch was cut short
+    convergence = _examined_again(here, stopping)
     while True:
-        status = stopping.verdict(here, whole) if rows else None
+        status = stopping.verdict(here, whole, convergence) if rows else None
         epoch = here.next_step.within_epoch
         if status in (Status.STOPPED, Status.TIME_LIMIT) and rows[-1].partial:
             paused = here._replace(rows=list(rows))
@@ -83,21 +86,31 @@ def run_loop(
             if here.best is None and not evaluation.partial and not evaluation.is_finite:
                 raise ValueError("start: the objective or its gradient is not finite there; choose another start")
             step = solver.step(arrival.x, evaluation, arrival.state)
+            convergence = stopping.examine(arrival.x, evaluation, step)
         except Interrupted:
             if not rows and evaluation is None:
                 raise
             status = Status.INTERRUPTED
             break
-        here, row = _recorded(here, evaluation, step, len(whole), stopping, began)
+        here, row = _recorded(here, evaluation, step, len(whole), stopping, began, convergence)
         if not row.partial:
             whole.append(row)
-        here = here._replace(next_step=step, evaluation=None, passes=here.passes + step.cost)
+        cost = step.cost + (convergence.cost if convergence else 0.0)
+        here = here._replace(next_step=step, evaluation=None, passes=here.passes + cost)
         if not here.stopped:
             here = here._replace(stopped=_notify(session, row))
         if paused is None:
             for observer in session.observers:
                 observer.on_state(here)
-    return replace(conclude(here, status, stopping, began), state=paused or here)
+    return replace(conclude(here, status, stopping, began, convergence), state=paused or here)
+
+
+def _examined_again(here: LoopState, stopping: Stopping) -> Convergence | None:
+    """Return what the convergence test says of the last point of an earlier descent."""
+    if not here.rows or here.best is None or here.rows[-1].partial:
+        return None
+    last = here.best.last
+    return stopping.examine(last.x, Evaluation(last.value, last.gradient), here.next_step)
 
 
 def _notify(session: Session, row: Row) -> bool:
@@ -114,7 +127,13 @@ def _evaluate(objective: Objective, minibatches: Minibatches | None, step: Step,
 
 
 def _recorded(
-    here: LoopState, evaluation: Evaluation, step: Step | None, iteration: int, stopping: Stopping, began: float
+    here: LoopState,
+    evaluation: Evaluation,
+    step: Step | None,
+    iteration: int,
+    stopping: Stopping,
+    began: float,
+    convergence: Convergence | None = None,
 ) -> tuple[LoopState, Row]:
     """Append the row of an evaluation to the history; return the state with updated best points, and the row.
 
@@ -129,6 +148,8 @@ def _recorded(
     stopping : Stopping
     began : float
         The `time.perf_counter` from which seconds count.
+    convergence : Convergence or None
+        What the convergence test says of the point.
     """
     arrival, rows, best, monitor = here.next_step, here.rows, here.best, here.monitor
     row = Row(
@@ -142,6 +163,7 @@ def _recorded(
         accepted=step is None or step.accepted,
         partial=evaluation.partial,
         seconds=time.perf_counter() - began,
+        distance=np.nan if convergence is None else convergence.error.distance,
     )
     rows.append(row)
     exploring = step is not None and step.signal.exploring
@@ -165,8 +187,13 @@ def _recorded(
     return here._replace(best=best, monitor=monitor), row
 
 
-def conclude(here: LoopState, status: Status, stopping: Stopping, began: float) -> LoopResult:
+def conclude(
+    here: LoopState, status: Status, stopping: Stopping, began: float, convergence: Convergence | None = None
+) -> LoopResult:
     """Return the result of a descent: its last point if it converged, otherwise its best point.
+
+    A descent that converged by Newton's step ends with that step, unless it is below the rounding of the point. The
+    step is not evaluated; its loss is what the step predicts.
 
     Parameters
     ----------
@@ -175,22 +202,29 @@ def conclude(here: LoopState, status: Status, stopping: Stopping, began: float) 
     stopping : Stopping
     began : float
         The `time.perf_counter` from which seconds count.
+    convergence : Convergence or None
+        What the convergence test says of the last point.
     """
     end = here
     if not here.rows and here.evaluation:  # interrupted after the start was evaluated, before the first step
         end, _ = _recorded(here._replace(rows=[]), here.evaluation, None, 0, stopping, began)
-    row = end.rows[-1]
+    row = end.rows[-1]._replace(passes=here.passes)  # with what was spent to judge it
+    history = History.from_rows([*end.rows[:-1], row])
     if end.best is None:  # samples that are used once
         loss = float(np.mean([row.loss for row in end.rows]))
         facts = f"{len(end.rows)} batches, {row.passes:.3g} passes, {row.seconds:.3g} s."
         outcome = Outcome(status, facts=facts)
-        return LoopResult(loss, outcome, History.from_rows(end.rows), here.next_step.x, state=here)
+        return LoopResult(loss, outcome, history, here.next_step.x, state=here)
     last, lowest, flattest = end.best
     chosen = last if status is Status.CONVERGED else lowest
     if status is Status.PRECISION_LIMIT and flattest.value - lowest.value <= 1e-9 * abs(lowest.value):
         chosen = flattest  # the values differ by rounding only, the gradients by more
     outcome = _outcome(status, stopping.norm(chosen.gradient), stopping.tol, row)
-    return LoopResult(chosen.value, outcome, History.from_rows(end.rows), chosen.x, state=here)
+    x, loss, error = chosen.x, chosen.value, None if convergence is None else convergence.error
+    step = convergence.step if convergence is not None and status is Status.CONVERGED else None
+    if step is not None and error is not None and largest(step) > _ROUNDING * largest(x):
+        x, loss = x + step, loss - error.loss_left
+    return LoopResult(loss, outcome, history, x, state=here, error_estimate=error)
 
 
 def estimate_result(x: Floats, evaluation: Evaluation, stopping: Stopping, session: Session) -> LoopResult:
@@ -211,9 +245,10 @@ def estimate_result(x: Floats, evaluation: Evaluation, stopping: Stopping, sessi
 
 
 def _outcome(status: Status, norm: float, tol: float, row: Row) -> Outcome:
-    """Return the outcome with a sentence about gradient norm, iterations, passes and time."""
+    """Return the outcome with a sentence about gradient norm, distance, iterations, passes and time."""
+    distance = f"{row.distance:.3g} standard errors from the minimum, " if np.isfinite(row.distance) else ""
     facts = (
-        f"Gradient norm {norm:.3g}, tol {tol:.3g}, "
+        f"Gradient norm {norm:.3g}, {distance}tol {tol:.3g}, "
         f"after {row.iteration} iterations, {row.passes:.3g} passes, {row.seconds:.3g} s."
     )
     return Outcome(status, facts=facts)

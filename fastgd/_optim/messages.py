@@ -15,23 +15,19 @@ from fastgd._optim.registry import REGISTRY
 from fastgd._optim.result import Result, Status
 from fastgd._optim.stopping import Stopping
 from fastgd._utils.interrupts import InterruptHandler
-from fastgd.exceptions import ConvergenceWarning
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 
 
 def warns_once(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function so that it emits a ConvergenceWarning unless its result's status is `Status.chosen`.
-
-    The text of the warning is the result's message.
-    """
+    """Decorate a function so that it emits the warnings that its result gives rise to, see `Result.concerns`."""
 
     @wraps(function)
     def warning(*args: P.args, **kwargs: P.kwargs) -> R:
         result = function(*args, **kwargs)
-        if not result.status.chosen:
-            warnings.warn(result.message, ConvergenceWarning, stacklevel=2)
+        for category, text in result.concerns():
+            warnings.warn(text, category, stacklevel=2)
         return result
 
     return warning

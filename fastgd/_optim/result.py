@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._typing import Floats
+from fastgd.exceptions import ConvergenceWarning
 
 
 class Status(enum.Enum):
@@ -23,7 +24,7 @@ class Status(enum.Enum):
     Attributes
     ----------
     CONVERGED
-        The gradient norm is at most ``tol``.
+        The minimum is at most ``tol`` away, as `fit` and `minimize` measure it.
     MAX_ITER, TIME_LIMIT
         The argument of that name was reached first.
     STOPPED
@@ -48,10 +49,10 @@ class Status(enum.Enum):
     >>> import fastgd
     >>> result = fastgd.minimize(lambda x: (x @ x, 2 * x), [3.0, 4.0])
     >>> result.status is fastgd.Status.CONVERGED, result.status.value
-    (True, 'Converged: the gradient norm is at most tol.')
+    (True, 'Converged: the minimum is at most tol away.')
     """
 
-    CONVERGED = "Converged: the gradient norm is at most tol."
+    CONVERGED = "Converged: the minimum is at most tol away."
     MAX_ITER = "Stopped at max_iter before reaching tol: raise max_iter, or choose a larger tol or another solver."
     TIME_LIMIT = "Stopped at time_limit before reaching tol: raise time_limit, or choose a larger tol."
     STOPPED = "Stopped by the callback; start=result goes on."
@@ -88,6 +89,7 @@ class Row(NamedTuple):
     accepted: bool
     partial: bool
     seconds: float
+    distance: float = np.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,8 @@ class History:
         Whether loss, gradient norm and decreases are estimates from a part of the samples, such as a minibatch.
     seconds : ndarray of float
         Seconds since the call of `fit` or `minimize`.
+    distance : ndarray of float
+        The distance from the minimum in standard errors, see ``tol`` of `fit`. NaN or infinite where it is not known.
 
     Examples
     --------
@@ -139,6 +143,7 @@ class History:
     accepted: NDArray[np.bool_]
     partial: NDArray[np.bool_]
     seconds: Floats
+    distance: Floats
 
     @classmethod
     def from_rows(cls, rows: list[Row]) -> Self:
@@ -231,6 +236,35 @@ class Outcome:
         return replace(self, notes=(*self.notes, note)) if note else self
 
 
+class ErrorEstimate(NamedTuple):
+    """How far the last evaluated point of a fit was from the minimum, before Newton's step from there was taken.
+
+    With the gradient g and the Hessian H of the objective at that point, over n samples, Newton's step is ``−H⁻¹ g``.
+
+    Attributes
+    ----------
+    loss_left : float
+        What the loss was above its minimum: half the Newton decrement, ``½ g·H⁻¹ g``.
+    distance : float
+        The distance from the minimum in standard errors: ``√(n g·H⁻¹ g / φ)``. φ is 1 for classes, otherwise twice the
+        mean loss. No coefficient and no linear combination of them was further from its value at the minimum.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.fit([[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 0.0, 1.0], loss="logistic")
+    >>> result.error_estimate.distance < 1e-4
+    True
+    """
+
+    loss_left: float
+    distance: float
+
+
+UNKNOWN_ERROR = ErrorEstimate(np.nan, np.inf)
+"""The estimate where nothing is known of the curvature."""
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """The result of a descent: the base class of `FitResult` and of the result of `minimize`.
@@ -245,7 +279,7 @@ class Result:
     message : str
         The status as a sentence, with the numbers.
     converged : bool
-        Whether the gradient norm is at most ``tol``.
+        Whether the minimum is at most ``tol`` away.
     n_iter : int
         The number of evaluations on all samples after the start.
     history : History
@@ -280,13 +314,17 @@ class Result:
 
     @property
     def converged(self) -> bool:
-        """Whether the gradient norm is at most tol."""
+        """Whether the minimum is at most tol away."""
         return self.status is Status.CONVERGED
 
     @property
     def n_iter(self) -> int:
         """The number of evaluations on all samples after the start."""
         return max(0, int(np.count_nonzero(~self.history.partial)) - 1)
+
+    def concerns(self) -> list[tuple[type[Warning], str]]:
+        """Return the warnings that the descent gives rise to, as categories and texts."""
+        return [] if self.status.chosen else [(ConvergenceWarning, self.message)]
 
     def with_reason(self, status: Status, reason: str) -> Self:
         """Return this result with another status, and a sentence that explains it."""
@@ -304,8 +342,12 @@ class LoopResult(Result):
     Attributes
     ----------
     x : ndarray of shape (d,)
-        The last point if the descent converged, otherwise the lowest. If rounding ended the descent, the point with the
-        smallest gradient norm among those of nearly the lowest value. If samples are used once, an average of points.
+        The last point if the descent converged, moved by Newton's step if that is known, otherwise the lowest. If
+        rounding ended the descent, the point with the smallest gradient norm among those of nearly the lowest value. If
+        samples are used once, an average of points.
+    error_estimate : ErrorEstimate or None
+        What Newton's step from the last point told; None if the loop judged by the gradient norm.
     """
 
     x: Floats
+    error_estimate: ErrorEstimate | None = field(default=None, kw_only=True)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd._optim.base import Evaluation
-from fastgd._optim.finite_differences import EPS, Evaluator, difference_hessian, evaluator
+from fastgd._optim.finite_differences import Evaluator, difference_hessian, evaluator
 from fastgd._optim.stopping import largest
 from fastgd._typing import Floats
+from fastgd._utils.linalg import EPS
 from fastgd._utils.validation import check_number
 
 _PROBE_DISTANCES = np.array([1e-3, 1e-2])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd._optim.base import LoopState, Step
+from fastgd._optim.base import Convergence, Evaluation, LoopState, Step
 from fastgd._optim.result import Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_number, check_whole
@@ -27,6 +27,10 @@ _FAR_TOO_LARGE = 100.0
 """A single overshoot shows divergence if the curvature is more than this times the largest stable one."""
 
 
+ConvergenceTest = Callable[[Floats, Evaluation, Floats | None], Convergence]
+"""Maps a point, its evaluation and Newton's step from there, if the solver has it, to the distance of the minimum."""
+
+
 def largest(gradient: Floats) -> float:
     """Return the largest absolute component: the gradient norm that `minimize` uses."""
     return float(np.max(np.abs(gradient), initial=0.0))
@@ -39,7 +43,7 @@ class Stopping:
     Parameters
     ----------
     tol : float
-        The descent has converged when the gradient norm of an accepted point is at most this.
+        The descent has converged when the gradient norm of an accepted point is at most this, unless ``test`` decides.
     max_iter : int
         The maximum number of evaluations on all samples after the start.
     time_limit : float or None, default None
@@ -48,6 +52,9 @@ class Stopping:
         Maps a gradient of shape (d,) to its norm.
     separated_below : float, default -inf
         A value on all samples below this shows that the classes are separated.
+    test : callable, optional
+        Decides on convergence in the place of the gradient norm. It maps a point, its evaluation and the solver's
+        `Step.newton` to a `Convergence`.
     """
 
     tol: float
@@ -55,6 +62,7 @@ class Stopping:
     time_limit: float | None = None
     norm: Callable[[Floats], float] = largest
     separated_below: float = -np.inf
+    test: ConvergenceTest | None = None
 
     @classmethod
     def of(cls, tol: Any, max_iter: Any, time_limit: Any) -> Stopping:
@@ -71,7 +79,12 @@ class Stopping:
             check_number("time_limit", time_limit, 0.0)
         return cls(float(tol), int(max_iter), None if time_limit is None else float(time_limit))
 
-    def verdict(self, state: LoopState, whole: list[Row]) -> Status | None:
+    def examine(self, x: Floats, evaluation: Evaluation, step: Step) -> Convergence | None:
+        """Return what ``test`` says of an accepted point of shape (d,) that was evaluated on all samples, else None."""
+        conclusive = step.accepted and not (evaluation.partial or step.signal.exploring)
+        return self.test(x, evaluation, step.newton) if self.test and conclusive and evaluation.is_finite else None
+
+    def verdict(self, state: LoopState, whole: list[Row], convergence: Convergence | None = None) -> Status | None:
         """Return the reason to stop after the last row, or None to continue.
 
         Convergence and lack of progress are judged by evaluations on all samples only.
@@ -81,12 +94,17 @@ class Stopping:
         state : LoopState
         whole : list of Row
             The rows of evaluations on all samples.
+        convergence : Convergence or None
+            What `examine` said of the last point.
         """
         row, signal = state.rows[-1], state.next_step.signal
         conclusive = not row.partial and not signal.exploring
         if row.loss < self.separated_below and not row.partial:
             return Status.SEPARATED
-        if conclusive and row.accepted and row.gradient_norm <= self.tol:
+        reached = (
+            row.gradient_norm <= self.tol if self.test is None else convergence is not None and convergence.reached
+        )
+        if conclusive and row.accepted and reached:
             return Status.CONVERGED
         if row.accepted and not np.isfinite(row.gradient_norm):
             return Status.UNBOUNDED if row.loss == -np.inf else Status.DIVERGED

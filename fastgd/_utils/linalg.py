@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd._typing import Floats
+from fastgd._utils.double_double import DoubleDouble, divide, multiply, outer, subtract
 
+EPS = float(np.finfo(np.float64).eps)
+"""The rounding unit of float64."""
 SMALL = 256
 """Rows of a matrix up to which the loops here are fast enough."""
 
@@ -13,30 +19,6 @@ SMALL = 256
 def dot(a: Floats, b: Floats) -> float:
     """Multiply two vectors."""
     return float(np.einsum("i,i", a, b))
-
-
-def _invert_small(matrix: Floats) -> Floats | None:
-    """Invert by Gauss and Jordan's sweeps (without LAPACK, too); None if a pivot is not positive."""
-    a = matrix.copy()
-    for k in range(len(a)):
-        pivot = float(a[k, k])
-        if not pivot > 0.0:
-            return None
-        column = a[:, k].copy()
-        row = a[k] / pivot
-        a -= column[:, None] * row
-        a[k] = row
-        a[:, k] = -column / pivot
-        a[k, k] = 1.0 / pivot
-    return a
-
-
-def _invert_large(matrix: Floats) -> Floats | None:
-    try:
-        factor = np.linalg.inv(np.linalg.cholesky(matrix))
-    except np.linalg.LinAlgError:
-        return None
-    return np.asarray(factor.T @ factor)
 
 
 def times(matrix: Floats, vector: Floats) -> Floats:
@@ -57,17 +39,135 @@ def independent(gram: Floats, least: float) -> bool:
     return True
 
 
-def inverse(matrix: Floats) -> Floats:
-    """Invert a symmetric matrix that should be positive definite.
+def apply_root(root: Floats, vector: Floats) -> Floats:
+    """Return ``P Pᵀ v`` for P of shape (b, b), and a vector, or each of several that follow each other."""
+    return times(root, apply_root_transposed(root, vector))
 
-    In directions in which it is singular to working precision, it is taken to be as large as it is anywhere: steps
-    there are cautious, and rounding is not blown up.
+
+def apply_root_transposed(root: Floats, vector: Floats) -> Floats:
+    """Return ``Pᵀ v`` for P of shape (b, b), and a vector, or each of several that follow each other."""
+    return np.asarray(np.einsum("ji,kj->ki", root, vector.reshape(-1, len(root)))).ravel()
+
+
+class InverseRoot(NamedTuple):
+    """A matrix P with ``P Pᵀ`` the inverse of a symmetric, positive semidefinite matrix H.
+
+    H is ``RᵀR`` (Cholesky), and P the inverse of R. Column k of P is ``(e_k − Σ_j m_jk e_j) / √h_k``, with the
+    coefficients m of column k on those before it, and the pivot h_k: what these leave of ``H_kk``. Products with P keep
+    digits that products with the inverse lose, as each number of the inverse mixes all scales.
+
+    Attributes
+    ----------
+    root : ndarray of shape (d, d)
+        P. Columns of directions that were given up are 0; those of doubtful ones are a step along the column alone.
+    given_up : ndarray of bool (d,)
+        Columns of H that are combinations of those before them, but for the rounding of the data.
+    mixtures : ndarray of shape (d, d)
+        In its columns, the coefficients of each column that was given up on those before it.
+    doubtful : ndarray of bool (d,)
+        Columns of H whose pivot may be the rounding of H.
+    lost : float
+        By how much errors of H, relative to its diagonal, are larger in the solution of a linear system; infinite if
+        there are doubtful columns.
     """
-    floor = 10.0 * len(matrix) * np.finfo(np.float64).eps
-    inverted = _invert_small(matrix) if len(matrix) <= SMALL else _invert_large(matrix)
-    # The product of the traces bounds the condition number.
-    if inverted is not None and np.trace(inverted) * np.trace(matrix) * floor < 1.0:
-        return inverted
-    values, vectors = np.linalg.eigh(matrix)
-    largest = values[-1] if values[-1] > 0.0 else 1.0
-    return np.asarray((vectors / np.where(values > floor * largest, values, largest)) @ vectors.T)
+
+    root: Floats
+    given_up: NDArray[np.bool_]
+    mixtures: Floats
+    doubtful: NDArray[np.bool_]
+    lost: float
+
+
+def inverse_root(matrix: Floats, noise: float) -> InverseRoot:
+    """Return the root of the inverse of a symmetric matrix that should be positive definite.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (d, d)
+    noise : float
+        A bound of the errors of its numbers, relative to its diagonal: pivots below are doubtful.
+    """
+    size = len(matrix)
+    diagonal = np.diagonal(matrix)
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    unit = matrix * scale * scale[:, None]
+    nowhere, no_mixtures = np.zeros(size, bool), np.empty((0, 0))
+    if size > SMALL:
+        root, doubtful = _large_inverse_root(unit, noise)
+        lost = np.inf if doubtful.any() else float(np.sum(root**2))
+        return InverseRoot(scale[:, None] * root, nowhere, no_mixtures, doubtful, lost)
+    root, doubtful, given_up = np.zeros((size, size)), nowhere, diagonal == 0.0
+    for k in np.flatnonzero(~given_up):
+        pivot = float(unit[k, k])
+        if not pivot > noise:
+            doubtful[k], root[k, k] = True, 1.0
+            continue
+        before = np.flatnonzero(~doubtful[:k] & ~given_up[:k])
+        root[before, k], root[k, k] = -unit[before, k] / pivot**0.5, pivot**-0.5
+        column, row = unit[:, k].copy(), unit[k] / pivot
+        unit -= column[:, None] * row
+        unit[k], unit[:, k], unit[k, k] = row, -column / pivot, 1.0 / pivot
+    lost = np.inf if doubtful.any() else float(np.sum(root**2))
+    return InverseRoot(scale[:, None] * root, given_up, no_mixtures, doubtful, lost)
+
+
+def _large_inverse_root(unit: Floats, noise: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the root for a matrix of unit diagonal by LAPACK, and which of its directions are doubtful.
+
+    In doubtful directions curvature is taken to be the largest there is: steps there are cautious.
+    """
+    try:
+        root = np.linalg.inv(np.linalg.cholesky(unit)).T
+        if (np.diagonal(root) ** -2.0 > noise).all():
+            return root, np.zeros(len(unit), bool)
+    except np.linalg.LinAlgError:
+        pass
+    values, vectors = np.linalg.eigh(unit)
+    doubtful = values <= max(noise, 10.0 * len(unit) * EPS) * values[-1]
+    return vectors / np.sqrt(np.where(doubtful, values[-1], values)), doubtful
+
+
+def solve_double_double(matrix: DoubleDouble, size: int, rounding: Floats, n: int) -> tuple[InverseRoot, DoubleDouble]:
+    """Return the root of the inverse of a symmetric matrix, and the solutions for the right sides in further columns.
+
+    Parameters
+    ----------
+    matrix : DoubleDouble of shape (size + targets, size + targets)
+        The matrix and beside it the right sides, with a diagonal of about 1.
+    size : int
+    rounding : ndarray of shape (size,)
+        By how much each column of the data, of length about 1, may be rounded: a column is given up if those before it
+        leave no more of it than their roundings can come to. Zeros give up none but for the rounding of the matrix.
+    n : int
+        Rows that the numbers of the matrix are sums over.
+
+    Returns
+    -------
+    InverseRoot
+    DoubleDouble of shape (size, targets)
+        The solutions; 0 where columns were given up.
+    """
+    noise = 16.0 * EPS**2 * (10.0 + n**0.5)
+    left = matrix.copy()
+    root, mixtures, given_up = np.zeros((size, size)), np.zeros((size, size)), np.zeros(size, bool)
+    for k in range(size):
+        pivot = left.at(k, k)
+        before = np.flatnonzero(~given_up[:k])
+        mixture = left.high[before, k]
+        least = (rounding[k] + float(np.abs(mixture) @ rounding[before])) ** 2
+        if not pivot.high > max(least, noise * matrix.high[k, k]):
+            given_up[k], mixtures[before, k] = True, mixture
+            continue
+        length = float(pivot.high) ** 0.5
+        root[before, k], root[k, k] = -mixture / length, 1.0 / length
+        column, inverse = left.at(slice(None), k).copy(), divide(DoubleDouble.of(np.ones(())), pivot)
+        row, down = multiply(left.at(k), inverse), multiply(column, inverse)
+        left = subtract(left, outer(column, row))
+        left.set(k, row)
+        left.set((slice(None), k), -down)
+        left.set((k, k), inverse)
+    diagonal = np.maximum(np.diagonal(matrix.high)[:size], 0.0)
+    solution = left.at(slice(size), slice(size, None)).copy()
+    solution.set(given_up, DoubleDouble(np.zeros(()), np.zeros(())))
+    lost = float(np.sum(root**2 * diagonal[:, None]))
+    return InverseRoot(root, given_up, mixtures, np.zeros(size, bool), lost), solution

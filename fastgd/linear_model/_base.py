@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastgd import exceptions
 from fastgd._data.columns import is_collection, is_frame
 from fastgd._data.schema import Feature
 from fastgd._data.tables import check_unseen
@@ -26,6 +27,7 @@ from fastgd._linear.fit import fit
 from fastgd._linear.partial_fit import ChunkOptions, StreamState, learn_chunk
 from fastgd._linear.predictor import LinearPredictor
 from fastgd._linear.result import FitResult
+from fastgd._linear.settings import TOL
 from fastgd._optim.messages import without_warning
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
@@ -34,6 +36,8 @@ from fastgd.linear_model._min_norm import least_norm
 
 MAX_ITER = 1000
 """The default of ``max_iter``, and its value for None."""
+_WARNINGS: dict[type[Warning], type[Warning]] = {exceptions.ConvergenceWarning: ConvergenceWarning}
+"""The warnings that scikit-learn has a class of its own for."""
 _FITTED_ATTRIBUTES = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")
 """The fitted attributes that scikit-learn's estimators have, too."""
 
@@ -49,7 +53,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     solver: str = "auto"
     learning_rate: float | str = "auto"
     standardize: bool = True
-    tol: float = 1e-10
+    tol: float = TOL
     max_iter: int | None = MAX_ITER
     time_limit: float | None = None
     random_state: Any = None
@@ -188,12 +192,14 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             **self._options(),
         )
         result = replace(result, state=None)  # not needed, as warm_start begins at coef_; pickles stay small
-        if not (result.converged or result.status is Status.INTERRUPTED):
-            warnings.warn(result.message, ConvergenceWarning, stacklevel=3)
+        rows = result.rows if weight is None or is_collection(X) else np.count_nonzero(weight)
+        for category, text in result.concerns():
+            # With fewer rows than coefficients, the least norm is what scikit-learn's models are meant to give.
+            if category is not np.exceptions.RankWarning or rows > result.coef.shape[-1]:
+                warnings.warn(text, _WARNINGS.get(category, category), stacklevel=3)
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings.solver
         if is_collection(X):  # least_norm needs X in memory
             return result
-        rows = len(y) if weight is None else np.count_nonzero(weight)
         unpenalised = result.settings.l2 <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
         if result.status is not Status.INTERRUPTED and unpenalised and rows < 2 * result.coef.shape[-1]:
             return least_norm(result, X, weight)

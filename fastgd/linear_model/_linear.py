@@ -146,9 +146,8 @@ class LinearRegression(_Regressor):
     standardize : bool, default True
         Whether to descend in standardized features. It changes the speed, not the minimum. Coefficients are in the
         units of X in either case.
-    tol : float, default 1e-10
-        The gradient norm at which the fit has converged: the largest component of the gradient of the mean loss plus
-        penalty, per standard deviation of its feature, in units of the standard deviation of y.
+    tol : float, default 1e-4
+        The distance from the minimum, in standard errors, at which the fit has converged: see `fastgd.fit`.
     max_iter : int or None, default 1000
         The maximum number of evaluations on all samples after the start; for "sgd" of epochs. None is 1000.
     time_limit : float or None, default None
@@ -233,9 +232,8 @@ class Ridge(_Regressor):
     standardize : bool, default True
         Whether to descend in standardized features. It changes the speed, not the minimum. Coefficients are in the
         units of X in either case.
-    tol : float, default 1e-10
-        The gradient norm at which the fit has converged: the largest component of the gradient of the mean loss plus
-        penalty, per standard deviation of its feature, in units of the standard deviation of y.
+    tol : float, default 1e-4
+        The distance from the minimum, in standard errors, at which the fit has converged: see `fastgd.fit`.
     max_iter : int or None, default 1000
         The maximum number of evaluations on all samples after the start; for "sgd" of epochs. None is 1000.
     time_limit : float or None, default None

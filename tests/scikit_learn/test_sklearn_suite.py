@@ -220,6 +220,7 @@ DESELECTED = {
 # scikit-learn does not run its tests with warnings as errors; this one does, but for:
 WARNINGS = (
     pytest.mark.filterwarnings("ignore:No further progress is possible in floating point"),  # tol=1e-16
+    pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning"),  # columns that stand twice
     pytest.mark.filterwarnings("ignore:R.2 score is not|One or more of the test scores are non-finite"),  # few samples
 )
 

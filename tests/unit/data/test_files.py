@@ -413,6 +413,7 @@ def test_libsvm(tmp_path, loss):
         fastgd.fit(tmp_path / "0.svm", target="late")
 
 
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
 def test_small_files_are_looked_at_like_data_in_memory(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((5000, 3))

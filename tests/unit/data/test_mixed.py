@@ -13,6 +13,7 @@ from internals import (
     Subset,
     as_features,
     coef_names,
+    hessian_of,
     max_threads,
     moments,
     normal_equations,
@@ -94,9 +95,9 @@ def test_passes_equal_those_of_the_dense_array(loss, drop_first, weighted, as_de
     got, expected = mixed(there), dense(point)
     assert got.value == pytest.approx(expected.value, rel=1e-13)
     np.testing.assert_allclose(got.gradient[order], expected.gradient, rtol=1e-11, atol=1e-13)
-    hessian = dense.hessian(point)
+    hessian = hessian_of(dense, point)
     order = order[: len(hessian)]  # of several targets, one's
-    np.testing.assert_allclose(mixed.hessian(there)[np.ix_(order, order)], hessian, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(hessian_of(mixed, there)[np.ix_(order, order)], hessian, rtol=1e-9, atol=1e-11)
     if "squared" in (loss, LOSS.get(loss)):
         for about_mean in (True, False):
             got, expected = (
@@ -126,7 +127,7 @@ def test_threads_and_tiles_change_no_bit(loss, weighted, monkeypatch, rng):
             each = objective(design, TARGETS[loss](y), loss, weight, n_threads)
             point = rng.standard_normal(each.size) if point is None else point
             value, gradient, *_ = each(point)
-            parts = [*each.moments, value, gradient, each.hessian(point)]
+            parts = [*each.moments, value, gradient, hessian_of(each, point)]
             found.add(b"".join(np.asarray(part).tobytes() for part in parts))
     assert len(found) == 1
 
@@ -219,7 +220,7 @@ def test_a_start_is_in_the_order_of_columns(loss, solver, standardize, rng):
     again = fastgd.fit(table, y, start=earlier, tol=1e-8, solver=solver, **options)
     goes_on = earlier.settings["solver"] == solver  # otherwise it is but a start
     assert again.converged and again.n_iter == (earlier.n_iter if goes_on else 0)
-    np.testing.assert_allclose(again.coef, earlier.coef, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(again.coef, earlier.coef, rtol=1e-12 if goes_on else 1e-7, atol=1e-11)
     start = np.column_stack((np.atleast_2d(earlier.coef), earlier.intercept)) + rng.standard_normal(X.shape[1] + 1)
     start = start[0] if earlier.coef.ndim == 1 else start
     got, expected = (fastgd.fit(each, y, start=start, solver=solver, max_iter=0, **options) for each in (table, X))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numba
 import pytest
-from internals import core, jit, kernel_losses, simd, sparse_kernels
+from internals import core, double_double, jit, kernel_losses, simd, sparse_kernels
 
 import fastgd
 from fastgd import losses
@@ -232,3 +232,5 @@ def test_an_edit_of_what_kernels_are_made_of_makes_cached_ones_stale():
     sources = (Path(room.__file__).read_bytes() for room in (jit, simd, kernel_losses, sparse_kernels, losses))
     checksum = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
     assert f"(jit, simd, losses, sparse, fastgd.losses: {checksum})" in Path(core.__file__).read_text("utf-8"), checksum
+    checksum = hashlib.sha256(Path(core.__file__).read_bytes()).hexdigest()[:16]
+    assert f"(core: {checksum})" in Path(double_double.__file__).read_text("utf-8"), checksum

@@ -249,6 +249,7 @@ def test_a_default_data_frame_can_be_fitted_and_predicted(make_data):
     np.testing.assert_allclose(result.predict(pd.DataFrame(X)), X @ result.coef + result.intercept)
 
 
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
 def test_a_constant_column_changes_nothing(make_data):
     X, y, _ = make_data("squared", 100, 2)
     plain, result = fastgd.fit(X, y), fastgd.fit(np.insert(X, 1, 7.0, axis=1), y)
@@ -261,6 +262,7 @@ numbers = st.integers(-64, 64).map(lambda k: k / 8)
 shapes = st.tuples(st.integers(1, 12), st.integers(1, 4))
 
 
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
 @pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @given(
     X=shapes.flatmap(lambda shape: arrays(np.float64, shape, elements=numbers)),
@@ -276,7 +278,7 @@ def test_any_small_problem(X, seed, loss, l2, intercept, solver):
     y, s = rng.integers(-3, 4, n) / 2, rng.integers(0, 3, n) + 0.5 * (np.arange(n) == 0)
     if loss == "logistic":
         y = (y > 0) * 1.0
-        if len(set(y)) < 2:
+        if len(set(y[s > 0])) < 2:
             return
     before = X.tobytes(), y.tobytes(), s.tobytes()
     result = fastgd.fit(X, y, loss=loss, l2=l2, intercept=intercept, sample_weight=s, solver=solver, max_iter=300)
@@ -298,7 +300,8 @@ def test_any_small_problem(X, seed, loss, l2, intercept, solver):
     largest = max([abs(float(v)) for v in (*slopes, *([slope.sum()] if intercept else []))], default=0.0) / unit
     whole = ~result.history.partial
     recorded = result.history.gradient_norm[whole][-1 if result.converged else np.nanargmin(result.history.loss[whole])]
-    assert largest == pytest.approx(recorded, rel=1e-9, abs=1e-12 * (1 + float(np.abs(z).max()) / unit))
+    wanted = pytest.approx(recorded, rel=1e-9, abs=1e-12 * (1 + float(np.abs(z).max()) / unit))
+    assert largest == wanted or (result.converged and largest < recorded)  # Newton's step was taken
 
 
 def test_huber_is_least_squares_of_clipped_residuals_and_resists_outliers():

@@ -175,6 +175,7 @@ def test_a_warm_start_knows_columns_and_levels(y):
         model.fit(FRAME.assign(k=FRAME["k"].replace("p", "s")), Y[y])
 
 
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
 @pytest.mark.parametrize("kind", TABLES)
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 def test_of_all_coefficients_that_fit_alike_the_least_are_found(kind, weighted):

@@ -181,6 +181,7 @@ def test_what_is_kept_does_not_grow(name):
     assert sizes[1] <= sizes[0] + 50 < 3000
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", ["least squares", "logistic"])
 def test_fit_ends_a_stream_and_a_stream_begins_after_fit(name):
     estimator, target, _ = MODELS[name]

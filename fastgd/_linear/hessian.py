@@ -1,0 +1,231 @@
+"""The Hessian of an objective over samples, and the root of its inverse, by which descent is preconditioned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from fastgd._kernels.sums import GramPoint
+from fastgd._linear.collinearity import Columns
+from fastgd._linear.objective import LinearObjective
+from fastgd._linear.statistics import gram, gram_double_double, moments, sum_rounding
+from fastgd._optim.lbfgs import Preconditioner
+from fastgd._typing import Floats
+from fastgd._utils import double_double as dd
+from fastgd._utils.double_double import DoubleDouble
+from fastgd._utils.linalg import EPS, SMALL, InverseRoot, inverse_root, solve_double_double
+from fastgd.losses import Loss
+
+DATA_ROUNDING = 8.0 * EPS
+"""The share of its size by which a column may be rounded: if others leave no more of it, it is redundant."""
+DOUBTFUL = 100.0
+"""Pivots of a Hessian below so many times its rounding are doubtful."""
+_LACKING = 1e-3
+"""The share of a column's variance that a sub-sample needs for its Hessian to be of use."""
+
+
+@dataclass
+class RankFindings:
+    """What Hessians say of the columns beside their inverse.
+
+    Attributes
+    ----------
+    doubtful : bool
+        Whether some column may be a combination of others, so that a search for it pays whatever it costs.
+    columns : Columns or None
+        Which columns are redundant, if a Hessian of all samples told.
+    certain : bool
+        Whether ``columns`` needs no confirmation by a search.
+    """
+
+    doubtful: bool = False
+    columns: Columns | None = None
+    certain: bool = False
+
+
+@dataclass(frozen=True)
+class InverseHessian:
+    """Computes the inverse Hessian of an objective, or what that of a sub-sample says of it.
+
+    A column varies more or less in a sub-sample than among all samples, above all one that is mostly 0. So rows and
+    columns of the Hessian are scaled to the variances among all samples, and a column that hardly varies in the
+    sub-sample gets its variance times the mean curvature.
+
+    Where rounding may hide what columns leave of each other, the Hessian is computed again with about 32 digits.
+
+    Parameters
+    ----------
+    objective : LinearObjective
+        Over all samples, or by `LinearObjective.on` over a sub-sample.
+    share : float
+        The share of all samples that it is over.
+    findings : RankFindings
+        Filled in by each computation.
+    """
+
+    objective: LinearObjective
+    share: float = 1.0
+    findings: RankFindings = field(default_factory=RankFindings)
+
+    def __call__(self, x: Floats) -> Preconditioner:
+        """Return the root of the inverse Hessian at a point (size,); exact if it is that of all samples."""
+        objective, whole = self.objective, self.share >= 1.0
+        cost = self.share * hessian_passes(objective.loss, objective.outputs)
+        n = objective.dataset.shape[0]
+        matrix = hessian(objective, x, self._scaled_to_all if objective.sampled else None)
+        found = inverse_root(matrix, DOUBTFUL * sum_rounding(n))
+        varies = np.isfinite(objective.scale) & (objective.moments.spread > 0.0)
+        varies = np.append(varies, np.ones(int(objective.intercept), bool))
+        if (found.given_up.reshape(-1, len(varies)) & varies).any():  # curvature has vanished
+            return Preconditioner(np.empty((0, 0)), cost)
+        doubtful = bool(found.doubtful.any())
+        self.findings.doubtful |= doubtful
+        if not doubtful or len(matrix) > SMALL:
+            return Preconditioner(found.root, cost, exact=whole and not doubtful)
+        precise = hessian_double_double(objective, x)
+        diagonal = np.diagonal(precise.high)
+        power = powers_of_two(diagonal)
+        scaled = precise.scaled(power * power[:, None])
+        root, _ = solve_double_double(scaled, len(diagonal), self._rounding(diagonal) * power, n)
+        if whole and root.given_up.any():
+            self.findings.columns = self._columns(root, power)
+        return Preconditioner(power[:, None] * root.root, 2.0 * cost, exact=whole)
+
+    def _rounding(self, diagonal: Floats) -> Floats:
+        """Return by how much each coordinate may be rounded in the data, (size,), for a Hessian of that diagonal."""
+        objective = self.objective
+        if not objective.penalty.is_zero:
+            return np.zeros(len(diagonal))
+        varying = np.isfinite(objective.scale) & (objective.moments.spread > 0.0)
+        own = np.where(varying, objective.stored_sizes / objective.scale, 0.0)
+        own = np.append(own, np.ones(int(objective.intercept)))
+        weight = np.sqrt(diagonal.reshape(-1, len(own)).max(axis=1))
+        return DATA_ROUNDING * np.outer(weight, own).ravel()
+
+    def _columns(self, root: InverseRoot, power: Floats) -> Columns:
+        """Return which columns a Hessian of all samples gave up, in the caller's order."""
+        objective = self.objective
+        d, order = objective.dataset.shape[1], objective.dataset.order
+        back = np.arange(d) if order is None else np.argsort(order)
+        constant = objective.moments.spread == 0.0
+        given_up = root.given_up[:d]
+        kept, mixed = np.flatnonzero(~given_up & ~constant), np.flatnonzero(given_up & ~constant)
+        unit = power[:d] / objective.scale
+        others = root.mixtures[np.ix_(kept, mixed)] * unit[kept, None] / unit[mixed]
+        a, b = np.argsort(back[kept]), np.argsort(back[mixed])
+        return Columns(back[kept][a], np.sort(back[constant]), back[mixed][b], others[np.ix_(a, b)], DATA_ROUNDING)
+
+    @cached_property
+    def _variances(self) -> tuple[Floats, Floats]:
+        """By what a sub-sample's Hessian is multiplied for each column, (d,), and the variances that it lacks, (d,)."""
+        objective = self.objective
+        own = moments(objective.dataset, objective.loss, about_mean=True, n_threads=objective.n_threads)
+        center = objective.mean if objective.intercept else 0.0
+        square = own.spread**2 + (own.mean - center) ** 2
+        of_all = objective.moments.spread**2
+        if objective.intercept:
+            of_all = of_all + (objective.moments.mean - center) ** 2
+        there = square > _LACKING * of_all
+        ratio = np.divide(of_all, square, out=np.ones(len(square)), where=there & (square > 0.0))
+        return np.sqrt(ratio), np.where(there, 0.0, of_all)
+
+    def _scaled_to_all(self, matrix: Floats) -> None:
+        """Scale a sub-sample's Hessian, (outputs, size, outputs, size), to the variances among all samples."""
+        outputs, size = matrix.shape[:2]
+        objective, d = self.objective, len(self.objective.scale)
+        ratio, lacking = self._variances
+        ratio = np.append(ratio, np.ones(size - d))
+        matrix *= ratio[:, None, None] * ratio
+        share = np.where(np.isfinite(objective.scale), lacking / objective.scale**2, 0.0)
+        for a in range(outputs):
+            own = np.diagonal(matrix[a, :, a])
+            typical = float(own[d] if objective.intercept else own.mean())
+            matrix[a, np.arange(d), a, np.arange(d)] += typical * share
+
+
+def hessian(objective: LinearObjective, x: Floats, adjust: Callable[[Floats], None] | None = None) -> Floats:
+    """Return the matrix of second derivatives at a point, (size, size): a pass for each pair of outputs.
+
+    Of a quadratic loss only one output's, (row_size, row_size), as all have the same. Where all linear predictors of a
+    sample may grow alike without consequence, that direction is given a curvature, too, so that there is an inverse.
+
+    Parameters
+    ----------
+    objective : LinearObjective
+    x : ndarray of shape (size,)
+    adjust : callable, optional
+        Called with the part that comes from the samples, (outputs, row_size, outputs, row_size), to change it.
+    """
+    size = objective.row_size
+    scale = np.append(objective.scale, np.ones(int(objective.intercept)))
+    outputs = _outputs(objective)
+    whole = np.zeros((outputs, size, outputs, size))
+    for a, b, at in _gram_points(objective, x):
+        total = gram(objective.dataset, objective.loss, at, objective.n_threads)
+        block = total[:size, :size] / objective.moments.total_weight / scale / scale[:, None]
+        whole[a, :, b] = whole[b, :, a] = block if a == b else -block
+    if adjust is not None:
+        adjust(whole)
+    return (whole + _further_curvature(objective, whole)).reshape(outputs * size, outputs * size)
+
+
+def hessian_double_double(objective: LinearObjective, x: Floats) -> DoubleDouble:
+    """Return what `hessian` does, with about 32 digits."""
+    size, outputs = objective.row_size, _outputs(objective)
+    scale = 1.0 / np.append(objective.scale, np.ones(int(objective.intercept)))
+    squares = dd.two_product(scale, scale[:, None])
+    weight = DoubleDouble.of(np.array(objective.moments.total_weight))
+    shape = outputs, size, outputs, size
+    whole = DoubleDouble(np.zeros(shape), np.zeros(shape))
+    for a, b, at in _gram_points(objective, x):
+        total = gram_double_double(objective.dataset, objective.loss, at, objective.n_threads)
+        block = dd.divide(dd.multiply(total.at(slice(size), slice(size)), squares), weight)
+        block = block if a == b else -block
+        whole.set((a, slice(None), b), block)
+        whole.set((b, slice(None), a), block)
+    whole = dd.add(whole, DoubleDouble.of(_further_curvature(objective, whole.high)))
+    return DoubleDouble(*(each.reshape(outputs * size, outputs * size) for each in whole))
+
+
+def hessian_passes(loss: Loss, outputs: int) -> int:
+    """Return the passes that a Hessian takes: one for each pair of outputs that have second derivatives in common."""
+    if loss.quadratic:
+        return 1
+    return outputs * (outputs + 1) // 2 if loss.multiclass else outputs
+
+
+def _outputs(objective: LinearObjective) -> int:
+    """Return how many outputs have blocks of their own in the Hessian."""
+    return 1 if objective.loss.quadratic else objective.outputs
+
+
+def _gram_points(objective: LinearObjective, x: Floats) -> Iterator[tuple[int, int, GramPoint]]:
+    """Yield pairs of outputs, and where the weighted Gram matrix is taken that is their block of the Hessian."""
+    coef, intercept = objective.tile_coefficients(x)
+    units = np.broadcast_to(objective.gradient_scales, objective.outputs)
+    outputs = _outputs(objective)
+    for a in range(outputs):
+        for b in range(a, outputs if objective.loss.multiclass else a + 1):
+            yield a, b, GramPoint(coef, intercept, (a, b), 1e-4 * float(units[a]), objective.mean, np.zeros(0))
+
+
+def _further_curvature(objective: LinearObjective, whole: Floats) -> Floats:
+    """Return what is added to the samples' Hessian: the penalty's, and where all outputs may grow alike."""
+    outputs, size = whole.shape[:2]
+    further, each = np.zeros(whole.shape), np.arange(size)
+    penalty = np.append(objective.penalty.curvature / objective.scale**2, np.zeros(int(objective.intercept)))
+    for a in range(outputs):
+        further[a, each, a, each] += penalty
+    if objective.loss.multiclass:
+        alike = np.mean(np.einsum("aiai->ai", whole + further)) / outputs
+        further[:, each, :, each] += alike
+    return further
+
+
+def powers_of_two(diagonal: Floats) -> Floats:
+    """Return powers of two that scale a matrix of this diagonal to one of about 1, without any rounding."""
+    exponents = -np.rint(0.5 * np.log2(np.where(diagonal > 0.0, diagonal, 1.0)))
+    return np.asarray(np.ldexp(1.0, exponents.astype(int)))

@@ -25,6 +25,7 @@ TABLES = {
     "rivals": "rivals_table",
     "figures": "figures",
     "annealing": "annealing",
+    "accuracy": "accuracy",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores
 

@@ -77,23 +77,23 @@ class Plan(NamedTuple):
     solver : Solver
     first : Evaluation
         What the first pass said beside moments: no other data say the same.
+    findings : RankFindings
+        What Hessians say of the columns, filled in during the descent.
     minibatches : callable or None
     lipschitz : callable or None
         Estimates the gradient's Lipschitz constant, for solvers with a learning rate.
     test : NewtonTest or None
         Tests convergence; None where a Hessian would cost too much for a solver that needs none.
-    findings : RankFindings
-        What Hessians say of the columns, filled in during the descent.
     """
 
     objective: LinearObjective
     start: LoopState
     solver: Solver
     first: Evaluation
+    findings: RankFindings
     minibatches: Minibatches | None = None
     lipschitz: Callable[[], float] | None = None
     test: NewtonTest | None = None
-    findings: RankFindings = RankFindings()
 
 
 class HessianCost(NamedTuple):
@@ -182,7 +182,7 @@ def make_plan(
         sample = objective.on(dataset.sample(sizes[1], rng)) if sizes else objective
         solver: Solver = _newton(problem, objective, sample, findings)
         state = LoopState.at(x, solver, evaluation, passes)
-        return Plan(objective, state, solver, first, test=NewtonTest(objective, tol), findings=findings)
+        return Plan(objective, state, solver, first, findings, test=NewtonTest(objective, tol))
     if not choice.info.takes_rate:
         solver = LBFGS(
             1.0 / objective.largest_diagonal,
@@ -191,7 +191,7 @@ def make_plan(
             near_end=near_end(objective, renew=hessian_cost(problem, n).is_cheap(1.0)),
         )
         state = LoopState.at(x, solver, evaluation, passes)
-        return Plan(objective, state, solver, first, test=NewtonTest(objective, tol), findings=findings)
+        return Plan(objective, state, solver, first, findings, test=NewtonTest(objective, tol))
     minibatches = make_minibatches(objective, rng) if Need.MINIBATCHES in choice.info.needs else None
     rows = minibatches.rows if minibatches else max(1000, 10 * problem.coupled)
 
@@ -210,7 +210,7 @@ def make_plan(
 
     final = _final_hessian(problem, objective, findings)
     confirmed = None if final is None else NewtonTest(objective, tol, final)
-    return Plan(objective, state, solver, first, minibatches, largest_anywhere, confirmed, findings)
+    return Plan(objective, state, solver, first, findings, minibatches, largest_anywhere, confirmed)
 
 
 def _newton(
@@ -291,7 +291,7 @@ def _plan_normal_equations(problem: LinearProblem, tol: float) -> Plan:
         findings, exact = RankFindings(columns=columns, certain=columns is not None), True
     solver = LBFGS(preconditioner=lambda _: Preconditioner(root, exact=exact), quadratic=True)
     state = LoopState.at(x, solver, first, passes)
-    return Plan(objective, state, solver, reading, test=NewtonTest(objective, tol), findings=findings)
+    return Plan(objective, state, solver, reading, findings, test=NewtonTest(objective, tol))
 
 
 def _plan_warm_start(problem: LinearProblem, sizes: tuple[int, int], tol: float, rng: np.random.Generator) -> Plan:
@@ -302,7 +302,7 @@ def _plan_warm_start(problem: LinearProblem, sizes: tuple[int, int], tol: float,
     findings = RankFindings()
     solver = _newton(problem, objective, objective.on(warm.objective.dataset), findings)
     state = LoopState.at(objective.to_x(warm.coefficients), solver, first, problem.dataset.passes + warm.passes)
-    return Plan(objective, state, solver, first, test=NewtonTest(objective, tol), findings=findings)
+    return Plan(objective, state, solver, first, findings, test=NewtonTest(objective, tol))
 
 
 def quick_estimate(problem: LinearProblem, at: Coefficients) -> tuple[LinearObjective, Floats, Evaluation]:

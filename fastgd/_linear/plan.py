@@ -183,12 +183,16 @@ def make_plan(
         solver: Solver = _newton(problem, objective, sample, findings)
         state = LoopState.at(x, solver, evaluation, passes)
         return Plan(objective, state, solver, first, findings, test=NewtonTest(objective, tol))
+    final, cheap = _final_hessian(problem, objective, findings), hessian_cost(problem, n).is_cheap(1.0)
+    sampled = None if final and cheap else _sampled_hessian(problem, objective, rng, findings)
     if not choice.info.takes_rate:
         solver = LBFGS(
             1.0 / objective.largest_diagonal,
             memory=5 if VECTORS * 8 * objective.size > n * dataset.row_bytes else 10,
-            refined=_final_hessian(problem, objective, findings) or _sampled_hessian(problem, objective, rng, findings),
-            near_end=near_end(objective, renew=hessian_cost(problem, n).is_cheap(1.0)),
+            refined=final or sampled,
+            closing=sampled or final,
+            near_end=near_end(objective, renew=cheap),
+            trust_contraction=sampled is not None,
         )
         state = LoopState.at(x, solver, evaluation, passes)
         return Plan(objective, state, solver, first, findings, test=NewtonTest(objective, tol))
@@ -208,8 +212,7 @@ def make_plan(
     def largest_anywhere() -> float:
         return _largest_curvature_anywhere(objective.on(dataset.sample(rows, rng)), rng)
 
-    final = _final_hessian(problem, objective, findings)
-    confirmed = None if final is None else NewtonTest(objective, tol, final)
+    confirmed = None if final is None else NewtonTest(objective, tol, final, sampled)
     return Plan(objective, state, solver, first, findings, minibatches, largest_anywhere, confirmed)
 
 

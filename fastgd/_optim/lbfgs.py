@@ -103,10 +103,12 @@ class LBFGS(Solver):
         The number of pairs (step, change of the gradient) that are kept.
     refined : callable, optional
         What computes the preconditioner again, if not ``preconditioner``.
+    closing : callable, optional
+        What computes it near the end, if not ``refined``.
     near_end : callable, optional
         Maps value and ``−gradient·direction`` to how near the minimum may be: 0 if it is far, and larger numbers in
-        stages. When one is reached, ``refined`` or ``preconditioner`` gives Newton's step, by which convergence can be
-        judged. Without both, the direction itself is taken for Newton's step, computed as if curvature were the softest
+        stages. When one is reached, ``closing`` or one of the others gives Newton's step, by which convergence can be
+        judged. Without any, the direction itself is taken for Newton's step, computed as if curvature were the softest
         that the pairs have met.
     trust_contraction : bool, default False
         Whether a preconditioner with which the last step halved the gradient is good enough near the end.
@@ -122,6 +124,7 @@ class LBFGS(Solver):
     preconditioner: MakePreconditioner | None = None
     memory: int = 10
     refined: MakePreconditioner | None = None
+    closing: MakePreconditioner | None = None
     near_end: Callable[[float, float], int] | None = None
     trust_contraction: bool = False
     quadratic: bool = False
@@ -183,7 +186,7 @@ class LBFGS(Solver):
             direction, length = -_inverse_hessian_times(gradient, pairs, root), 1.0
         else:
             direction, length = -gradient, self.first_length or 1.0 / max(dot(gradient, gradient) ** 0.5, 1.0)
-        final = self.refined or self.preconditioner
+        final = self.closing or self.refined or self.preconditioner
         trusted = exact or final is None or (halved and self.trust_contraction)
         near = 0 if self.near_end is None or trusted else self.near_end(value, -dot(gradient, direction))
         if final is not None and near > closing:

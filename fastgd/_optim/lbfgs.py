@@ -187,7 +187,7 @@ class LBFGS(Solver):
         else:
             direction, length = -gradient, self.first_length or 1.0 / max(dot(gradient, gradient) ** 0.5, 1.0)
         final = self.closing or self.refined or self.preconditioner
-        trusted = exact or final is None or (halved and self.trust_contraction)
+        trusted = exact or final is None or (halved and self.trust_contraction and root.size > 0)
         near = 0 if self.near_end is None or trusted else self.near_end(value, -dot(gradient, direction))
         if final is not None and near > closing:
             made = self._usable(final(x), value, gradient)

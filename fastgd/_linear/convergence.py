@@ -94,19 +94,12 @@ class NewtonTest:
         Standard errors.
     inverse_hessian : callable, optional
         Computes the inverse Hessian at a point, for solvers that do not know Newton's step.
-    estimate : callable, optional
-        Estimates it for less, to tell when the other is worth its cost.
     """
 
     def __init__(
-        self,
-        objective: LinearObjective,
-        tol: float,
-        inverse_hessian: MakePreconditioner | None = None,
-        estimate: MakePreconditioner | None = None,
+        self, objective: LinearObjective, tol: float, inverse_hessian: MakePreconditioner | None = None
     ) -> None:
-        self.objective, self.tol = objective, tol
-        self.inverse_hessian, self.estimate = inverse_hessian, estimate
+        self.objective, self.tol, self.inverse_hessian = objective, tol, inverse_hessian
         self.root: Floats | None = None
 
     def __call__(self, x: Floats, evaluation: Evaluation, step: Floats | None) -> Convergence:
@@ -121,20 +114,15 @@ class NewtonTest:
         least = -evaluation.gradient / (self.objective.largest_diagonal * self.objective.size)
         if not measure(self.objective, x, evaluation, least, self.tol).reached:
             return Convergence(UNKNOWN_ERROR, reached=False)
-        cost = 0.0
-        if self.root is None and self.estimate is not None:
-            made = self.estimate(x)
-            self.root, cost = made.root, made.cost
-        if self.root is not None and self.root.size:
+        if self.root is not None:
             known = self._by_root(self.root, x, evaluation)
             if not known.reached:
-                return known._replace(cost=cost)
+                return known
         made = self.inverse_hessian(x)
-        cost += made.cost
         if not made.root.size:
-            return Convergence(UNKNOWN_ERROR, reached=False, cost=cost)
+            return Convergence(UNKNOWN_ERROR, reached=False, cost=made.cost)
         self.root = made.root
-        return self._by_root(made.root, x, evaluation)._replace(cost=cost)
+        return self._by_root(made.root, x, evaluation)._replace(cost=made.cost)
 
     def _by_root(self, root: Floats, x: Floats, evaluation: Evaluation) -> Convergence:
         step = -apply_root(root, evaluation.gradient)

@@ -147,10 +147,11 @@ def fit(
         g and the Hessian H of the objective, n samples, and φ = 1 for classes, otherwise twice the mean loss. No
         coefficient, and no linear combination of them, is further from its value at the minimum, whatever units,
         collinearity and balance of classes are; and Newton's step, which is taken at the end, leaves far less. Where
-        standard errors are next to 0, as for targets that are fitted exactly, rounding is the limit. Where a Hessian
-        costs more than about 10 passes, H is that of a sub-sample or, for ``"lbfgs"``, from its last steps, and for
-        ``"gd"``, ``"nesterov"`` and ``"sgd"`` the gradient norm is compared with ``tol`` instead: the largest component
-        per standard deviation of its feature, in units of the standard deviation of y (of 1 for classes).
+        standard errors are next to 0, as for targets that are fitted exactly, rounding is the limit. Where the Hessian
+        of all rows costs too much, H is that of a sub-sample. Where that does, too, it is taken from the last steps of
+        ``"lbfgs"``, and for ``"gd"``, ``"nesterov"`` and ``"sgd"`` the gradient norm is compared with ``tol`` instead:
+        the largest component per standard deviation of its feature, in units of the standard deviation of y (of 1 for
+        classes).
     max_iter : int
         Evaluations after the one at the start, at least 0. For ``"sgd"`` epochs, each of which goes through all
         minibatches and ends with an evaluation on all samples.

@@ -212,7 +212,9 @@ def make_plan(
     def largest_anywhere() -> float:
         return _largest_curvature_anywhere(objective.on(dataset.sample(rows, rng)), rng)
 
-    confirmed = None if final is None else NewtonTest(objective, tol, final, sampled)
+    # A descent by rates is cheap: where all rows' Hessian is not, that of a sub-sample has to do.
+    judging = sampled or final
+    confirmed = None if judging is None else NewtonTest(objective, tol, judging)
     return Plan(objective, state, solver, first, findings, minibatches, largest_anywhere, confirmed)
 
 

@@ -62,11 +62,12 @@ class Readings(list):
 def elsewhere():
     """Give samples as `fit` takes them, in chunks or in Dask's partitions of so many rows."""
 
-    def cut(where, X, y, rows):
+    def cut(where, X, y, rows, weight=None):
+        given = (X, y) if weight is None else (X, y, weight)
         if where == "partitions":
-            return da.from_array(X, (rows, X.shape[1])), da.from_array(y, rows)
+            return tuple(da.from_array(each, (rows, *each.shape[1:])) for each in given)
         starts = range(0, len(X), rows)
-        return Readings((X[start : start + rows], y[start : start + rows]) for start in starts), None
+        return Readings(tuple(each[start : start + rows] for each in given) for start in starts), None
 
     return cut
 

@@ -113,6 +113,9 @@ def summary(result: FitResult) -> str:
     """Return the main numbers of a fit and its largest coefficients as text."""
     passes, seconds = result.history.passes[-1], result.history.seconds[-1]
     error = result.error_estimate
+    distance = "" if error is None else f"{error.distance:.2g} standard errors before the last step"
+    if error is not None and result.converged and error.distance > (result.settings.tol or 0.0):
+        distance = "nothing but rounding"
     lines = [
         ("rows", f"{result.rows:,}"),
         ("coefficients", f"{result.coef.size:,}"),
@@ -120,7 +123,7 @@ def summary(result: FitResult) -> str:
         ("solver", result.settings.solver),
         ("status", result.status.name.capitalize().replace("_", " ")),  # `conclude` prints the message
         ("passes", f"{passes:.4g}"),
-        *([] if error is None else [("from minimum", f"{error.distance:.2g} standard errors before the last step")]),
+        *([("from minimum", distance)] if distance else []),
         ("seconds", f"{seconds:.3g}"),
         ("rows/s", f"{result.rows * passes / seconds:.3g}"),
         ("intercept", ", ".join(f"{b:.6g}" for b in np.ravel(result.intercept))),

@@ -83,6 +83,11 @@ class Dataset(ABC):
         """The numbers of rows and of coefficients."""
 
     @property
+    def rounding(self) -> float:
+        """The rounding unit of the numbers as they are stored."""
+        return float(np.finfo(self.dtype).eps)
+
+    @property
     @abstractmethod
     def local_sample(self) -> InMemory:
         """Samples that can be looked at without a pass."""
@@ -194,6 +199,11 @@ class InMemory(Dataset):
     def shape(self) -> tuple[int, int]:
         """The numbers of rows and of coefficients."""
         return self.design.shape
+
+    @property
+    def rounding(self) -> float:
+        """The rounding unit of the numbers as they are stored."""
+        return self.design.rounding
 
     @property
     def local_sample(self) -> InMemory:

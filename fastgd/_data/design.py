@@ -73,6 +73,11 @@ class Design(ABC):
         self.shape = shape
 
     @property
+    def rounding(self) -> float:
+        """The rounding unit of the numbers as they are stored."""
+        return float(np.finfo(self.dtype).eps)
+
+    @property
     def block_rows(self) -> int:
         """Rows of a block: the same wherever the samples live."""
         return rows_per_block(self.shape, self.row_bytes)
@@ -190,6 +195,11 @@ class Recentred(Design):
         self.order, self.features, self.copied = design.order, design.features, design.copied
         self.row_access = design.row_access
         self.origin = np.append(pivot, np.zeros(design.shape[1] - len(pivot)))
+
+    @property
+    def rounding(self) -> float:
+        """The rounding unit of the numbers as they are stored, before they are differences."""
+        return self.design.rounding
 
     def tile(self, start: int, stop: int) -> Part:
         """Return rows start to stop, of this dtype."""

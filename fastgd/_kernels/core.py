@@ -401,6 +401,26 @@ def _center(x, d, y, stride, center, factor, rows, z, width):
             to[j] = 0.0
 
 
+@inlined
+def weighted_rows(samples, entries, points, loss, pair, step, start, rows, most, factor):
+    """Write the roots of the weighted curvatures of some rows, and return pointers to these rows and their targets.
+
+    ``factor`` has ``most`` numbers for them, followed by work space.
+    """
+    X, y, weight, index = samples
+    (_, outputs, size), d, stride = points.dense.shape, X.shape[1], y.shape[1]
+    eta, workspace = offset(factor, most), offset(factor, (1 + outputs) * most)
+    x = _rows_at(X, index, start, rows, offset(workspace, WIDTH * most))
+    targets = offset(data(y), start)
+    _dense_eta(x, d, data(points.dense), data(points.intercepts), outputs, size, rows, most, workspace, eta)
+    if entries is not None:
+        sparse.add_row_eta(entries, index, start, rows, data(points.sparse), outputs, most, eta)
+    curvatures(loss, targets, stride, outputs, pair, rows, most, step, factor, workspace)
+    for k in range(rows):
+        factor[k] = np.sqrt(factor[k] * weight[start + k] if weight.size else factor[k])
+    return x, targets
+
+
 @compiled(fastmath=EXACT)
 def _gram_block(samples, entries, points, center, loss, pair, step, width, first, last, scratch, gram):
     """Add Σ c z zᵀ of rows first to last to the upper triangle of ``gram``, and sparse columns' products below it.
@@ -408,24 +428,15 @@ def _gram_block(samples, entries, points, center, loss, pair, step, width, first
     Four by sixteen numbers of ``gram`` stay in registers while rows in the first cache are added up. Where eight
     columns are left, the other eight mean nothing.
     """
-    X, y, weight, index = samples
-    (_, outputs, size), d, row, most = points.dense.shape, X.shape[1], gram.shape[1], GRAM_ROWS
-    z, total, stride = data(scratch), data(gram), y.shape[1]
+    d, row, most = samples.X.shape[1], gram.shape[1], GRAM_ROWS
+    z, total, stride = data(scratch), data(gram), samples.y.shape[1]
     factor = offset(z, most * width + WIDTH)
-    eta, workspace = offset(factor, most), offset(factor, (1 + outputs) * most)
     for start in range(first, last, most):
         rows = min(most, last - start)
-        x = _rows_at(X, index, start, rows, offset(workspace, WIDTH * most))
-        targets = offset(data(y), start)
-        _dense_eta(x, d, data(points.dense), data(points.intercepts), outputs, size, rows, most, workspace, eta)
-        if entries is not None:
-            sparse.add_row_eta(entries, index, start, rows, data(points.sparse), outputs, most, eta)
-        curvatures(loss, targets, stride, outputs, pair, rows, most, step, factor, workspace)
-        for k in range(rows):
-            factor[k] = np.sqrt(factor[k] * weight[start + k] if weight.size else factor[k])
+        x, targets = weighted_rows(samples, entries, points, loss, pair, step, start, rows, most, factor)
         _center(x, d, targets, stride, center, factor, rows, z, width)
         if entries is not None:
-            sparse.add_row_products(entries, index, start, rows, factor, z, width, total, row)
+            sparse.add_row_products(entries, samples.rows, start, rows, factor, z, width, total, row)
         for a in range(0, width, 4):
             for b in range(a // WIDTH * WIDTH, width, 2 * WIDTH):
                 at, right = a * row + b, b + WIDTH

@@ -4,17 +4,15 @@ A double-double is the unevaluated sum of two float64, of which the lower holds 
 Nothing here may be contracted or reordered, as the errors of roundings are computed.
 
 numba does not notice when a file is edited from which a kernel takes functions. So the checksum of `core`, which has
-those of all others, stands here; a test compares it (core: d15aeb3e22e8ddbb).
+those of all others, stands here; a test compares it (core: a9a3731c2024d07c).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastgd._kernels import sparse
-from fastgd._kernels.core import GRAM_ROWS, _dense_eta, _rows_at
+from fastgd._kernels.core import GRAM_ROWS, weighted_rows
 from fastgd._kernels.jit import compiled
-from fastgd._kernels.losses import curvatures
 from fastgd._kernels.simd import (
     WIDTH,
     add,
@@ -124,25 +122,16 @@ def _gram_block(samples, entries, points, center, loss, pair, step, width, first
 
     Where they stand is as in `core`; four by eight numbers stay in registers.
     """
-    X, y, weight, index = samples
-    (_, outputs, size), d, row, most = points.dense.shape, X.shape[1], gram.shape[2], GRAM_ROWS
-    z, total, stride = data(scratch), data(gram), y.shape[1]
+    d, row, most = samples.X.shape[1], gram.shape[2], GRAM_ROWS
+    z, total, stride = data(scratch), data(gram), samples.y.shape[1]
     z_low, total_low = offset(z, most * width + WIDTH), offset(total, gram.shape[1] * row)
     factor = offset(z_low, most * width + WIDTH)
-    eta, workspace = offset(factor, most), offset(factor, (1 + outputs) * most)
     for start in range(first, last, most):
         rows = min(most, last - start)
-        x = _rows_at(X, index, start, rows, offset(workspace, WIDTH * most))
-        targets = offset(data(y), start)
-        _dense_eta(x, d, data(points.dense), data(points.intercepts), outputs, size, rows, most, workspace, eta)
-        if entries is not None:
-            sparse.add_row_eta(entries, index, start, rows, data(points.sparse), outputs, most, eta)
-        curvatures(loss, targets, stride, outputs, pair, rows, most, step, factor, workspace)
-        for k in range(rows):
-            factor[k] = np.sqrt(factor[k] * weight[start + k] if weight.size else factor[k])
+        x, targets = weighted_rows(samples, entries, points, loss, pair, step, start, rows, most, factor)
         _center(x, d, targets, stride, center, factor, rows, z, z_low, width)
         if entries is not None:
-            _add_row_products(entries, index, start, rows, factor, z, z_low, width, total, total_low, row)
+            _add_row_products(entries, samples.rows, start, rows, factor, z, z_low, width, total, total_low, row)
         for a in range(0, width, 4):
             for b in range(a // WIDTH * WIDTH, width, WIDTH):
                 at = a * row + b

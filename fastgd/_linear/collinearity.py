@@ -57,6 +57,11 @@ class Columns(NamedTuple):
     exact: bool = True
 
     @property
+    def size(self) -> int:
+        """The number of columns."""
+        return len(self.kept) + len(self.constant) + len(self.mixed)
+
+    @property
     def redundant(self) -> NDArray[np.intp]:
         """Constants and mixtures, in order."""
         return np.union1d(self.constant, self.mixed)

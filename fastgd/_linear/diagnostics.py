@@ -138,6 +138,18 @@ def find_redundant(objective: LinearObjective, result: LoopResult, findings: Ran
     return columns
 
 
+def explain_hidden(result: LoopResult, columns: Columns, findings: RankFindings) -> LoopResult:
+    """Return a result that has not converged if rounding hides directions that no redundant column accounts for."""
+    if not result.converged or findings.hidden <= len(columns.redundant) * max(1, len(result.x) // columns.size):
+        return result
+    last = result.state.saved.state.best.last
+    return replace(result, x=last.x, loss=last.value, error_estimate=None).with_reason(
+        Status.PRECISION_LIMIT,
+        f"In {findings.hidden} directions columns leave so little of each other that rounding hides the minimum: drop "
+        "some of these columns, or add a penalty (l2 > 0).",
+    )
+
+
 def constants(objective: LinearObjective) -> Columns:
     """Return the constant columns, in the caller's order."""
     return only_constants(objective.dataset.to_caller_order(objective.moments.spread))

@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastgd._data.dataset import OpenedDataset, check_not_empty, far_pivot
+from fastgd._data.dataset import Dataset, OpenedDataset, check_not_empty, far_pivot
 from fastgd._data.encoder import OpenRequest
 from fastgd._data.open import open_dataset
 from fastgd._data.schema import DataSpec
@@ -21,6 +22,7 @@ from fastgd._linear.collinearity import Columns
 from fastgd._linear.diagnostics import (
     as_fitted,
     describe_model,
+    explain_hidden,
     explain_separation,
     find_redundant,
     interrupted_at_once,
@@ -148,10 +150,9 @@ def fit(
         coefficient, and no linear combination of them, is further from its value at the minimum, whatever units,
         collinearity and balance of classes are; and Newton's step, which is taken at the end, leaves far less. Where
         standard errors are next to 0, as for targets that are fitted exactly, rounding is the limit. Where the Hessian
-        of all rows costs too much, H is that of a sub-sample. Where that does, too, it is taken from the last steps of
-        ``"lbfgs"``, and for ``"gd"``, ``"nesterov"`` and ``"sgd"`` the gradient norm is compared with ``tol`` instead:
-        the largest component per standard deviation of its feature, in units of the standard deviation of y (of 1 for
-        classes).
+        of all rows costs too much, H is that of a sub-sample. Where that does, too, ``"lbfgs"`` takes it from its last
+        steps; there, ``"gd"``, ``"nesterov"`` and ``"sgd"`` compare the gradient norm with ``tol``: its largest
+        component per standard deviation of the feature, in units of the standard deviation of y (of 1 for classes).
     max_iter : int
         Evaluations after the one at the start, at least 0. For ``"sgd"`` epochs, each of which goes through all
         minibatches and ends with an evaluation on all samples.
@@ -244,10 +245,13 @@ def fit(
     )
     with opened_session as session, _cluster_loss_reported():
         opened = _open(X, y, OpenRequest(data_spec, spec.loss, session, needs, skip_profile))
-        check_determined(opened.dataset.features, spec)
-        begin = start_coefficients(start, linear_problem(opened, spec, threads), opened.classes)
-        opened, begin = _recentred(opened, begin) if spec.intercept else (opened, begin)
         problem = linear_problem(opened, spec, threads)
+        check_determined(opened.dataset.features, spec)
+        begin = start_coefficients(start, problem, opened.classes)
+        pivot = far_pivot(opened.dataset) if spec.intercept else None
+        if pivot is not None:
+            opened = opened._replace(dataset=opened.dataset.recentred(pivot))
+            problem, begin = replace(problem, dataset=opened.dataset), _shifted(begin, opened.dataset)
         choice = choose_solver(problem, solver, learning_rate)
         earlier = start.state if isinstance(start, FitResult) else None
         recall = Recall(_what_must_be_the_same(problem, choice, opened), earlier, checkpoint)
@@ -291,16 +295,12 @@ def _open(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     return opened
 
 
-def _recentred(opened: OpenedDataset, begin: Coefficients | str | None) -> tuple[OpenedDataset, Any]:
-    """Return the samples with columns far from 0 taken about a pivot, and the coefficients to begin at for these."""
-    pivot = far_pivot(opened.dataset)
-    if pivot is None:
-        return opened, begin
-    dataset = opened.dataset.recentred(pivot)
-    if isinstance(begin, Coefficients) and dataset.origin is not None:
-        shift = dataset.to_caller_order(dataset.origin)
-        begin = Coefficients(begin.coef, shifted_intercept(begin.intercept, begin.coef, shift))
-    return opened._replace(dataset=dataset), begin
+def _shifted(begin: Coefficients | str | None, dataset: Dataset) -> Coefficients | str | None:
+    """Return the coefficients to begin at for samples about a pivot, given those for the samples as they are."""
+    if not isinstance(begin, Coefficients) or dataset.origin is None:
+        return begin
+    shift = dataset.to_caller_order(dataset.origin)
+    return Coefficients(begin.coef, shifted_intercept(begin.intercept, begin.coef, shift))
 
 
 @contextmanager
@@ -347,6 +347,7 @@ def diagnose(ended: Ended, choice: SolverChoice, session: Session) -> tuple[Loop
         with interrupted_at_once(objective, session):
             result = explain_separation(result, objective, choice.info)
             columns = find_redundant(objective, result, findings)
+            result = explain_hidden(result, columns, findings)
         result = take_smallest(result, objective, columns)
     return result, columns
 

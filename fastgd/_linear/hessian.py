@@ -16,11 +16,9 @@ from fastgd._optim.lbfgs import Preconditioner
 from fastgd._typing import Floats
 from fastgd._utils import double_double as dd
 from fastgd._utils.double_double import DoubleDouble
-from fastgd._utils.linalg import EPS, SMALL, InverseRoot, inverse_root, solve_double_double
+from fastgd._utils.linalg import PRECISE, InverseRoot, inverse_root, solve_double_double
 from fastgd.losses import Loss
 
-DATA_ROUNDING = 8.0 * EPS
-"""The share of its size by which a column may be rounded: if others leave no more of it, it is redundant."""
 DOUBTFUL = 100.0
 """Pivots of a Hessian below so many times its rounding are doubtful."""
 _LACKING = 1e-3
@@ -39,11 +37,15 @@ class RankFindings:
         Which columns are redundant, if a Hessian of all samples told.
     certain : bool
         Whether ``columns`` needs no confirmation by a search.
+    hidden : int
+        Directions whose curvature among all samples is hidden by rounding: the minimum is not known along them, unless
+        columns are redundant.
     """
 
     doubtful: bool = False
     columns: Columns | None = None
     certain: bool = False
+    hidden: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class InverseHessian:
     columns of the Hessian are scaled to the variances among all samples, and a column that hardly varies in the
     sub-sample gets its variance times the mean curvature.
 
-    Where rounding may hide what columns leave of each other, the Hessian is computed again with about 32 digits.
+    Where rounding may hide what columns leave of each other, the Hessian is computed again with about 32 digits, if it
+    has at most `PRECISE` rows. If columns leave nothing of each other in a sub-sample, all samples are asked.
 
     Parameters
     ----------
@@ -64,11 +67,14 @@ class InverseHessian:
         The share of all samples that it is over.
     findings : RankFindings
         Filled in by each computation.
+    of_all : InverseHessian or None
+        That of all samples, if it is affordable.
     """
 
     objective: LinearObjective
     share: float = 1.0
     findings: RankFindings = field(default_factory=RankFindings)
+    of_all: InverseHessian | None = None
 
     def __call__(self, x: Floats) -> Preconditioner:
         """Return the root of the inverse Hessian at a point (size,); exact if it is that of all samples."""
@@ -81,10 +87,17 @@ class InverseHessian:
         varies = np.append(varies, np.ones(int(objective.intercept), bool))
         if (found.given_up.reshape(-1, len(varies)) & varies).any():  # curvature has vanished
             return Preconditioner(np.empty((0, 0)), cost)
-        doubtful = bool(found.doubtful.any())
-        self.findings.doubtful |= doubtful
-        if not doubtful or len(matrix) > SMALL:
-            return Preconditioner(found.root, cost, exact=whole and not doubtful)
+        hidden = int(np.count_nonzero(found.doubtful))
+        if whole:
+            self.findings.doubtful |= hidden > 0
+            self.findings.hidden = hidden if len(matrix) > PRECISE else 0
+        if not hidden:
+            return Preconditioner(found.root, cost, exact=whole)
+        if self.of_all is not None:
+            made = self.of_all(x)
+            return made._replace(cost=made.cost + cost)
+        if len(matrix) > PRECISE:
+            return Preconditioner(found.root, cost)
         precise = hessian_double_double(objective, x)
         diagonal = np.diagonal(precise.high)
         power = powers_of_two(diagonal)
@@ -103,7 +116,7 @@ class InverseHessian:
         own = np.where(varying, objective.stored_sizes / objective.scale, 0.0)
         own = np.append(own, np.ones(int(objective.intercept)))
         weight = np.sqrt(diagonal.reshape(-1, len(own)).max(axis=1))
-        return DATA_ROUNDING * np.outer(weight, own).ravel()
+        return objective.data_rounding * np.outer(weight, own).ravel()
 
     def _columns(self, root: InverseRoot, power: Floats) -> Columns:
         """Return which columns a Hessian of all samples gave up, in the caller's order."""
@@ -116,7 +129,9 @@ class InverseHessian:
         unit = power[:d] / objective.scale
         others = root.mixtures[np.ix_(kept, mixed)] * unit[kept, None] / unit[mixed]
         a, b = np.argsort(back[kept]), np.argsort(back[mixed])
-        return Columns(back[kept][a], np.sort(back[constant]), back[mixed][b], others[np.ix_(a, b)], DATA_ROUNDING)
+        return Columns(
+            back[kept][a], np.sort(back[constant]), back[mixed][b], others[np.ix_(a, b)], objective.data_rounding
+        )
 
     @cached_property
     def _variances(self) -> tuple[Floats, Floats]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastgd._data.dataset import Dataset
 from fastgd._kernels.sums import GramPoint
 from fastgd._linear.collinearity import Columns
-from fastgd._linear.hessian import DATA_ROUNDING, powers_of_two
+from fastgd._linear.hessian import powers_of_two
 from fastgd._linear.objective import Coefficients, LinearObjective
 from fastgd._linear.statistics import Moments, gram, gram_double_double, sum_rounding, to_moments
 from fastgd._optim.base import Evaluation
@@ -201,7 +201,7 @@ def solve_exactly(objective: LinearObjective) -> Solution:
     diagonal = np.diagonal(products.high).copy()
     diagonal[:d][constant] = 0.0
     power = powers_of_two(diagonal)
-    rounding = DATA_ROUNDING * objective.stored_sizes[order] * power[:d] * (not penalised)
+    rounding = objective.data_rounding * objective.stored_sizes[order] * power[:d] * (not penalised)
     rounding[constant] = np.inf
     root, scaled = solve_double_double(products.scaled(power * power[:, None]), d, rounding, dataset.shape[0])
 
@@ -229,17 +229,17 @@ def solve_exactly(objective: LinearObjective) -> Solution:
         gradient = np.column_stack((gradient, np.zeros(targets)))
     x = objective.to_x(caller)
     known = replace(objective, known=(x, tiled, caller.intercept))
-    columns = None if penalised else _columns(root, constant, power[:d])
+    columns = None if penalised else _columns(root, constant, power[:d], objective.data_rounding)
     own_root = np.zeros((d, d))
     own_root[order] = power[:d, None] * root.root
     return Solution(known, x, Evaluation(value, gradient.ravel()), _in_coordinates(objective, own_root), columns)
 
 
-def _columns(root: InverseRoot, constant: NDArray[np.bool_], power: Floats) -> Columns:
+def _columns(root: InverseRoot, constant: NDArray[np.bool_], power: Floats, tolerance: float) -> Columns:
     """Return which columns were given up, all in the caller's order."""
     kept, mixed = np.flatnonzero(~root.given_up), np.flatnonzero(root.given_up & ~constant)
     others = root.mixtures * (power[:, None] / power)
-    return Columns(kept, np.flatnonzero(constant), mixed, others[np.ix_(kept, mixed)], DATA_ROUNDING)
+    return Columns(kept, np.flatnonzero(constant), mixed, others[np.ix_(kept, mixed)], tolerance)
 
 
 def _in_coordinates(objective: LinearObjective, root: Floats) -> Floats:

@@ -166,6 +166,11 @@ class LinearObjective:
         return np.array(scales)
 
     @property
+    def data_rounding(self) -> float:
+        """The share of its size by which a column may be rounded: if others leave no more of it, it is redundant."""
+        return 8.0 * self.dataset.rounding
+
+    @property
     def stored_sizes(self) -> Floats:
         """The root mean squares of the columns as they are stored, (d,), which their rounding is relative to."""
         origin = self.dataset.origin
@@ -272,8 +277,10 @@ def shifted_intercept(intercept: Floats, coef: Floats, shift: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         plain = np.asarray(intercept + _along(coef, shift))
         size = np.abs(intercept) + _along(np.abs(coef), np.abs(shift))
+        if (size <= _CANCELLING * np.abs(plain)).all():
+            return plain
         largest = max(np.abs(each).max(initial=0.0) for each in (coef, shift, size))
-        if (size <= _CANCELLING * np.abs(plain)).all() or not largest < MAX_SIZE:  # or more than double-doubles hold
+        if not largest < MAX_SIZE:  # more than double-doubles hold
             return plain
         return dd.add(dd.dot(coef, shift), DoubleDouble.of(intercept)).rounded()
 

@@ -28,7 +28,7 @@ from fastgd._optim.lbfgs import LBFGS, Preconditioner
 from fastgd._optim.registry import REGISTRY, SolverInfo, make_fixed_rate
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import attach_partial_result
-from fastgd._utils.linalg import SMALL, apply_root, inverse_root, times
+from fastgd._utils.linalg import PRECISE, apply_root, inverse_root, times
 from fastgd.losses import Squared
 from fastgd.penalties import L2
 
@@ -37,8 +37,8 @@ GRAM_SPEED = 30
 """Numbers of a Hessian that a thread adds up while a pass reads one number of X; measured, see bench/NOTES.md."""
 GRAM_PASSES = 100
 """Passes that a preconditioner may cost before plain L-BFGS is the better choice."""
-FINAL_PASSES = 10
-"""Passes that a Hessian of all rows may cost, where a poor preconditioner or a doubtful solution asks for it."""
+FINAL_PASSES, FINAL_GRAM = 10, 1e10
+"""Passes, or products, that a Hessian of all rows may cost where only that can tell how far the minimum is."""
 SMALL_GRAM = 1e9
 """Products of a Hessian that never cost too much: a tenth of a second."""
 GRAM_BYTES = 1 << 28
@@ -124,9 +124,9 @@ class HessianCost(NamedTuple):
         """Whether there is memory for it."""
         return 24 * self.size * self.size <= self.memory
 
-    def is_cheap(self, passes: float) -> bool:
-        """Whether it costs at most so many passes, or a tenth of a second."""
-        return self.passes <= passes or (self.products <= SMALL_GRAM and not self.rereads)
+    def is_cheap(self, passes: float, products: float = SMALL_GRAM) -> bool:
+        """Whether it costs at most so many passes, or so many products of samples that are not read again."""
+        return self.passes <= passes or (self.products <= products and not self.rereads)
 
 
 def hessian_cost(problem: LinearProblem, rows: int) -> HessianCost:
@@ -184,13 +184,13 @@ def make_plan(
         state = LoopState.at(x, solver, evaluation, passes)
         return Plan(objective, state, solver, first, findings, test=NewtonTest(objective, tol))
     final, cheap = _final_hessian(problem, objective, findings), hessian_cost(problem, n).is_cheap(1.0)
-    sampled = None if final and cheap else _sampled_hessian(problem, objective, rng, findings)
+    sampled = None if final and cheap else _sampled_hessian(problem, objective, rng, findings, final)
     if not choice.info.takes_rate:
         solver = LBFGS(
             1.0 / objective.largest_diagonal,
             memory=5 if VECTORS * 8 * objective.size > n * dataset.row_bytes else 10,
             refined=final or sampled,
-            closing=sampled or final,
+            at_end=sampled or final,
             near_end=near_end(objective, renew=cheap),
             trust_contraction=sampled is not None,
         )
@@ -227,9 +227,9 @@ def _newton(
     the last step has shown that the sub-sample's is good.
     """
     n = objective.dataset.shape[0]
-    refined = _final_hessian(problem, objective, findings)
+    share, refined = sample.dataset.shape[0] / n, _final_hessian(problem, objective, findings)
     return LBFGS(
-        preconditioner=InverseHessian(sample, sample.dataset.shape[0] / n, findings),
+        preconditioner=InverseHessian(sample, share, findings, refined if sample.sampled else None),
         refined=refined,
         near_end=near_end(objective, renew=hessian_cost(problem, n).is_cheap(1.0)) if refined else None,
         trust_contraction=sample.sampled,
@@ -239,18 +239,22 @@ def _newton(
 def _final_hessian(problem: LinearProblem, objective: LinearObjective, findings: RankFindings) -> InverseHessian | None:
     """Return what computes the inverse Hessian of all samples, None if that costs too much."""
     cost = hessian_cost(problem, problem.dataset.shape[0])
-    return InverseHessian(objective, 1.0, findings) if cost.fits and cost.is_cheap(FINAL_PASSES) else None
+    return InverseHessian(objective, 1.0, findings) if cost.fits and cost.is_cheap(FINAL_PASSES, FINAL_GRAM) else None
 
 
 def _sampled_hessian(
-    problem: LinearProblem, objective: LinearObjective, rng: np.random.Generator, findings: RankFindings
+    problem: LinearProblem,
+    objective: LinearObjective,
+    rng: np.random.Generator,
+    findings: RankFindings,
+    of_all: InverseHessian | None,
 ) -> InverseHessian | None:
     """Return what computes the inverse Hessian of a sub-sample, None if there is no memory for it or no sub-sample."""
     sizes = sample_sizes(problem)
     if sizes is None or not hessian_cost(problem, sizes[1]).fits:
         return None
     dataset = problem.dataset.sample(sizes[1], rng)
-    return InverseHessian(objective.on(dataset), dataset.shape[0] / problem.dataset.shape[0], findings)
+    return InverseHessian(objective.on(dataset), dataset.shape[0] / problem.dataset.shape[0], findings, of_all)
 
 
 def largest_curvature(objective: LinearObjective, rng: np.random.Generator) -> float:
@@ -285,13 +289,14 @@ def _plan_normal_equations(problem: LinearProblem, tol: float) -> Plan:
     noise = relative_noise(objective, equations, hessian)
     found = inverse_root(hessian, DOUBTFUL * noise)
     root, exact, passes = found.root, not found.doubtful.any(), dataset.passes + 1.0
-    findings = RankFindings(doubtful=not exact)
+    findings = RankFindings(doubtful=not exact, hidden=int(np.count_nonzero(found.doubtful)))
     x = apply_root(root, slopes)
     x = x + apply_root(root, slopes - times(hessian, x))
     known = times(hessian, x) - slopes
     first = evaluate_without_pass(objective, equations, x, known, found.lost, noise, tol)
     reading = Evaluation(0.0, x)
-    if first is None and len(hessian) <= SMALL and hessian_cost(problem, dataset.shape[0]).is_cheap(FINAL_PASSES):
+    cost = hessian_cost(problem, dataset.shape[0])
+    if first is None and len(hessian) <= PRECISE and cost.is_cheap(FINAL_PASSES, FINAL_GRAM):
         objective, x, first, root, columns = solve_exactly(objective)
         findings, exact = RankFindings(columns=columns, certain=columns is not None), True
     solver = LBFGS(preconditioner=lambda _: Preconditioner(root, exact=exact), quadratic=True)

@@ -92,7 +92,8 @@ class FitResult(Result):
             text = (
                 f"rank {self.rank} of {self.coef.shape[-1]}: the samples do not determine all coefficients, as these "
                 f"columns are constant or combinations of others, to within {self.redundant_tol:.1g} of their sizes: "
-                f"{some}{more}. The smallest coefficients are returned; drop columns, or add a penalty (l2 > 0)"
+                f"{some}{more}. The smallest of all coefficients that fit alike are returned, as far as rounding "
+                "allows; drop columns, or add a penalty (l2 > 0)"
             )
             found.append((np.exceptions.RankWarning, text))
         return found

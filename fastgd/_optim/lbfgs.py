@@ -103,11 +103,11 @@ class LBFGS(Solver):
         The number of pairs (step, change of the gradient) that are kept.
     refined : callable, optional
         What computes the preconditioner again, if not ``preconditioner``.
-    closing : callable, optional
+    at_end : callable, optional
         What computes it near the end, if not ``refined``.
     near_end : callable, optional
         Maps value and ``−gradient·direction`` to how near the minimum may be: 0 if it is far, and larger numbers in
-        stages. When one is reached, ``closing`` or one of the others gives Newton's step, by which convergence can be
+        stages. When one is reached, ``at_end`` or one of the others gives Newton's step, by which convergence can be
         judged. Without any, the direction itself is taken for Newton's step, computed as if curvature were the softest
         that the pairs have met.
     trust_contraction : bool, default False
@@ -124,7 +124,7 @@ class LBFGS(Solver):
     preconditioner: MakePreconditioner | None = None
     memory: int = 10
     refined: MakePreconditioner | None = None
-    closing: MakePreconditioner | None = None
+    at_end: MakePreconditioner | None = None
     near_end: Callable[[float, float], int] | None = None
     trust_contraction: bool = False
     quadratic: bool = False
@@ -186,7 +186,7 @@ class LBFGS(Solver):
             direction, length = -_inverse_hessian_times(gradient, pairs, root), 1.0
         else:
             direction, length = -gradient, self.first_length or 1.0 / max(dot(gradient, gradient) ** 0.5, 1.0)
-        final = self.closing or self.refined or self.preconditioner
+        final = self.at_end or self.refined or self.preconditioner
         trusted = exact or final is None or (halved and self.trust_contraction and root.size > 0)
         near = 0 if self.near_end is None or trusted else self.near_end(value, -dot(gradient, direction))
         if final is not None and near > closing:

@@ -247,6 +247,8 @@ def estimate_result(x: Floats, evaluation: Evaluation, stopping: Stopping, sessi
 def _outcome(status: Status, norm: float, tol: float, row: Row) -> Outcome:
     """Return the outcome with a sentence about gradient norm, distance, iterations, passes and time."""
     distance = f"{row.distance:.3g} standard errors from the minimum, " if np.isfinite(row.distance) else ""
+    if status is Status.CONVERGED and row.distance > tol:
+        distance = "at the minimum but for rounding, "
     facts = (
         f"Gradient norm {norm:.3g}, {distance}tol {tol:.3g}, "
         f"after {row.iteration} iterations, {row.passes:.3g} passes, {row.seconds:.3g} s."

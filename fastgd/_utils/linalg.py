@@ -14,6 +14,8 @@ EPS = float(np.finfo(np.float64).eps)
 """The rounding unit of float64."""
 SMALL = 256
 """Rows of a matrix up to which the loops here are fast enough."""
+PRECISE = 512
+"""Rows of a matrix up to which a system is solved with about 32 digits: three seconds."""
 
 
 def dot(a: Floats, b: Floats) -> float:

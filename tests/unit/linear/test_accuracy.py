@@ -3,13 +3,14 @@
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
 import fastgd
 
 quiet = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning", "ignore::numpy.exceptions.RankWarning")
-WHERE = ["memory", "stream", "dask"]
+WHERE = ["memory", "chunks", "partitions"]
 
 
 def exact(X, y, weight=None, *, intercept=True, l2=0.0):
@@ -40,20 +41,19 @@ def digits(result, wanted, *, intercept=True):
     return -np.log10(float(worst) + 1e-17)
 
 
-def fit(where, X, y, **options):
-    if where == "memory":
-        return fastgd.fit(X, y, **options)
-    if where == "stream":
-        weight = options.pop("sample_weight", None)
-        chunks = [
-            (X[i : i + 30], y[i : i + 30], *(() if weight is None else (weight[i : i + 30],)))
-            for i in range(0, len(X), 30)
-        ]
-        return fastgd.fit(chunks, cache="none", **options)
-    da = pytest.importorskip("dask.array")
-    if options.get("sample_weight") is not None:
-        options["sample_weight"] = da.from_array(options["sample_weight"], chunks=30)
-    return fastgd.fit(da.from_array(X, chunks=(30, -1)), da.from_array(y, chunks=30), **options)
+@pytest.fixture
+def fit(elsewhere):
+    """Fit samples in memory, in chunks or in partitions of 30 rows."""
+
+    def fitted(where, X, y, sample_weight=None, **options):
+        if where == "memory":
+            return fastgd.fit(X, y, sample_weight=sample_weight, **options)
+        if where == "chunks":
+            return fastgd.fit(elsewhere(where, X, y, 30, sample_weight)[0], cache="none", **options)
+        given = elsewhere(where, X, y, 30, sample_weight)
+        return fastgd.fit(*given[:2], sample_weight=given[2] if len(given) > 2 else None, **options)
+
+    return fitted
 
 
 def hard(name):
@@ -80,7 +80,7 @@ LEAST = {"degree 5": 13, "degree 10": 11, "2^-20": 9, "2^-30": 8, "2^-36": 5, "y
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("name", LEAST)
-def test_least_squares_keep_their_digits(name, where):
+def test_least_squares_keep_their_digits(name, where, fit):
     X, y = hard(name)
     result = fit(where, X, y)
     assert result.converged and not result.redundant and result.history.passes[-1] <= 2.0
@@ -90,20 +90,20 @@ def test_least_squares_keep_their_digits(name, where):
 @quiet
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("name", LEAST)
-def test_no_solver_converges_without_digits(name, where):
+def test_no_solver_converges_without_digits(name, where, fit):
     X, y = hard(name)
     result = fit(where, X, y, solver="lbfgs")
     assert not result.converged or digits(result, exact(X, y)) >= 4
 
 
 @pytest.mark.parametrize("name", ["degree 10", "2^-30", "far"])
-def test_weights_no_intercept_float32_targets_and_penalties_keep_their_digits(name):
+def test_weights_no_intercept_float32_targets_and_penalties_keep_their_digits(name, fit):
     X, y = hard(name)
     weight = np.random.default_rng(0).integers(1, 5, len(X)).astype(float)
     wanted = exact(X, y, weight)
     assert digits(fastgd.fit(X, y, sample_weight=weight), wanted) >= 8
-    assert digits(fit("stream", X, y, sample_weight=weight), wanted) >= 8
-    assert digits(fit("dask", X, y, sample_weight=weight), wanted) >= 8
+    assert digits(fit("chunks", X, y, sample_weight=weight), wanted) >= 8
+    assert digits(fit("partitions", X, y, sample_weight=weight), wanted) >= 8
     assert digits(fastgd.fit(X, y, intercept=False), exact(X, y, intercept=False), intercept=False) >= 10
     assert digits(fastgd.fit(X, y, standardize=False), exact(X, y)) >= 8
     assert digits(fastgd.fit(X, y, l2=1e-12), exact(X, y, l2=1e-12)) >= 8
@@ -126,17 +126,19 @@ def test_float32_and_sparse_keep_their_digits():
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("shift", [1e9, 2.0**40, 2.0**49])
-def test_a_constant_added_to_y_changes_the_intercept_alone(shift, where):
+@pytest.mark.parametrize("weight", [None, np.arange(1.0, 61.0)], ids=["unweighted", "weighted"])
+def test_a_constant_added_to_y_changes_the_intercept_alone(weight, shift, where, fit):
     rng = np.random.default_rng(4)
     X = rng.integers(-9, 10, (60, 4)).astype(float)
     y = (X @ [2.0, -4.0, 6.0, 1.0] + rng.integers(-5, 6, 60)) / 2
-    np.testing.assert_allclose(fit(where, X, y + shift).coef, fit(where, X, y).coef, rtol=1e-13)
+    moved, still = (fit(where, X, y + c, sample_weight=weight) for c in (shift, 0.0))
+    np.testing.assert_allclose(moved.coef, still.coef, rtol=1e-13)
 
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("solver", ["auto", "lbfgs"])
 @pytest.mark.parametrize("shift", [1e8, 2.0**40])
-def test_where_features_lie_costs_no_digit(shift, solver, where):
+def test_where_features_lie_costs_no_digit(shift, solver, where, fit):
     rng = np.random.default_rng(5)
     X = rng.integers(-(2**10), 2**10, (120, 3)) / 2.0**8
     y = X @ [1.0, -1.0, 0.5] + rng.logistic(size=120) > 0.0
@@ -189,7 +191,6 @@ def test_rare_classes_are_within_a_thousandth_of_a_standard_error(solver):
 
 
 def test_rare_levels_do_not_stall():
-    pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(2)
     n, k = 100_000, 300
     p = 1 / np.arange(1, k + 1) ** 2.2
@@ -198,3 +199,57 @@ def test_rare_levels_do_not_stall():
     y = -1 + rng.normal(0, 0.5, k)[level] + 0.5 * x + rng.standard_normal(n)
     result = fastgd.fit(pd.DataFrame({"zip": [f"z{i:03d}" for i in level], "x": x}), y, l2=2.0 / n)
     assert result.converged and result.n_iter <= 12
+
+
+def nearly_equal(d, n):
+    """Two of many columns that are 1e-6 apart, and targets that tell them apart."""
+    rng = np.random.default_rng(d)
+    X, apart = rng.standard_normal((n, d)), rng.standard_normal(n)
+    X[:, -1] = X[:, -2] + 1e-6 * apart
+    return X, X[:, 0] + 0.1 * apart + rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs"])
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+def test_many_columns_do_not_hide_that_two_are_nearly_equal(loss, solver):
+    X, y = nearly_equal(270, 1500)
+    result = fastgd.fit(X, y, loss=loss, solver=solver)
+    Q, R = np.linalg.qr(np.column_stack((X, np.ones(len(X)))))
+    best = np.linalg.solve(R, Q.T @ y)
+    assert result.converged and result.redundant == []
+    np.testing.assert_allclose(result.coef[-1], best[-2], rtol=1e-5 if loss == "squared" else 0.1)
+
+
+@quiet
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "gd"])
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+def test_what_rounding_hides_is_not_called_converged(loss, solver):
+    X, y = nearly_equal(530, 1500)
+    Q, R = np.linalg.qr(np.column_stack((X, np.ones(len(X)))))
+    best = np.linalg.solve(R, Q.T @ y)
+    result = fastgd.fit(X, y, loss=loss, solver=solver)
+    assert not result.converged or abs(result.coef[-1] / best[-2] - 1.0) < 0.1
+    X[:, -1] = X[:, -2]  # an exact duplicate hides nothing
+    assert fastgd.fit(X, y, loss=loss, solver=solver).converged
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs"])
+def test_columns_that_only_rows_outside_the_sub_sample_tell_apart(solver):
+    n = 400_000
+    rng = np.random.default_rng(2)
+    x = (rng.random(n) < 0.3) * 1.0
+    other = x.copy()
+    few = rng.choice(n, 6, replace=False)
+    other[few] = 1.0 - other[few]
+    X = np.column_stack((x, other, rng.standard_normal(n)))
+    y = x + X[:, 2] + rng.logistic(size=n) > 0.0
+    result, best = (fastgd.fit(X, y, loss="logistic", solver=solver, tol=tol) for tol in (1e-4, 1e-9))
+    assert result.converged and result.redundant == []
+    np.testing.assert_allclose(result.coef, best.coef, rtol=1e-5)
+
+
+def test_targets_that_are_fitted_exactly_end_by_rounding(rng):
+    X = rng.standard_normal((500, 3))
+    result = fastgd.fit(X, X @ [1.0, 2.0, 3.0] + 1.0, solver="lbfgs")
+    assert result.converged and "at the minimum but for rounding" in result.message
+    np.testing.assert_allclose(result.coef, [1.0, 2.0, 3.0], rtol=1e-12)

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 
 import fastgd
-
-sm = pytest.importorskip("statsmodels.api")
 
 
 @pytest.mark.parametrize("solver", ["auto", "lbfgs"])

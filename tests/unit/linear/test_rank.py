@@ -43,13 +43,12 @@ def test_a_penalty_makes_the_minimum_unique_and_nobody_is_warned():
 
 
 @pytest.mark.parametrize("gap", [1e-9, 2.0**-36, 1e-11])
-@pytest.mark.parametrize("loss", ["squared"])
-def test_columns_that_qr_tells_apart_are_not_redundant(gap, loss):
+def test_columns_that_qr_tells_apart_are_not_redundant(gap):
     rng = np.random.default_rng(0)
     x = rng.standard_normal(100)
     X = np.column_stack((x, x + gap * rng.standard_normal(100)))
     y = x + rng.standard_normal(100)
-    result = fastgd.fit(X, y, loss=loss)
+    result = fastgd.fit(X, y)
     assert result.redundant == [] and result.rank == 2
     Q = np.linalg.qr(np.column_stack((X - X.mean(axis=0), np.ones(100))))[0]
     assert result.loss <= np.mean((y - Q @ (Q.T @ y)) ** 2) * (1 + 1e-9)
@@ -58,7 +57,20 @@ def test_columns_that_qr_tells_apart_are_not_redundant(gap, loss):
 def test_partial_fit_has_no_huge_coefficient_for_a_total():
     P, y = shares()
     X = np.column_stack((P[:, :2], P.sum(axis=1)))
-    model = fastgd.SGDRegressor() if hasattr(fastgd, "SGDRegressor") else fastgd.LinearRegression(solver="sgd")
+    model = fastgd.LinearRegression(solver="sgd")
     for i in range(0, 3000, 500):
         model.partial_fit(X[i : i + 500], y[i : i + 500])
     assert np.abs(model.coef_).max() < 1e3
+
+
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
+@pytest.mark.parametrize("solver", ["auto", "lbfgs"])
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_totals_in_float32_are_redundant_as_its_numbers_are_rounded(loss, solver):
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((2000, 3))
+    y = X[:, 0] + rng.standard_normal(2000)
+    X = np.column_stack((X, X.sum(axis=1))).astype(np.float32)
+    result = fastgd.fit(X, y > 0 if loss == "logistic" else y, loss=loss, solver=solver)
+    assert result.converged and result.redundant == ["x3"] and result.rank == 3
+    assert 1e-7 < result.redundant_tol < 1e-6 and np.abs(result.coef).max() < 10.0

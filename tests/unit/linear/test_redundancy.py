@@ -244,7 +244,8 @@ def test_a_sample_elsewhere_that_is_refuted_is_no_reason(where, elsewhere, rng):
     assert result.redundant == ["x33", "x34"]
 
 
-@pytest.mark.parametrize(("loss", "surveys", "further"), [("squared", 0, (0, 3, 3)), ("logistic", 1, (0, 1, 3))])
+# Beside surveys and evaluations: Gram matrices, all rows' Hessian where a sub-sample's hides a direction, and searches.
+@pytest.mark.parametrize(("loss", "surveys", "further"), [("squared", 0, (0, 3, 3)), ("logistic", 1, (0, 1, 5))])
 def test_redundant_columns_cost_few_readings_and_independent_ones_none(loss, surveys, further, elsewhere, rng):
     X = rng.standard_normal((20_000, 8)) + np.arange(8) * 5
     y = X[:, 0] + rng.standard_normal(20_000)

@@ -163,6 +163,18 @@ class SeriesColumn:
 
     def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
         """Yield the codes of the values, a stretch of rows at a time."""
+        native = self.series.to_native()
+        if hasattr(getattr(native, "array", None), "codes"):  # a Categorical of pandas
+            yield _look_up(native.array.categories.tolist(), native.array.codes, codes)
+            return
+        if self.dtype == "String" and hasattr(getattr(native, "array", None), "__arrow_array__"):
+            native = native.array.__arrow_array__()
+        if self.dtype == "String" and hasattr(native, "dictionary_encode"):  # Arrow, of which pandas' text is, too
+            for part in stretches(native):
+                for chunk in getattr(part, "chunks", [part]):
+                    encoded = chunk.dictionary_encode()
+                    yield _look_up(encoded.dictionary.to_pylist(), np.asarray(encoded.indices), codes)
+            return
         for part in stretches(self.series):
             if self.dtype == "String":
                 part = part.cast(part.dtype)  # pyarrow can't look up its string_view
@@ -190,8 +202,13 @@ class DictionaryColumn(SeriesColumn):
     def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
         """Yield the codes of the values, a chunk at a time."""
         for chunk in self.series.to_native().chunks:
-            own = np.array([codes.get(value, UNSEEN) for value in chunk.dictionary.to_pylist()], np.int32)
-            yield own[np.asarray(chunk.indices)] if len(own) else own
+            yield _look_up(chunk.dictionary.to_pylist(), np.asarray(chunk.indices), codes)
+
+
+def _look_up(values: Sequence[Any], numbers: NDArray[np.integer[Any]], codes: dict[Any, int]) -> NDArray[np.int32]:
+    """Return the codes of values that are given by their numbers in a list."""
+    own = np.array([codes.get(value, UNSEEN) for value in values], np.int32)
+    return own[numbers] if len(own) else own
 
 
 def is_frame(X: Any) -> bool:

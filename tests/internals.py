@@ -26,12 +26,13 @@ from fastgd._kernels import losses as kernel_losses
 from fastgd._kernels import sparse as sparse_kernels
 from fastgd._kernels import sums as passes
 from fastgd._kernels.jit import compiled
-from fastgd._kernels.layout import Tile
+from fastgd._kernels.layout import Members, Tile
 from fastgd._kernels.sums import GramPoint
 from fastgd._kernels.threads import allowed_threads, max_threads
 from fastgd._linear import checkpoint as checkpoint_module
 from fastgd._linear import collinearity, separation
 from fastgd._linear import fit as fit_module
+from fastgd._linear.block_hessian import InverseBlocks, choose_blocks
 from fastgd._linear.hessian import InverseHessian, hessian_double_double
 from fastgd._linear.hessian import hessian as hessian_of
 from fastgd._linear.least_squares import normal_equations, solve_exactly
@@ -40,7 +41,7 @@ from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec
 from fastgd._linear.plan import choose_solver
 from fastgd._linear.problem import LinearProblem
 from fastgd._linear.serialization import checksum
-from fastgd._linear.statistics import first_pass, gram, gram_double_double, moments
+from fastgd._linear.statistics import first_pass, gram, gram_double_double, gram_of_members, moments
 from fastgd._optim.annealing import Annealed
 from fastgd._optim.base import EvaluatedPoint, Evaluation, LoopState, Signal, Solver, Step, WithinEpoch
 from fastgd._optim.gradient_descent import STABLE, GradientDescent, Nesterov, estimate_lipschitz
@@ -55,13 +56,14 @@ from fastgd._optim.stopping import Stopping, largest
 from fastgd._utils import double_double as double_double_arithmetic
 from fastgd._utils.atomic_io import replacing
 from fastgd._utils.interrupts import Interrupted, InterruptHandler
-from fastgd._utils.linalg import apply_root, inverse_root, solve_double_double
+from fastgd._utils.linalg import Inverse, apply_root, inverse_root, solve_double_double
 from fastgd._utils.session import Callback, Session
 from fastgd._utils.validation import check_vector, stretches
 from fastgd.surfaces import SURFACES
 
 PATCHED = {
     "allowed_threads": "fastgd._kernels.threads:allowed_threads",
+    "block_members": "fastgd._linear.block_hessian:MEMBERS",
     "block_bytes": "fastgd._data.design:BLOCK_BYTES",
     "cgroup_cores": "fastgd._kernels.threads:cgroup_cores",
     "checkpoint_clock": "fastgd._linear.checkpoint:time",

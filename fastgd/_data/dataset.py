@@ -116,6 +116,22 @@ class Dataset(ABC):
     def sample(self, size: int, rng: np.random.Generator) -> InMemory:
         """Draw rows of positive weight at random; all of them, or `sample_rows`, if there are no more."""
 
+    def representative(self, size: int, rng: np.random.Generator, *, classes: int = 0, levels: int = 0) -> InMemory:
+        """Draw rows at random as `sample` does, more of them from rare classes and levels, if rows are at hand.
+
+        Weights make up for that: a row that was drawn with a probability weighs as much more than it did.
+
+        Parameters
+        ----------
+        size : int
+            Rows, not counting those that are drawn because they are rare.
+        rng : Generator
+        classes, levels : int
+            Rows that each class of y, 0, 1, ..., and each level of a category has at least, or all; 0 for any number.
+        """
+        del classes, levels
+        return self.sample(size, rng)
+
     @abstractmethod
     def check_finite(self) -> None:
         """Raise ValueError naming row and column of the first NaN or infinity in X, if there is one."""
@@ -307,9 +323,13 @@ class InMemory(Dataset):
         """Return the first of the samples that no other outweighs."""
         return self.take(np.array([np.argmax(self.weight) if self.weight.size else 0]), copy=True)
 
+    def with_design(self, design: Design) -> InMemory:
+        """Return the same samples with other features."""
+        return InMemory(design, self.y, self.weight, check_interrupt=self.check_interrupt)
+
     def by_rows(self) -> InMemory:
         """Return the same samples with tiles whose sparse entries are stored by rows."""
-        return InMemory(self.design.by_rows(), self.y, self.weight, check_interrupt=self.check_interrupt)
+        return self.with_design(self.design.by_rows())
 
     def recentred(self, pivot: Floats) -> InMemory:
         """Return the same samples with dense columns as differences from a pivot, in the order of tiles."""
@@ -328,6 +348,32 @@ class InMemory(Dataset):
             return self if rows is None else self.take(rows)
         drawn = stratified_rows(n, size, rng)
         return self.take(drawn if rows is None else rows[drawn])
+
+    def representative(self, size: int, rng: np.random.Generator, *, classes: int = 0, levels: int = 0) -> InMemory:
+        """Draw rows at random, more of them from rare classes and levels; see `Dataset.representative`."""
+        rows, uniform = self.positive_rows, min(size, self.sample_rows)
+        share, rare = uniform / len(rows), np.zeros(len(rows))
+        if share < 1.0:
+            strata = [(levels, each) for each in self.design.levels()] if levels else []
+            if classes:
+                strata.append((classes, self.y.astype(np.intp)))
+            for least, numbers in strata:
+                own = numbers[rows]
+                counts = np.bincount(own - own.min())
+                np.maximum(rare, (least / np.maximum(counts, 1))[own - own.min()], out=rare)
+        chosen = np.flatnonzero(rare > share)
+        most = min(self.sample_rows, len(rows) // 2)
+        if not len(chosen) or uniform + rare[chosen].clip(max=1.0).sum() > most:
+            return self.sample(size, rng)
+        drawn = stratified_rows(len(rows), uniform, rng)
+        drawn = drawn[rare[drawn] <= share]
+        chosen = chosen[rng.random(len(chosen)) < rare[chosen]]
+        weight = np.append(np.full(len(drawn), 1.0 / share), 1.0 / rare[chosen].clip(max=1.0))
+        both = np.append(drawn, chosen)
+        order = np.argsort(both, kind="stable")
+        taken = self.take(rows[both[order]], copy=True)
+        weight = weight[order] * taken.weight if taken.weight.size else weight[order]
+        return InMemory(taken.design, taken.y, weight, check_interrupt=self.check_interrupt)
 
 
 class OpenedDataset(NamedTuple):

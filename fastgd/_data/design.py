@@ -118,6 +118,10 @@ class Design(ABC):
     def check_differences(self, suspects: NDArray[np.bool_]) -> None:  # noqa: B027  only sums about 0 hide anything
         """Raise ValueError for a column among these (d,) that sums show as constant, but that is not."""
 
+    def levels(self) -> Iterator[NDArray[np.integer[Any]]]:
+        """Yield the level of every row, (n,), for each category."""
+        yield from ()
+
 
 class Array(Design):
     """A two-dimensional NumPy array of numbers: any order, strides and real dtype."""
@@ -178,6 +182,10 @@ class Subset(Design):
         """Return some rows as a design of their own."""
         return self.design.copy_rows(self.index[rows])
 
+    def levels(self) -> Iterator[NDArray[np.integer[Any]]]:
+        """Yield the level of every row, (n,), for each category."""
+        return (levels[self.index] for levels in self.design.levels())
+
     def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
         return self.design.copy_rows(self.index).linear_predictor(coef, intercept)
@@ -211,6 +219,10 @@ class Recentred(Design):
     def copy_rows(self, rows: NDArray[np.intp]) -> Recentred:
         """Return some rows as a design of their own."""
         return Recentred(self.design.copy_rows(rows), self.pivot)
+
+    def levels(self) -> Iterator[NDArray[np.integer[Any]]]:
+        """Yield the level of every row, (n,), for each category."""
+        return self.design.levels()
 
     def by_rows(self) -> Recentred:
         """Return the same rows with tiles whose sparse entries are stored by rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,11 +37,13 @@ class Feature(NamedTuple):
         return [f"{self.name}[{level}]" for level in self.levels[self.reference :]]
 
 
-def coef_names(features: Sequence[Feature] | None, d: int) -> list[str]:
-    """Return names of d coefficients: by the table's columns and levels, or x0, x1, ... for an array."""
+def coef_names(features: Sequence[Feature] | None, d: int, chosen: Iterable[int] | None = None) -> list[str]:
+    """Return names of d coefficients, or some: by the table's columns and levels, or x0, x1, ... for an array."""
+    chosen = range(d) if chosen is None else chosen
     if features is None:
-        return [f"x{j}" for j in range(d)]
-    return [name for feature in features for name in feature.coef_names()]
+        return [f"x{j}" for j in chosen]
+    names = [name for feature in features for name in feature.coef_names()]
+    return [names[j] for j in chosen]
 
 
 @dataclass(frozen=True)

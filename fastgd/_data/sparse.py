@@ -19,11 +19,13 @@ from fastgd._utils.validation import name_value
 
 CHUNK_ENTRIES = 1 << 20
 """Entries that are read together where temporary arrays are made of them."""
+_LIKELY = 32
+"""With so many entries for each column, few are empty."""
 NARROW = 1e-5
 """A range of values below this share of their size is too narrow for sums about 0."""
 
 
-class _Sparse(Design):
+class CompressedSparse(Design):
     """Base class of CSR and CSC designs."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
@@ -46,6 +48,14 @@ class _Sparse(Design):
                 "drop such rows or fill them in"
             )
         return np.asarray(self.X @ coef.T + intercept)
+
+    @abstractmethod
+    def present_columns(self, times: int) -> NDArray[np.intp]:
+        """Return the columns that have entries; all without a look if these can hardly be d / times."""
+
+    @abstractmethod
+    def with_columns(self, present: NDArray[np.intp]) -> Design:
+        """Return the same rows with those columns alone that have entries, without a copy."""
 
     @abstractmethod
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
@@ -75,7 +85,7 @@ class _Sparse(Design):
             )
 
 
-class Rows(_Sparse):
+class Rows(CompressedSparse):
     """A CSR matrix or array: indices of any size and order; entries of the same place count together."""
 
     def __init__(self, X: Any, copied: str | None = None) -> None:
@@ -95,12 +105,66 @@ class Rows(_Sparse):
         """Return some rows as a design of their own."""
         return Rows(self.X[rows])
 
+    def present_columns(self, times: int) -> NDArray[np.intp]:
+        """Return the columns that have entries; all without a look if these can hardly be d / times."""
+        d = self.shape[1]
+        if self.X.nnz > _LIKELY * d / times:
+            return np.arange(d)
+        present = np.zeros(d, bool)
+        for first in range(0, self.X.nnz, CHUNK_ENTRIES):
+            present[self.X.indices[first : min(first + CHUNK_ENTRIES, self.X.nnz)]] = True
+        return np.flatnonzero(present)
+
+    def with_columns(self, present: NDArray[np.intp]) -> Design:
+        """Return the same rows with those columns alone that have entries, without a copy."""
+        return _Present(self, present)
+
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
         """Return the column of each of the entries first to last."""
         return np.asarray(self.X.indices[first:last])
 
 
-class Columns(_Sparse):
+class _Present(Design):
+    """A CSR matrix without its empty columns; the numbers of columns are replaced tile by tile."""
+
+    def __init__(self, rows: Rows, present: NDArray[np.intp]) -> None:
+        super().__init__((rows.shape[0], len(present)))
+        self.rows, self.present = rows, present
+        self.dtype, self.row_bytes, self.tile_bytes = rows.dtype, rows.row_bytes, COPY_BYTES
+        self.places = np.zeros(rows.shape[1], np.int32)
+        self.places[present] = np.arange(len(present), dtype=np.int32)
+
+    def tile(self, start: int, stop: int) -> Part:
+        """Return rows start to stop, of this dtype."""
+        X = self.rows.X
+        begins = X.indptr[start : stop + 1]
+        entries = slice(begins[0], begins[-1])
+        columns, values = self.places[X.indices[entries]], X.data[entries].astype(self.dtype, copy=False)
+        return Part(
+            np.empty((stop - start, 0), self.dtype),
+            entries=SparseRows(begins - begins[0], columns, values, self.rows.distinct),
+        )
+
+    def copy_rows(self, rows: NDArray[np.intp]) -> Rows:
+        """Return some rows as a design of their own."""
+        taken = self.rows.X[rows]
+        arrays = taken.data, self.places[taken.indices], taken.indptr
+        return Rows(type(taken)(arrays, shape=(len(rows), self.shape[1])))
+
+    def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
+        whole = np.zeros((len(coef), self.rows.shape[1]))
+        whole[:, self.present] = coef
+        return self.rows.linear_predictor(whole, intercept)
+
+    def check_differences(self, suspects: NDArray[np.bool_]) -> None:
+        """Raise ValueError for a column among these that looks constant but is not."""
+        whole = np.zeros(self.rows.shape[1], bool)
+        whole[self.present] = suspects
+        self.rows.check_differences(whole)
+
+
+class Columns(CompressedSparse):
     """A CSC matrix or array, whose rows ascend in every column."""
 
     row_access = False
@@ -119,6 +183,16 @@ class Columns(_Sparse):
     def copy_rows(self, rows: NDArray[np.intp]) -> Rows:
         """Return some rows as a design of their own."""
         return Rows(self.X[rows].tocsr())
+
+    def present_columns(self, times: int) -> NDArray[np.intp]:  # noqa: ARG002
+        """Return the columns that have entries."""
+        return np.flatnonzero(np.diff(self.X.indptr))
+
+    def with_columns(self, present: NDArray[np.intp]) -> Design:
+        """Return the same rows with those columns alone that have entries, without a copy."""
+        X = self.X
+        arrays = X.data, X.indices, X.indptr[np.append(present, X.shape[1])]
+        return Columns(type(X)(arrays, shape=(X.shape[0], len(present))))
 
     def columns_of(self, first: int, last: int) -> NDArray[np.integer[Any]]:
         """Return the column of each of the entries first to last."""

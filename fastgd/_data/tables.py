@@ -6,7 +6,7 @@ small integer per row, found by the table's own hashing; what is made of them is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from math import isfinite
 from typing import Any, NamedTuple
@@ -30,6 +30,9 @@ from fastgd._data.sparse import Rows, as_sparse, concat_rows
 from fastgd._kernels.layout import Part, SparseRows
 from fastgd._typing import Floats
 from fastgd._utils.validation import STRETCH_ROWS, Values, check_no_missing, check_one_type, find_missing
+
+NARROW = 8
+"""Numeric columns below which a copy is faster to read by rows."""
 
 
 def as_features(
@@ -134,7 +137,8 @@ class Column(NamedTuple):
 class Table(Design):
     """Named columns: numbers are the dense columns of a part, categories its sparse ones, with an entry per row.
 
-    Its value is 0 where a level has no coefficient: finding out whether entries are needed takes longer than adding 0.
+    Categories stand by their numbers of coefficients, the widest last. The value of an entry is 0 where a level has no
+    coefficient: finding out whether entries are needed takes longer than adding 0.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -144,20 +148,21 @@ class Table(Design):
         self.columns = list(columns)
         self.features = features
         self.numbers = [values for feature, values in columns if feature.levels is None]
-        self.codes = [column for column in columns if column.feature.levels is not None and column.feature.width]
+        categorical = [column for column in columns if column.feature.levels is not None and column.feature.width]
+        self.codes = sorted(categorical, key=lambda column: column.feature.width)
         self.dtype = np.dtype(np.float64)
         self.row_bytes = 8.0 * len(self.numbers) + 12.0 * len(self.codes)
         self.tile_bytes = COPY_BYTES
-        of_numbers = np.repeat([feature.levels is None for feature in self.features], widths)
+        self.together = _side_by_side(self.numbers)
+        small = not self.codes and self.shape[0] * self.row_bytes <= COPY_BYTES
+        self.rows_contiguous = small or len(self.numbers) < NARROW
         if self.codes:
-            self.order = np.argsort(np.argsort(~of_numbers, kind="stable"))
+            keys = [0 if feature.levels is None else feature.width for feature in features]
+            self.order = np.argsort(np.argsort(np.repeat(keys, widths), kind="stable"))
 
     def tile(self, start: int, stop: int) -> Part:
         """Return rows start to stop, float64."""
-        rows = slice(start, stop)
-        X = np.empty((stop - start, len(self.numbers)))
-        for j, values in enumerate(self.numbers):
-            X[:, j] = values[rows]
+        rows, X = slice(start, stop), self._numbers(start, stop)
         if not self.codes:
             return Part(X)
         columns, ones = np.empty((stop - start, len(self.codes)), np.int32), np.empty((stop - start, len(self.codes)))
@@ -173,9 +178,30 @@ class Table(Design):
         entries = SparseRows(begins, columns.ravel(), ones.ravel(), distinct=True)
         return Part(X, entries=entries)
 
+    def _numbers(self, start: int, stop: int) -> Floats:
+        """Return the numeric columns of some rows, where they lie or copied, columns contiguous.
+
+        Few columns are copied to rows that are contiguous, because that is faster, and small tables, because no kernel
+        has to be compiled for them. Others are no contiguous array, as one kernel reads them all.
+        """
+        count = len(self.numbers)
+        if self.rows_contiguous:
+            X = np.empty((stop - start, count))
+        elif self.together is not None:
+            return self.together[start:stop]
+        else:
+            X = np.empty((count, stop - start + 1))[:, :-1].T
+        for j, values in enumerate(self.numbers):
+            X[:, j] = values[start:stop]
+        return X
+
     def copy_rows(self, rows: NDArray[np.intp]) -> Table:
         """Return some rows as a table in memory."""
         return Table([Column(feature, values[rows]) for feature, values in self.columns])
+
+    def levels(self) -> Iterator[NDArray[np.integer[Any]]]:
+        """Yield the level of every row, (n,), for each category."""
+        return (values[:] for _, values in self.codes)
 
     def recoded(self, features: Sequence[Feature]) -> Table:
         """Return the same rows with codes for other levels, which include all of these."""
@@ -207,6 +233,20 @@ class Table(Design):
                 z[start : start + STRETCH_ROWS] += part[:, None] * own
             first += feature.width
         return z
+
+
+def _side_by_side(columns: Sequence[Values]) -> Floats | None:
+    """Return columns as one array without a copy, if they are contiguous float64 and equally far apart in memory."""
+    arrays = [column for column in columns if isinstance(column, np.ndarray) and column.dtype == np.float64]
+    if len(arrays) < max(2, len(columns)) or len(arrays[0]) < 2:
+        return None
+    starts = np.array([array.__array_interface__["data"][0] for array in arrays])
+    steps, base = np.diff(starts), arrays[0].base
+    alike = all(array.flags.aligned and array.strides == (8,) and array.base is base for array in arrays)
+    if not alike or base is None or steps[0] < arrays[0].nbytes or (steps != steps[0]).any():
+        return None
+    shape, strides = (len(arrays[0]), len(arrays)), (8, int(steps[0]))
+    return np.lib.stride_tricks.as_strided(arrays[0], shape, strides, writeable=False)
 
 
 class Packed(Array):

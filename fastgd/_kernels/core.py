@@ -3,7 +3,7 @@
 numba stamps a cached kernel with the file it stands in, so an edit of a function that it calls in another file would go
 unnoticed. Therefore kernels for a user's own loss are not cached, and the checksum of all files that kernels are made
 of stands here; a test compares it
-(jit, simd, losses, sparse, fastgd.losses: 8b6ccbdc1eb17180).
+(jit, simd, losses, sparse, fastgd.losses: 7b11eb881f06e34b).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
@@ -123,9 +123,14 @@ def _turned(X, index, start, rows, workspace):
     for j in range(0, whole, WIDTH):
         for k in range(0, whole_rows, WIDTH):
             transpose8(data(X), start + k + j * across, across, workspace, k * d + j, d, rows)
-    for k in range(rows):
+    if contiguous:
+        for j in range(whole, d):
+            column = offset(data(X), start + j * across)
+            for k in range(whole_rows):
+                workspace[k * d + j] = column[k]
+    for k in range(whole_rows, rows):
         i = index[start + k] if index.size else start + k
-        for j in range(whole if k < whole_rows else 0, d):
+        for j in range(d):
             workspace[k * d + j] = X[i, j]
     return workspace
 
@@ -422,11 +427,13 @@ def weighted_rows(samples, entries, points, loss, pair, step, start, rows, most,
 
 
 @compiled(fastmath=EXACT)
-def _gram_block(samples, entries, points, center, loss, pair, step, width, first, last, scratch, gram):
+def _gram_block(
+    samples, entries, points, center, loss, pair, step, width, slots, members, first, last, scratch, gram, squares
+):
     """Add Σ c z zᵀ of rows first to last to the upper triangle of ``gram``, and sparse columns' products below it.
 
-    Four by sixteen numbers of ``gram`` stay in registers while rows in the first cache are added up. Where eight
-    columns are left, the other eight mean nothing.
+    Slots, members and squares are those of `sparse.add_row_products`. Four by sixteen numbers of ``gram`` stay in
+    registers while rows in the first cache are added up. Where eight columns are left, the other eight mean nothing.
     """
     d, row, most = samples.X.shape[1], gram.shape[1], GRAM_ROWS
     z, total, stride = data(scratch), data(gram), samples.y.shape[1]
@@ -436,7 +443,8 @@ def _gram_block(samples, entries, points, center, loss, pair, step, width, first
         x, targets = weighted_rows(samples, entries, points, loss, pair, step, start, rows, most, factor)
         _center(x, d, targets, stride, center, factor, rows, z, width)
         if entries is not None:
-            sparse.add_row_products(entries, samples.rows, start, rows, factor, z, width, total, row)
+            to = total, row, data(slots), members, data(squares)
+            sparse.add_row_products(entries, samples.rows, start, rows, factor, z, width, *to)
         for a in range(0, width, 4):
             for b in range(a // WIDTH * WIDTH, width, 2 * WIDTH):
                 at, right = a * row + b, b + WIDTH
@@ -484,13 +492,30 @@ def pass_serial(samples, entries, points, center, loss, starts, block_rows, scra
 
 
 @compiled(cache=True, fastmath=EXACT)
-def gram_part(samples, entries, points, center, loss, pair, step, width, first_block, block_rows, scratch, grams, part):
+def gram_part(
+    samples,
+    entries,
+    points,
+    center,
+    loss,
+    pair,
+    step,
+    width,
+    first_block,
+    block_rows,
+    scratch,
+    grams,
+    slots,
+    members,
+    squares,
+    part,
+):
     """Add up the blocks whose number among all of the data, modulo the number of parts, is this part's."""
     parts, n = grams.shape[0], samples.y.shape[1]
     for start in range((part - first_block) % parts * block_rows, n, parts * block_rows):
         last = min(start + block_rows, n)
-        place = scratch[part], grams[part]
-        _gram_block(samples, entries, points, center, loss, pair, step, width, start, last, *place)
+        place = slots, members, start, last, scratch[part], grams[part], squares[part]
+        _gram_block(samples, entries, points, center, loss, pair, step, width, *place)
 
 
 @compiled(cache=True, parallel=True)

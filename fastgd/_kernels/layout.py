@@ -88,3 +88,26 @@ class Tile(NamedTuple):
     weight: Floats
     rows: NDArray[np.intp] = EVERY
     entries: SparseRows | SparseColumns | None = None
+
+
+class Members(NamedTuple):
+    """Which products of sparse columns are added up: members' with all columns that have a slot, and squares.
+
+    Attributes
+    ----------
+    slots : ndarray of int32 (columns,)
+        The number of a column's row of products: members first, then others; -1 for columns that have none.
+    size : int
+        How many members there are.
+    rows : int
+        How many columns have a slot.
+    """
+
+    slots: NDArray[np.int32]
+    size: int
+    rows: int
+
+    @classmethod
+    def all(cls, columns: int) -> Members:
+        """Return what gives the products of all columns with each other."""
+        return cls(np.arange(columns, dtype=np.int32), columns, columns)

@@ -82,19 +82,37 @@ def add_row_moments(entries, index, start, rows, weight, weighted, moments, size
 
 
 @inlined
-def add_row_products(entries, index, start, rows, factor, z, width, gram, row):
-    """Add the products of entries with a row's other numbers z, and with each other, times its factors."""
+def add_row_products(entries, index, start, rows, factor, z, width, gram, row, slots, members, squares):
+    """Add the products of entries with a row's other numbers z, and with those of members, times its factors.
+
+    A column's products are in the row of ``gram`` that ``slots`` names, members first; columns without a row have -1.
+    Sums and sums of squares of columns that are no members, times factors squared, are added to ``squares``.
+    """
     begins, named = data(entries.begins), index.size > 0
     for k in range(rows):
         first, count = _row(begins, index[start + k] if named else start + k)
         columns, values = offset(data(entries.columns), first), offset(data(entries.values), first)
         for e in range(count):
-            x = factor[k] * values[e]
-            to = offset(gram, (width + columns[e]) * row)
-            for j in range(0, width, WIDTH):
-                store(to, j, fma(splat(x), load(z, k * width + j), load(to, j)))
+            x, slot = factor[k] * values[e], slots[columns[e]]
+            if slot >= 0:
+                to = offset(gram, (width + slot) * row)
+                for j in range(0, width, WIDTH):
+                    store(to, j, fma(splat(x), load(z, k * width + j), load(to, j)))
+                to = offset(to, width + WIDTH)
+                for f in range(count if members else 0):
+                    other = slots[columns[f]]
+                    if 0 <= other < members:
+                        to[other] += x * (factor[k] * values[f])
+            if 0 <= slot < members:
+                continue
+            to = offset(squares, 2 * columns[e])
+            to[0] += factor[k] * x
+            if entries.distinct:
+                to[1] += x * x
+                continue
             for f in range(count):
-                to[width + WIDTH + columns[f]] += x * (factor[k] * values[f])
+                if columns[f] == columns[e]:
+                    to[1] += x * (factor[k] * values[f])
 
 
 # --- By columns -------------------------------------------------------------------------------------------------------

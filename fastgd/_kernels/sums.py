@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd._kernels import core as kernels
 from fastgd._kernels import double_double
 from fastgd._kernels.core import GRAM_ROWS, SPARSE_ROWS, Center, Points, Samples
-from fastgd._kernels.layout import SparseColumns, SparseRows, Tile
+from fastgd._kernels.layout import Members, SparseColumns, SparseRows, Tile
 from fastgd._kernels.simd import WIDTH
 from fastgd._kernels.threads import allowed_threads, parallel_loops, run_parts, share
 from fastgd._typing import Floats
@@ -288,10 +288,10 @@ def _scratch_shape(tile: Tile, points: int, outputs: int, run_rows: int) -> tupl
     return places, max(WIDTH, rows // WIDTH * WIDTH)
 
 
-def gram_shape(d: int, targets: int = 1, columns: int = 0) -> tuple[int, int]:
+def gram_shape(d: int, targets: int = 1, members: Members | None = None) -> tuple[int, int]:
     """Return the shape that `add_gram` takes for d dense features, a 1, targets, and sparse columns."""
     width = -(-(d + 1 + targets) // WIDTH) * WIDTH
-    return width + columns, width + WIDTH + columns
+    return width + (members.rows if members else 0), width + WIDTH + (members.size if members else 0)
 
 
 class GramPoint(NamedTuple):
@@ -318,17 +318,26 @@ class GramPoint(NamedTuple):
 
 
 def add_gram(
-    tile: Tile, at: GramPoint, loss: Any, grams: Floats, first_block: int, block_rows: int, n_threads: int | None = None
+    tile: Tile,
+    at: GramPoint,
+    loss: Any,
+    members: Members,
+    grams: Floats,
+    squares: Floats,
+    first_block: int,
+    block_rows: int,
+    n_threads: int | None = None,
 ) -> None:
-    """Add ``Σ s |L''| z zᵀ`` over a tile to ``grams``, (parts, *gram_shape(d, targets, columns)): blocks to each.
+    """Add ``Σ s |L''| z zᵀ`` over a tile to ``grams``, (parts, *gram_shape(d, targets, members)): blocks to each.
 
     z is ``(x − center, 1, y − y_center)`` of the dense features. Of their products the upper triangle is added; in the
-    rows after these, the products of sparse columns with z, and after 8 columns with each other. All other numbers
-    there mean nothing. A block goes by its number among all of the data, of which ``first_block`` are before this
-    tile: what is added up together does not depend on tiles.
+    rows after these, the products of sparse columns that have slots with z, and after 8 columns with members. All other
+    numbers there mean nothing. ``Σ s |L''| x`` and ``Σ s |L''| x²`` of sparse columns that are no members are added to
+    ``squares``, (parts, columns, 2). A block goes by its number among all of the data, of which ``first_block`` are
+    before this tile: what is added up together does not depend on tiles.
 
     To ``grams`` of shape (parts, 2, *gram_shape) numbers are added as double-doubles: first their higher parts, then
-    the lower ones.
+    the lower ones. All sparse columns have to be members there.
 
     NumPy's product is no faster, and BLAS threads stay busy after it and slow down the passes that follow.
     """
@@ -336,12 +345,17 @@ def add_gram(
     points = _points(d, [(at.coef, at.intercept)])
     about = Center(np.append(at.center[:d], np.zeros(points.dense.shape[2] - d)), targets)
     width = gram_shape(d, len(targets))[0]
-    kernel, numbers = (kernels.gram_part, 1) if grams.ndim == 3 else (double_double.gram_part, 2)
-    scratch = np.zeros((len(grams), numbers * (width + 1) + 1 + len(at.coef) + WIDTH + d, GRAM_ROWS))
+    scratch = np.zeros((len(grams), (grams.ndim - 2) * (width + 1) + 1 + len(at.coef) + WIDTH + d, GRAM_ROWS))
     samples, entries = _as_samples(tile)
-    place = width, first_block, block_rows, scratch, grams
-    add_part = functools.partial(_for(loss, kernel), samples, entries, points, about, loss, at.pair, at.step, *place)
-    with share(1 if tile.y.shape[-1] * grams.shape[-2] ** 2 < SERIAL_GRAM else n_threads) as count:
+    place: tuple[Any, ...] = samples, entries, points, about, loss, at.pair, at.step, width, first_block, block_rows
+    place = (*place, scratch, grams)
+    if grams.ndim == 3:
+        kernel, place = kernels.gram_part, (*place, members.slots, members.size, squares)
+    else:
+        kernel = double_double.gram_part
+    add_part = functools.partial(_for(loss, kernel), *place)
+    products = tile.y.shape[-1] * grams.shape[-1] ** 2 + (0 if tile.entries is None else 8 * tile.entries.values.size)
+    with share(1 if products < SERIAL_GRAM else n_threads) as count:
         # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long.
         run_parts(add_part, len(grams), count)
 

@@ -35,7 +35,7 @@ from fastgd._utils.atomic_io import check_writable, replacing, unfinished
 from fastgd.exceptions import CheckpointWarning
 
 MAGIC = b"fastgd-checkpoint"
-VERSION = 3
+VERSION = 4
 """Of the format, and of the meaning of a state."""
 INTERVAL = 3.0
 """Seconds between writings at least."""
@@ -139,7 +139,7 @@ class Checkpoint:
     solver : type
         The solver's class, which says of what types its state is.
     lengths : tuple of int
-        What an array can be as long as: first a point, then features, then targets.
+        What an array can be as long as, a point first.
 
     Attributes
     ----------
@@ -291,14 +291,14 @@ class _Writer:
 
 
 def _arrays(shapes: Any, numbers: bytes, lengths: tuple[int, ...]) -> list[Floats]:
-    """Cut arrays out: those of given lengths, square blocks of matrices over points, which come first, and rows."""
+    """Cut arrays out: those of given lengths, matrices no larger than those over points, which come first, and rows."""
     values = np.frombuffer(numbers, "<f8").astype(np.float64)
     arrays, first = [], 0
     for shape in shapes:
         rows, columns = shape if len(shape) == 2 else (*shape, None)  # a point has no columns
         if not all(type(length) is int and length >= 0 for length in shape) or not (
             (columns is None and rows in (0, *lengths))
-            or (columns == rows and (rows == 0 or lengths[0] % rows == 0))
+            or (columns is not None and max(rows, columns) <= lengths[0])
             or columns == len(Row._fields)
         ):
             raise ValueError(f"an array of shape {shape}")

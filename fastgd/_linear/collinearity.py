@@ -64,7 +64,7 @@ class Columns(NamedTuple):
     @property
     def redundant(self) -> NDArray[np.intp]:
         """Constants and mixtures, in order."""
-        return np.union1d(self.constant, self.mixed)
+        return np.union1d(self.constant, self.mixed) if len(self.mixed) else self.constant
 
     def smallest(self, coef: Floats) -> Floats:
         """Return the smallest of all coefficients (outputs, d) that have the same linear predictors.

@@ -11,7 +11,7 @@ from fastgd._optim.base import Convergence, Evaluation
 from fastgd._optim.lbfgs import MakePreconditioner
 from fastgd._optim.result import UNKNOWN_ERROR, ErrorEstimate
 from fastgd._typing import Floats
-from fastgd._utils.linalg import EPS, apply_root
+from fastgd._utils.linalg import EPS, Inverse
 
 NEAR = 1e-2
 """Standard errors from the minimum from which on L-BFGS asks for a Hessian."""
@@ -100,7 +100,7 @@ class NewtonTest:
         self, objective: LinearObjective, tol: float, inverse_hessian: MakePreconditioner | None = None
     ) -> None:
         self.objective, self.tol, self.inverse_hessian = objective, tol, inverse_hessian
-        self.root: Floats | None = None
+        self.known: Inverse | None = None
 
     def __call__(self, x: Floats, evaluation: Evaluation, step: Floats | None) -> Convergence:
         """Return the distance of a point from the minimum, given its evaluation and the solver's Newton step."""
@@ -114,19 +114,18 @@ class NewtonTest:
         least = -evaluation.gradient / (self.objective.largest_diagonal * self.objective.size)
         if not measure(self.objective, x, evaluation, least, self.tol).reached:
             return Convergence(UNKNOWN_ERROR, reached=False)
-        if self.root is not None:
-            known = self._by_root(self.root, x, evaluation)
-            if not known.reached:
-                return known
+        if self.known is not None:
+            by_known = self._judge(self.known, x, evaluation)
+            if not by_known.reached:
+                return by_known
         made = self.inverse_hessian(x)
-        if not made.root.size:
+        if not made.inverse.exists:
             return Convergence(UNKNOWN_ERROR, reached=False, cost=made.cost)
-        self.root = made.root
-        return self._by_root(made.root, x, evaluation)._replace(cost=made.cost)
+        self.known = made.inverse
+        return self._judge(made.inverse, x, evaluation)._replace(cost=made.cost)
 
-    def _by_root(self, root: Floats, x: Floats, evaluation: Evaluation) -> Convergence:
-        step = -apply_root(root, evaluation.gradient)
-        return measure(self.objective, x, evaluation, step, self.tol)
+    def _judge(self, inverse: Inverse, x: Floats, evaluation: Evaluation) -> Convergence:
+        return measure(self.objective, x, evaluation, -inverse.times(evaluation.gradient), self.tol)
 
 
 def near_end(objective: LinearObjective, *, renew: bool) -> Callable[[float, float], int]:

@@ -15,6 +15,7 @@ from fastgd._data.schema import coef_names
 from fastgd._linear.collinearity import Columns, drawn, only_constants, products, redundant_columns
 from fastgd._linear.hessian import RankFindings
 from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec, shifted_intercept
+from fastgd._linear.reduction import Reduction
 from fastgd._linear.result import FitResult
 from fastgd._linear.separation import Coordinates, count_separated, extent, separating
 from fastgd._linear.settings import FitSettings
@@ -214,7 +215,9 @@ def as_fitted(
     opened: OpenedDataset,
     columns: Columns | None,
     settings: FitSettings,
+    *,
     rows: int | None = None,
+    reduction: Reduction | None = None,
 ) -> FitResult:
     """Return the result of a descent in the user's units, in the shape of one output if y was a vector.
 
@@ -228,15 +231,19 @@ def as_fitted(
     settings : FitSettings
     rows : int, optional
         Samples the model was fitted on, if they are not those of the data set.
+    reduction : Reduction, optional
+        What the descent was in fewer coefficients by.
     """
     dataset = opened.dataset
     coef, b = objective.to_coefficients(result.x)
+    columns, spread = columns or constants(objective), dataset.to_caller_order(objective.moments.spread)
+    if reduction is not None:
+        coef, spread = reduction.expand(coef), reduction.spread(spread)
+        columns = only_constants(spread)
     if dataset.origin is not None:
         b = shifted_intercept(b, -coef, dataset.to_caller_order(dataset.origin))
     one = not opened.targets and objective.outputs == 1
-    columns = columns or constants(objective)
-    names = coef_names(dataset.features, dataset.shape[1])
-    redundant = [names[j] for j in columns.redundant]
+    redundant = coef_names(dataset.features, dataset.shape[1], columns.redundant)
     result, error = describe_redundant(result, redundant, exact=columns.exact), result.error_estimate
     return FitResult(
         loss=result.loss,
@@ -244,7 +251,7 @@ def as_fitted(
         history=result.history,
         coef=coef[0] if one else coef,
         intercept=float(b[0]) if one else b,
-        spread=dataset.to_caller_order(objective.moments.spread),
+        spread=spread,
         classes=opened.classes,
         features=dataset.features,
         redundant=redundant,

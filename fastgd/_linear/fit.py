@@ -32,6 +32,7 @@ from fastgd._linear.hessian import RankFindings
 from fastgd._linear.objective import Coefficients, ModelSpec, shifted_intercept
 from fastgd._linear.plan import ONE_PASS_SIZE, SolverChoice, choose_solver
 from fastgd._linear.problem import LinearProblem, check_determined, linear_problem, start_coefficients
+from fastgd._linear.reduction import reduced
 from fastgd._linear.result import FitResult
 from fastgd._linear.resume import Ended, Recall, descend
 from fastgd._linear.settings import TOL, FitSettings
@@ -252,14 +253,20 @@ def fit(
         if pivot is not None:
             opened = opened._replace(dataset=opened.dataset.recentred(pivot))
             problem, begin = replace(problem, dataset=opened.dataset), _shifted(begin, opened.dataset)
+        reduction = reduced(problem)
+        if reduction is not None:
+            problem, begin = reduction.problem, reduction.start(begin)
         choice = choose_solver(problem, solver, learning_rate)
+        if reduction is not None:
+            choice = choice._replace(reason=f"{choice.reason}; {reduction.reason}")
         earlier = start.state if isinstance(start, FitResult) else None
         recall = Recall(_what_must_be_the_same(problem, choice, opened), earlier, checkpoint)
         ended = descend(problem, choice, begin, stopping, session, recall)
         result, columns = diagnose(ended, choice, session)
     result = explain_interruption(result, session.handler)
     result = describe_limit(result, stopping)
-    fitted = as_fitted(result, ended.objective, opened, columns, _settings(problem, choice, stopping, opened))
+    settings = _settings(problem, choice, stopping, opened)
+    fitted = as_fitted(result, ended.objective, opened, columns, settings, reduction=reduction)
     fault = problem.dataset.fault
     if fault is not None and fitted.status is Status.INTERRUPTED:
         raise ClusterError.of(fault, fitted) from fault

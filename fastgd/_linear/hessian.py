@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from fastgd._kernels.sums import GramPoint
 from fastgd._linear.collinearity import Columns
 from fastgd._linear.objective import LinearObjective
-from fastgd._linear.statistics import gram, gram_double_double, moments, sum_rounding
+from fastgd._linear.statistics import gram_double_double, grams, moments, sum_rounding
 from fastgd._optim.lbfgs import Preconditioner
 from fastgd._typing import Floats
 from fastgd._utils import double_double as dd
 from fastgd._utils.double_double import DoubleDouble
-from fastgd._utils.linalg import PRECISE, InverseRoot, inverse_root, solve_double_double
+from fastgd._utils.linalg import NO_INVERSE, PRECISE, Inverse, InverseRoot, inverse_root, solve_double_double
 from fastgd.losses import Loss
 
 DOUBTFUL = 100.0
@@ -79,33 +80,43 @@ class InverseHessian:
     def __call__(self, x: Floats) -> Preconditioner:
         """Return the root of the inverse Hessian at a point (size,); exact if it is that of all samples."""
         objective, whole = self.objective, self.share >= 1.0
-        cost = self.share * hessian_passes(objective.loss, objective.outputs)
+        cost = self.share
         n = objective.dataset.shape[0]
         matrix = hessian(objective, x, self._scaled_to_all if objective.sampled else None)
         found = inverse_root(matrix, DOUBTFUL * sum_rounding(n))
         varies = np.isfinite(objective.scale) & (objective.moments.spread > 0.0)
         varies = np.append(varies, np.ones(int(objective.intercept), bool))
         if (found.given_up.reshape(-1, len(varies)) & varies).any():  # curvature has vanished
-            return Preconditioner(np.empty((0, 0)), cost)
+            return Preconditioner(NO_INVERSE, cost)
         hidden = int(np.count_nonzero(found.doubtful))
         if whole:
             self.findings.doubtful |= hidden > 0
             self.findings.hidden = hidden if len(matrix) > PRECISE else 0
         if not hidden:
-            return Preconditioner(found.root, cost, exact=whole)
+            return Preconditioner(Inverse(found.root), cost, exact=whole)
         if self.of_all is not None:
             made = self.of_all(x)
             return made._replace(cost=made.cost + cost)
         if len(matrix) > PRECISE:
-            return Preconditioner(found.root, cost)
+            return Preconditioner(Inverse(found.root), cost)
         precise = hessian_double_double(objective, x)
         diagonal = np.diagonal(precise.high)
         power = powers_of_two(diagonal)
         scaled = precise.scaled(power * power[:, None])
         root, _ = solve_double_double(scaled, len(diagonal), self._rounding(diagonal) * power, n)
+        if root.given_up.any() and self._curved_rows(matrix) < objective.row_size:  # too few of the samples curve
+            return Preconditioner(NO_INVERSE, 2.0 * cost)
         if whole and root.given_up.any():
             self.findings.columns = self._columns(root, power)
-        return Preconditioner(power[:, None] * root.root, 2.0 * cost, exact=whole)
+        return Preconditioner(Inverse(power[:, None] * root.root), 2.0 * cost, exact=whole)
+
+    def _curved_rows(self, matrix: Floats) -> float:
+        """Return how many rows of the largest curvature there is would have the curvature of all, if that is known."""
+        objective = self.objective
+        if not objective.intercept:
+            return np.inf
+        mean = float(np.min(np.diagonal(matrix)[objective.row_size - 1 :: objective.row_size]))
+        return objective.dataset.shape[0] * mean / objective.loss.curvature_bound
 
     def _rounding(self, diagonal: Floats) -> Floats:
         """Return by how much each coordinate may be rounded in the data, (size,), for a Hessian of that diagonal."""
@@ -134,18 +145,9 @@ class InverseHessian:
         )
 
     @cached_property
-    def _variances(self) -> tuple[Floats, Floats]:
-        """By what a sub-sample's Hessian is multiplied for each column, (d,), and the variances that it lacks, (d,)."""
-        objective = self.objective
-        own = moments(objective.dataset, objective.loss, about_mean=True, n_threads=objective.n_threads)
-        center = objective.mean if objective.intercept else 0.0
-        square = own.spread**2 + (own.mean - center) ** 2
-        of_all = objective.moments.spread**2
-        if objective.intercept:
-            of_all = of_all + (objective.moments.mean - center) ** 2
-        there = square > _LACKING * of_all
-        ratio = np.divide(of_all, square, out=np.ones(len(square)), where=there & (square > 0.0))
-        return np.sqrt(ratio), np.where(there, 0.0, of_all)
+    def _variances(self) -> Variances:
+        """What scales a sub-sample's Hessian."""
+        return variances(self.objective, self.objective.mean)
 
     def _scaled_to_all(self, matrix: Floats) -> None:
         """Scale a sub-sample's Hessian, (outputs, size, outputs, size), to the variances among all samples."""
@@ -161,8 +163,28 @@ class InverseHessian:
             matrix[a, np.arange(d), a, np.arange(d)] += typical * share
 
 
+class Variances(NamedTuple):
+    """What a sub-sample's columns are multiplied by, (d,), and the squares about the centre that it lacks, (d,)."""
+
+    ratio: Floats
+    lacking: Floats
+
+
+def variances(objective: LinearObjective, center: Floats) -> Variances:
+    """Return how a sub-sample's mean squares about a centre (d,) differ from those of all samples."""
+    own = moments(objective.dataset, objective.loss, about_mean=True, n_threads=objective.n_threads)
+    square, of_all = own.spread**2, objective.moments.spread**2
+    center = center if objective.intercept else np.zeros(1)
+    square = square + (own.mean - center) ** 2
+    if objective.intercept:
+        of_all = of_all + (objective.moments.mean - center) ** 2
+    there = square > _LACKING * of_all
+    ratio = np.divide(of_all, square, out=np.ones(len(square)), where=there & (square > 0.0))
+    return Variances(np.sqrt(ratio), np.where(there, 0.0, of_all))
+
+
 def hessian(objective: LinearObjective, x: Floats, adjust: Callable[[Floats], None] | None = None) -> Floats:
-    """Return the matrix of second derivatives at a point, (size, size): a pass for each pair of outputs.
+    """Return the matrix of second derivatives at a point, (size, size), from one pass.
 
     Of a quadratic loss only one output's, (row_size, row_size), as all have the same. Where all linear predictors of a
     sample may grow alike without consequence, that direction is given a curvature, too, so that there is an inverse.
@@ -174,13 +196,13 @@ def hessian(objective: LinearObjective, x: Floats, adjust: Callable[[Floats], No
     adjust : callable, optional
         Called with the part that comes from the samples, (outputs, row_size, outputs, row_size), to change it.
     """
-    size = objective.row_size
+    size, outputs = objective.row_size, hessian_outputs(objective.loss, objective.outputs)
     scale = np.append(objective.scale, np.ones(int(objective.intercept)))
-    outputs = _outputs(objective)
     whole = np.zeros((outputs, size, outputs, size))
-    for a, b, at in _gram_points(objective, x):
-        total = gram(objective.dataset, objective.loss, at, objective.n_threads)
+    points = gram_points(objective, x)
+    for at, total in zip(points, grams(objective.dataset, objective.loss, points, objective.n_threads), strict=True):
         block = total[:size, :size] / objective.moments.total_weight / scale / scale[:, None]
+        a, b = at.pair
         whole[a, :, b] = whole[b, :, a] = block if a == b else -block
     if adjust is not None:
         adjust(whole)
@@ -189,15 +211,17 @@ def hessian(objective: LinearObjective, x: Floats, adjust: Callable[[Floats], No
 
 def hessian_double_double(objective: LinearObjective, x: Floats) -> DoubleDouble:
     """Return what `hessian` does, with about 32 digits."""
-    size, outputs = objective.row_size, _outputs(objective)
+    size, outputs = objective.row_size, hessian_outputs(objective.loss, objective.outputs)
     scale = 1.0 / np.append(objective.scale, np.ones(int(objective.intercept)))
     squares = dd.two_product(scale, scale[:, None])
     weight = DoubleDouble.of(np.array(objective.moments.total_weight))
     shape = outputs, size, outputs, size
     whole = DoubleDouble(np.zeros(shape), np.zeros(shape))
-    for a, b, at in _gram_points(objective, x):
-        total = gram_double_double(objective.dataset, objective.loss, at, objective.n_threads)
+    points = gram_points(objective, x)
+    sums = gram_double_double(objective.dataset, objective.loss, points, objective.n_threads)
+    for at, total in zip(points, sums, strict=True):
         block = dd.divide(dd.multiply(total.at(slice(size), slice(size)), squares), weight)
+        a, b = at.pair
         block = block if a == b else -block
         whole.set((a, slice(None), b), block)
         whole.set((b, slice(None), a), block)
@@ -205,26 +229,27 @@ def hessian_double_double(objective: LinearObjective, x: Floats) -> DoubleDouble
     return DoubleDouble(*(each.reshape(outputs * size, outputs * size) for each in whole))
 
 
-def hessian_passes(loss: Loss, outputs: int) -> int:
-    """Return the passes that a Hessian takes: one for each pair of outputs that have second derivatives in common."""
-    if loss.quadratic:
-        return 1
-    return outputs * (outputs + 1) // 2 if loss.multiclass else outputs
-
-
-def _outputs(objective: LinearObjective) -> int:
+def hessian_outputs(loss: Loss, outputs: int) -> int:
     """Return how many outputs have blocks of their own in the Hessian."""
-    return 1 if objective.loss.quadratic else objective.outputs
+    return 1 if loss.quadratic else outputs
 
 
-def _gram_points(objective: LinearObjective, x: Floats) -> Iterator[tuple[int, int, GramPoint]]:
-    """Yield pairs of outputs, and where the weighted Gram matrix is taken that is their block of the Hessian."""
+def hessian_pairs(loss: Loss, outputs: int) -> int:
+    """Return how many pairs of outputs have second derivatives in common."""
+    own = hessian_outputs(loss, outputs)
+    return own * (own + 1) // 2 if loss.multiclass else own
+
+
+def gram_points(objective: LinearObjective, x: Floats, *, crossed: bool = True) -> list[GramPoint]:
+    """Return where weighted Gram matrices are taken that are the Hessian's blocks, of all pairs or of each output."""
     coef, intercept = objective.tile_coefficients(x)
     units = np.broadcast_to(objective.gradient_scales, objective.outputs)
-    outputs = _outputs(objective)
-    for a in range(outputs):
-        for b in range(a, outputs if objective.loss.multiclass else a + 1):
-            yield a, b, GramPoint(coef, intercept, (a, b), 1e-4 * float(units[a]), objective.mean, np.zeros(0))
+    outputs = hessian_outputs(objective.loss, objective.outputs)
+    return [
+        GramPoint(coef, intercept, (a, b), 1e-4 * float(units[a]), objective.mean, np.zeros(0))
+        for a in range(outputs)
+        for b in range(a, outputs if objective.loss.multiclass and crossed else a + 1)
+    ]
 
 
 def _further_curvature(objective: LinearObjective, whole: Floats) -> Floats:

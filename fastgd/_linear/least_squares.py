@@ -185,7 +185,7 @@ def solve_exactly(objective: LinearObjective) -> Solution:
     center = moments.mean if objective.intercept else np.zeros(d)
     y_center = moments.y_mean if objective.intercept else np.zeros(targets)
     at = GramPoint(np.zeros((targets, d)), np.zeros(targets), (0, 0), 0.0, center, y_center)
-    sums = gram_double_double(dataset, Squared(), at, objective.n_threads)
+    (sums,) = gram_double_double(dataset, Squared(), [at], objective.n_threads)
     order = np.arange(d) if dataset.order is None else dataset.order
     keep = np.append(order, d + 1 + np.arange(targets))
     weight = sums.at(d, d)

@@ -230,7 +230,7 @@ def learn_chunk(
         copied=dataset.copied,
     )
     ended = replace(ended, state=None)  # the stream is what the next chunk goes on from
-    return stream, as_fitted(ended, objective, opened, None, settings, rows)
+    return stream, as_fitted(ended, objective, opened, None, settings, rows=rows)
 
 
 def _open_chunk(

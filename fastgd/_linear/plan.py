@@ -9,8 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd._data.dataset import Dataset
+from fastgd._linear.block_hessian import InverseBlocks
 from fastgd._linear.convergence import NewtonTest, near_end
-from fastgd._linear.hessian import DOUBTFUL, InverseHessian, RankFindings, hessian_passes
+from fastgd._linear.hessian import DOUBTFUL, InverseHessian, RankFindings
+from fastgd._linear.hessian_choice import (
+    GRAM_PASSES,
+    affordable_blocks,
+    block_passes,
+    contraction,
+    hessian_cost,
+    inverse_hessian,
+)
 from fastgd._linear.least_squares import (
     evaluate_without_pass,
     normal_equations,
@@ -24,25 +33,19 @@ from fastgd._linear.problem import LinearProblem
 from fastgd._linear.warm_start import MIN_ROWS, sample_sizes, warm_start
 from fastgd._optim.base import Evaluation, LoopState, Need, Solver
 from fastgd._optim.gradient_descent import estimate_lipschitz
-from fastgd._optim.lbfgs import LBFGS, Preconditioner
+from fastgd._optim.lbfgs import LBFGS, MakePreconditioner, Preconditioner
 from fastgd._optim.registry import REGISTRY, SolverInfo, make_fixed_rate
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import attach_partial_result
-from fastgd._utils.linalg import PRECISE, apply_root, inverse_root, times
+from fastgd._utils.linalg import PRECISE, Inverse, apply_root, inverse_root, times
 from fastgd.losses import Squared
 from fastgd.penalties import L2
 
 LIPSCHITZ_EVALUATIONS = 20
-GRAM_SPEED = 30
-"""Numbers of a Hessian that a thread adds up while a pass reads one number of X; measured, see bench/NOTES.md."""
-GRAM_PASSES = 100
-"""Passes that a preconditioner may cost before plain L-BFGS is the better choice."""
 FINAL_PASSES, FINAL_GRAM = 10, 1e10
 """Passes, or products, that a Hessian of all rows may cost where only that can tell how far the minimum is."""
-SMALL_GRAM = 1e9
-"""Products of a Hessian that never cost too much: a tenth of a second."""
-GRAM_BYTES = 1 << 28
-"""Bytes that a preconditioner and its making may take, or 1/50 of X if that is more."""
+SAMPLED_LEVELS = 4.0
+"""A table whose Hessian costs no more passes needs none of a sub-sample, which has few rows of rare levels."""
 VECTORS = 2000
 """L-BFGS keeps 10 pairs where X takes as much memory as so many points, otherwise 5."""
 ESTIMATE_BYTES = 1 << 26
@@ -96,52 +99,6 @@ class Plan(NamedTuple):
     test: NewtonTest | None = None
 
 
-class HessianCost(NamedTuple):
-    """What a Hessian costs.
-
-    Attributes
-    ----------
-    products : float
-        Multiplications to add it up and invert it.
-    passes : float
-        The same, in the time of passes over all rows, or as many as it takes if that is more.
-    size : int
-        Coefficients that it couples.
-    memory : int
-        Bytes that it may take.
-    rereads : bool
-        Whether a pass reads the samples from where they are stored.
-    """
-
-    products: float
-    passes: float
-    size: int
-    memory: int
-    rereads: bool
-
-    @property
-    def fits(self) -> bool:
-        """Whether there is memory for it."""
-        return 24 * self.size * self.size <= self.memory
-
-    def is_cheap(self, passes: float, products: float = SMALL_GRAM) -> bool:
-        """Whether it costs at most so many passes, or so many products of samples that are not read again."""
-        return self.passes <= passes or (self.products <= products and not self.rereads)
-
-
-def hessian_cost(problem: LinearProblem, rows: int) -> HessianCost:
-    """Return what a Hessian of so many rows costs."""
-    dataset, size = problem.dataset, problem.coupled
-    n, d = dataset.shape
-    numbers = dataset.row_bytes / dataset.dtype.itemsize  # of a row, indices of sparse ones included
-    products = rows * min(size, numbers * size / d) ** 2 + 2 * size**3
-    memory = max(GRAM_BYTES, int(n * dataset.row_bytes) // 50)
-    passes = products / (n * numbers * GRAM_SPEED)
-    if rows == n:
-        passes = max(passes, hessian_passes(problem.spec.loss, problem.outputs))
-    return HessianCost(products, passes, size, memory, dataset.rereads)
-
-
 def choose_solver(problem: LinearProblem, solver: str, learning_rate: float | str) -> SolverChoice:
     """Return the solver that was asked for; for ``"auto"`` newton where its preconditioner costs less than it saves."""
     rate = learning_rate if isinstance(learning_rate, str) else float(learning_rate)
@@ -149,7 +106,11 @@ def choose_solver(problem: LinearProblem, solver: str, learning_rate: float | st
         return SolverChoice(REGISTRY[solver], rate, "asked for")
     sizes = sample_sizes(problem)
     cost = hessian_cost(problem, sizes[1] if sizes else problem.dataset.shape[0])
-    if not cost.fits:
+    blocks = affordable_blocks(problem)
+    if blocks is not None:
+        part = "" if blocks.whole else "the blocks of "
+        name, reason = "newton", f"auto: {part}a Hessian of {cost.size} coefficients, diagonal among levels or words"
+    elif not cost.fits:
         name, reason = "lbfgs", f"auto: a Hessian of {cost.size} coefficients takes more than {cost.memory >> 20} MB"
     elif not cost.is_cheap(GRAM_PASSES):
         name, reason = "lbfgs", f"auto: a Hessian would cost as much as {cost.passes:.0f} passes"
@@ -166,9 +127,11 @@ def make_plan(
     """Make everything ready for a descent from coefficients, from ``"random"`` ones, or from None."""
     hessian = Need.HESSIAN in choice.info.needs
     sizes = sample_sizes(problem) if hessian else None
-    if start is None and hessian and _takes_one_pass(problem, sizes):
+    blocks = affordable_blocks(problem) if hessian else None
+    if start is None and hessian and blocks is None and _takes_one_pass(problem, sizes):
         return _plan_normal_equations(problem, tol)
-    if start is None and sizes:
+    solved_at_once = blocks is not None and blocks.whole and problem.spec.loss.quadratic
+    if start is None and sizes and not solved_at_once:
         return _plan_warm_start(problem, sizes, tol, rng)
     at = start if isinstance(start, Coefficients) else problem.zeros
     dataset, n = problem.dataset, problem.dataset.shape[0]
@@ -179,7 +142,7 @@ def make_plan(
         x, passes, evaluation = rng.standard_normal(objective.size), passes + 1.0, None
     findings = RankFindings()
     if hessian:
-        sample = objective.on(dataset.sample(sizes[1], rng)) if sizes else objective
+        sample = objective.on(dataset.sample(sizes[1], rng)) if sizes and not solved_at_once else objective
         solver: Solver = _newton(problem, objective, sample, findings)
         state = LoopState.at(x, solver, evaluation, passes)
         return Plan(objective, state, solver, first, findings, test=NewtonTest(objective, tol))
@@ -226,13 +189,29 @@ def _newton(
     All samples' own Hessian takes its place where it turns out to be poor. Near the end it is asked for, too, unless
     the last step has shown that the sub-sample's is good.
     """
-    n = objective.dataset.shape[0]
-    share, refined = sample.dataset.shape[0] / n, _final_hessian(problem, objective, findings)
+    n, blocks = objective.dataset.shape[0], affordable_blocks(problem)
+    share = sample.dataset.shape[0] / n
+    first: MakePreconditioner
+    refined: MakePreconditioner | None
+    if blocks is not None:
+        passes, exact = block_passes(problem, blocks), blocks.whole and not objective.loss.multiclass
+        first, refined = (
+            InverseBlocks(each, blocks, part, findings) for each, part in ((sample, share), (objective, 1.0))
+        )
+        near = near_end(objective, renew=True) if exact and not objective.loss.quadratic else None
+    else:
+        cost = hessian_cost(problem, n)
+        passes, final = cost.passes, _final_hessian(problem, objective, findings)
+        first, refined = InverseHessian(sample, share, findings, final if sample.sampled else None), final
+        near = near_end(objective, renew=cost.is_cheap(1.0)) if final else None
+    levels = any(each.levels is not None for each in problem.dataset.features or ()) and passes <= SAMPLED_LEVELS
     return LBFGS(
-        preconditioner=InverseHessian(sample, share, findings, refined if sample.sampled else None),
+        preconditioner=refined if refined and levels else first,
         refined=refined,
-        near_end=near_end(objective, renew=hessian_cost(problem, n).is_cheap(1.0)) if refined else None,
+        near_end=near,
         trust_contraction=sample.sampled,
+        patience=1 if refined and (blocks is None or blocks.whole) else 3,
+        contraction=contraction(passes) if refined else 0.5,
     )
 
 
@@ -299,14 +278,20 @@ def _plan_normal_equations(problem: LinearProblem, tol: float) -> Plan:
     if first is None and len(hessian) <= PRECISE and cost.is_cheap(FINAL_PASSES, FINAL_GRAM):
         objective, x, first, root, columns = solve_exactly(objective)
         findings, exact = RankFindings(columns=columns, certain=columns is not None), True
-    solver = LBFGS(preconditioner=lambda _: Preconditioner(root, exact=exact), quadratic=True)
+    solver = LBFGS(preconditioner=lambda _: Preconditioner(Inverse(root), exact=exact), quadratic=True)
     state = LoopState.at(x, solver, first, passes)
     return Plan(objective, state, solver, reading, findings, test=NewtonTest(objective, tol))
 
 
 def _plan_warm_start(problem: LinearProblem, sizes: tuple[int, int], tol: float, rng: np.random.Generator) -> Plan:
     """Begin at the end of growing sub-samples; moments come with the first evaluation, in one pass."""
-    warm = warm_start(problem, sizes, rng)
+    blocks = affordable_blocks(problem)
+    passes = hessian_cost(problem, sizes[1]).passes if blocks is None else block_passes(problem, blocks)
+
+    def inverse(objective: LinearObjective, share: float) -> MakePreconditioner:
+        return inverse_hessian(problem, objective, share, RankFindings())
+
+    warm = warm_start(problem, sizes, rng, inverse, contraction(passes))
     with attach_partial_result(warm.coefficients):
         objective, first = problem.first_pass(problem.dataset, warm.coefficients)
     findings = RankFindings()

@@ -150,6 +150,7 @@ def _data_hash(plan: Plan) -> str:
 
 
 def _lengths(problem: LinearProblem) -> tuple[int, ...]:
-    """Return how long the arrays of a state can be: points, features, targets."""
+    """Return how long the arrays of a state can be: points, features, targets, rows of a point."""
     d, y = problem.dataset.shape[1], problem.dataset.local_sample.y
-    return problem.outputs * (d + problem.spec.intercept), d, 1 if y.ndim == 1 else y.shape[1]
+    row = d + problem.spec.intercept
+    return problem.outputs * row, d, 1 if y.ndim == 1 else y.shape[1], row

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 
 from fastgd._data.dataset import Dataset, InMemory
-from fastgd._kernels.layout import Tile
+from fastgd._kernels.layout import Members, Tile
 from fastgd._kernels.sums import GramPoint, add_gram, first_sums, gram_shape
 from fastgd._typing import Floats
 from fastgd._utils import double_double as dd
@@ -148,66 +149,146 @@ def pooled(a: Moments, b: Moments, *, about_mean: bool) -> Moments:
     return Moments(total, y_mean, y_spread, *pool(a.mean, b.mean, a.spread, b.spread))
 
 
-def gram(dataset: Dataset, loss: Loss, at: GramPoint, n_threads: int | None = None) -> Floats:
-    """Return ``Σ s |L''| z zᵀ``, ``z = (x − center, 1, y − y_center)``, (d + 1 + targets)², from one pass."""
+def grams(dataset: Dataset, loss: Loss, points: Sequence[GramPoint], n_threads: int | None = None) -> Floats:
+    """Return ``Σ s |L''| z zᵀ``, ``z = (x − center, 1, y − y_center)``, for each of some points, from one pass.
+
+    All have the same centres. The shape is (points, d + 1 + targets, d + 1 + targets).
+    """
 
     def of_part(part: InMemory) -> Floats:
-        grams, dense = _grams_of_part(part, loss, at, n_threads, ())
-        whole = _symmetric(np.add.reduce(grams, axis=0), at, dense)
-        offset = _sparse_center(at, dense)
+        sums = _grams_of_part(part, loss, points, None, n_threads, ())
+        at = points[0]
+        whole = np.array([_symmetric(np.add.reduce(own, axis=0), at, sums.dense) for own in sums.grams])
+        offset = _sparse_center(at, sums.dense)
         if offset.any():
             with np.errstate(invalid="ignore"):  # the caller looks at the moments
-                whole -= whole[:, len(at.center), None] * offset
-                whole -= offset[:, None] * whole[len(at.center)]
+                whole -= whole[:, :, len(at.center), None] * offset
+                whole -= offset[:, None] * whole[:, None, len(at.center)]
         return whole
 
     return dataset.sum(of_part)
 
 
-def gram_double_double(dataset: Dataset, loss: Loss, at: GramPoint, n_threads: int | None = None) -> DoubleDouble:
-    """Return what `gram` does with about 32 digits, from one pass that takes as long as 4 to 8 of that."""
-
-    def of_part(part: InMemory) -> DoubleDouble:
-        grams, dense = _grams_of_part(part, loss, at, n_threads, (2,))
-        total = DoubleDouble(grams[:, 0], grams[:, 1]).sum(axis=0)
-        whole = DoubleDouble(*(_symmetric(each, at, dense) for each in total))
-        offset = _sparse_center(at, dense)
-        if offset.any():
-            center = DoubleDouble.of(offset)
-            with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the moments
-                whole = dd.subtract(whole, dd.outer(whole.at(slice(None), len(at.center)), center))
-                whole = dd.subtract(whole, dd.outer(center, whole.at(len(at.center))))
-        return whole
-
-    return dataset.map_reduce(of_part, _sum_double_double)
+def gram(dataset: Dataset, loss: Loss, at: GramPoint, n_threads: int | None = None) -> Floats:
+    """Return what `grams` does for one point, (d + 1 + targets)²."""
+    return np.asarray(grams(dataset, loss, [at], n_threads)[0])
 
 
-def _sum_double_double(several: list[DoubleDouble]) -> DoubleDouble:
-    return reduce(dd.add, several)
+def gram_double_double(
+    dataset: Dataset, loss: Loss, points: Sequence[GramPoint], n_threads: int | None = None
+) -> list[DoubleDouble]:
+    """Return what `grams` does with about 32 digits, from one pass that takes as long as 4 to 8 of that."""
+
+    def of_part(part: InMemory) -> list[DoubleDouble]:
+        sums = _grams_of_part(part, loss, points, None, n_threads, (2,))
+        return [_centred(DoubleDouble(own[:, 0], own[:, 1]).sum(axis=0), points[0], sums.dense) for own in sums.grams]
+
+    return dataset.map_reduce(of_part, _sum_double_doubles)
+
+
+def _centred(total: DoubleDouble, at: GramPoint, dense: int) -> DoubleDouble:
+    """Return the matrix of all products about the centre from the sums of `add_gram`."""
+    whole = DoubleDouble(*(_symmetric(each, at, dense) for each in total))
+    offset = _sparse_center(at, dense)
+    if offset.any():
+        center = DoubleDouble.of(offset)
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the moments
+            whole = dd.subtract(whole, dd.outer(whole.at(slice(None), len(at.center)), center))
+            whole = dd.subtract(whole, dd.outer(center, whole.at(len(at.center))))
+    return whole
+
+
+def _sum_double_doubles(several: list[list[DoubleDouble]]) -> list[DoubleDouble]:
+    return [reduce(dd.add, each) for each in zip(*several, strict=True)]
+
+
+class MemberSums(NamedTuple):
+    """Products of dense features and members, and squares of other columns, see `gram_of_members`.
+
+    Attributes
+    ----------
+    products : ndarray of shape (dense + 1 + slots, dense + 1 + members)
+        ``Σ s |L''| z zᵀ`` for ``z = (x − center, 1, members)``, followed by the products of other columns with slots.
+    squares : ndarray of shape (columns, 2)
+        ``Σ s |L''| x`` and ``Σ s |L''| x²`` of the sparse columns; 0 for members.
+    """
+
+    products: Floats
+    squares: Floats
+
+
+def gram_of_members(
+    dataset: Dataset, loss: Loss, points: Sequence[GramPoint], members: Members, n_threads: int | None = None
+) -> list[MemberSums]:
+    """Return products of dense features and members, and squares of other columns, for each of some points.
+
+    It takes one pass. Points have no targets. Dense features are centred, sparse columns are not.
+    """
+    columns, d = len(members.slots), len(points[0].center)
+
+    def of_part(part: InMemory) -> Floats:
+        sums = _grams_of_part(part, loss, points, members, n_threads, ())
+        size = sums.dense + 1
+        rows = []
+        for own, squares in zip(sums.grams, sums.squares, strict=True):
+            total = np.add.reduce(own, axis=0)
+            upper = np.triu(total[:size, :size])
+            whole = np.empty((size + members.rows, size + members.size))
+            whole[:size, :size] = upper + np.triu(upper, 1).T
+            whole[size:, :size] = total[total.shape[0] - members.rows :, :size]
+            whole[size:, size:] = total[total.shape[0] - members.rows :, total.shape[1] - members.size :]
+            whole[:size, size:] = whole[size : size + members.size, :size].T
+            rows.append(np.append(whole.ravel(), np.add.reduce(squares, axis=0)))
+        return np.array(rows)
+
+    found = []
+    for flat in dataset.sum(of_part):
+        products, squares = np.split(flat, [len(flat) - 2 * columns])
+        found.append(MemberSums(products.reshape(-1, d - columns + 1 + members.size), squares.reshape(-1, 2)))
+    return found
+
+
+class _GramSums(NamedTuple):
+    """The partial sums of `add_gram` for each point over samples in memory, and how many of the columns are dense."""
+
+    grams: Floats
+    squares: Floats
+    dense: int
 
 
 def _grams_of_part(
-    part: InMemory, loss: Loss, at: GramPoint, n_threads: int | None, numbers: tuple[int, ...]
-) -> tuple[Floats, int]:
-    """Return the partial sums of `add_gram` over samples in memory, and how many of the columns are dense.
+    part: InMemory,
+    loss: Loss,
+    points: Sequence[GramPoint],
+    members: Members | None,
+    n_threads: int | None,
+    numbers: tuple[int, ...],
+) -> _GramSums:
+    """Return the partial sums over samples in memory: of all sparse columns, or only of members and squares.
 
     ``numbers`` is () for float64 and (2,) for double-doubles.
     """
-    grams, blocks, dense = np.empty((0, *numbers, 0, 0)), 0, 0
+    sums, blocks, at = _GramSums(np.empty(0), np.empty(0), 0), 0, points[0]
+    chosen = members
 
     def visit(tile: Tile, block_rows: int) -> Floats:
-        nonlocal grams, blocks, dense
+        nonlocal sums, blocks, chosen
         if not blocks:
             dense = tile.X.shape[1]
-            shape = gram_shape(dense, len(at.y_center), len(at.center) - dense)
-            parts = max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1])))
-            grams = np.zeros((parts, *numbers, *shape))
-        add_gram(tile, at, loss, grams, blocks, block_rows, n_threads)
+            chosen = members or Members.all(len(at.center) - dense)
+            shape, few = gram_shape(dense, len(at.y_center), chosen), 0 if members is None else len(members.slots)
+            parts = max(2, min(8, GRAM_BYTES // (8 * len(points) * (shape[0] * shape[1] + 2 * few))))
+            of_points = len(points), parts
+            sums = _GramSums(np.zeros((*of_points, *numbers, *shape)), np.zeros((*of_points, few, 2)), dense)
+        assert chosen is not None  # noqa: S101  the first tile has seen to that
+        for point, own, squares in zip(points, sums.grams, sums.squares, strict=True):
+            add_gram(tile, point, loss, chosen, own, squares, blocks, block_rows, n_threads)
         blocks += -(-tile.y.shape[-1] // block_rows)
         return np.zeros((1, 1))
 
-    part.by_rows().sum_tiles(visit, len(at.center) / PASS_FEATURES)
-    return grams, dense
+    work = (len(at.center) / PASS_FEATURES if members is None else 1.0) * (len(points) if len(points) > 1 else 1)
+    part.by_rows().sum_tiles(visit, work)
+    return sums
 
 
 def _symmetric(total: Floats, at: GramPoint, dense: int) -> Floats:

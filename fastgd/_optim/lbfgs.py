@@ -10,17 +10,20 @@ import numpy as np
 
 from fastgd._optim.base import VALUE_NOISE, Evaluation, Signal, Solver, Step
 from fastgd._typing import Floats
-from fastgd._utils.linalg import apply_root, apply_root_transposed, dot
+from fastgd._utils.linalg import NO_INVERSE, Inverse, dot
 
 
 class _Pair(NamedTuple):
-    """A step s, the change y of the gradient over it, and the products s·y, y·y and s·s."""
+    """A step s, the change y of the gradient over it, and the products s·y, y·y and s·s.
+
+    Softness is the inverse curvature along the step: s·s / s·y, or with a preconditioner P Pᵀ, s·y / |Pᵀ y|².
+    """
 
     s: Floats
     y: Floats
     sy: float
     yy: float
-    ss: float
+    softness: float
 
 
 class Preconditioner(NamedTuple):
@@ -28,16 +31,15 @@ class Preconditioner(NamedTuple):
 
     Attributes
     ----------
-    root : ndarray of shape (d, d)
-        A matrix P with ``P Pᵀ`` the approximation, or of shape (b, b) for a block that repeats along the diagonal. Of
-        shape (0, 0) if there is none.
+    inverse : Inverse
+        That does not exist if there is none.
     cost : float
         Passes over the data that were spent to make it.
     exact : bool
         Whether it is the inverse Hessian but for rounding.
     """
 
-    root: Floats
+    inverse: Inverse
     cost: float = 0.0
     exact: bool = False
 
@@ -59,10 +61,12 @@ class _SearchState(NamedTuple):
         The bracket of acceptable lengths so far.
     pairs : tuple of _Pair
         The oldest first.
-    root : ndarray of shape (b, b)
-        `Preconditioner.root`.
+    inverse : Inverse
+        `Preconditioner.inverse`.
     age : int
-        Consecutive accepted points that did not halve the gradient, see `_STALE`.
+        Consecutive accepted points at which the gradient did not contract.
+    patience : int
+        Of which so many are waited for until the preconditioner is computed again.
     closing : int
         The nearness of the end for which the preconditioner was made, see ``near_end`` of `LBFGS`.
     exact_nearby : bool
@@ -77,8 +81,9 @@ class _SearchState(NamedTuple):
     lower: float
     upper: float
     pairs: tuple[_Pair, ...]
-    root: Floats
+    inverse: Inverse
     age: int
+    patience: int
     closing: int = 0
     exact_nearby: bool = False
 
@@ -97,8 +102,8 @@ class LBFGS(Solver):
         The learning rate of the first step: the inverse of a typical curvature. None moves by at most 1.
     preconditioner : callable, optional
         Maps a point of shape (d,) to a `Preconditioner`. It replaces the multiple of the identity from which L-BFGS
-        starts. With the exact inverse Hessian, steps are Newton's. It is computed again when `_STALE` accepted points
-        in a row did not halve the gradient.
+        starts. With the exact inverse Hessian, steps are Newton's. It is computed again when at ``patience`` accepted
+        points in a row the gradient did not contract; each time that it is not exact, twice as many are waited for.
     memory : int, default 10
         The number of pairs (step, change of the gradient) that are kept.
     refined : callable, optional
@@ -112,6 +117,9 @@ class LBFGS(Solver):
         that the pairs have met.
     trust_contraction : bool, default False
         Whether a preconditioner with which the last step halved the gradient is good enough near the end.
+    patience : int, default 3
+    contraction : float, default 0.5
+        What a step, whose first trial was accepted, leaves of the preconditioned gradient at most.
     quadratic : bool, default False
         Whether curvature is the same everywhere, so that it cannot have vanished, see `_VANISHED`.
     armijo : float, default 1e-4
@@ -127,6 +135,8 @@ class LBFGS(Solver):
     at_end: MakePreconditioner | None = None
     near_end: Callable[[float, float], int] | None = None
     trust_contraction: bool = False
+    patience: int = 3
+    contraction: float = 0.5
     quadratic: bool = False
     armijo: float = 1e-4
     wolfe: float = 0.9
@@ -139,7 +149,7 @@ class LBFGS(Solver):
         """Return the next trial of the line search, or the first one of a new search from x of shape (d,)."""
         value, gradient, *_ = evaluation
         if state is None:
-            return self._search(x, value, gradient, (), None, _STALE)
+            return self._search(x, value, gradient, (), None, self.patience)
         slope = dot(state.gradient, state.direction)
         new_slope = dot(gradient, state.direction)
         if not self._decreased(state, value, slope, new_slope):
@@ -150,12 +160,14 @@ class LBFGS(Solver):
             longer = 2.0 * state.length if np.isinf(state.upper) else 0.5 * (state.lower + state.upper)
             return self._retry(state, longer)
         s, y = x - state.x, gradient - state.gradient
-        pair, pairs = _Pair(s, y, dot(s, y), dot(y, y), dot(s, s)), state.pairs
-        if pair.sy > np.finfo(np.float64).eps * pair.yy:
-            pairs = (*pairs, pair)[-self.memory :]
-        halved = _preconditioned_norm(gradient, state.root) <= 0.5 * _preconditioned_norm(state.gradient, state.root)
-        age = 0 if halved else state.age + 1
-        return self._search(x, value, gradient, pairs, state, age, halved=halved)
+        sy, yy, pairs = dot(s, y), dot(y, y), state.pairs
+        if sy > np.finfo(np.float64).eps * yy:
+            softness = sy / state.inverse.norm(y) ** 2 if state.inverse.exists else dot(s, s) / sy
+            pairs = (*pairs, _Pair(s, y, sy, yy, softness))[-self.memory :]
+        before = state.inverse.norm(state.gradient)
+        left = state.inverse.norm(gradient) / before if before else 1.0
+        age = 0 if left <= self.contraction and np.isinf(state.upper) else state.age + 1
+        return self._search(x, value, gradient, pairs, state, age, halved=left <= _TRUSTED)
 
     def _decreased(self, state: _SearchState, value: float, slope: float, new_slope: float) -> bool:
         """Return whether a trial meets the Armijo condition, or within rounding the approximate Wolfe conditions."""
@@ -176,39 +188,48 @@ class LBFGS(Solver):
         halved: bool = False,
     ) -> Step:
         """Return the first trial of a line search from a point that was just accepted."""
-        root, closing, nearby = (before.root, before.closing, before.exact_nearby) if before else (_NO_ROOT, 0, False)
+        inverse, patience, closing, nearby = NO_INVERSE, self.patience, 0, False
+        if before:
+            inverse, patience, closing, nearby = before.inverse, before.patience, before.closing, before.exact_nearby
         cost, exact = 0.0, False
-        renew = (self.refined or self.preconditioner) if root.size else self.preconditioner
-        if renew is not None and age >= _STALE:
-            root, cost, exact = self._usable(renew(x), value, gradient)
+        renew = self.refined if before and self.preconditioner and self.refined else self.preconditioner
+        if renew is not None and age >= patience:
+            inverse, cost, exact = self._usable(renew(x), value, gradient)
+            if not inverse.exists and self.refined is not None and renew is not self.refined:
+                inverse, further, exact = self._usable(self.refined(x), value, gradient)
+                cost += further
             age, nearby = 0, False
-        if pairs or root.size:
-            direction, length = -_inverse_hessian_times(gradient, pairs, root), 1.0
+            patience = patience if exact or before is None else 2 * patience
+        if pairs or inverse.exists:
+            direction, length = -_inverse_hessian_times(gradient, pairs, inverse), 1.0
         else:
             direction, length = -gradient, self.first_length or 1.0 / max(dot(gradient, gradient) ** 0.5, 1.0)
         final = self.at_end or self.refined or self.preconditioner
-        trusted = exact or final is None or (halved and self.trust_contraction and root.size > 0)
+        trusted = exact or final is None or (halved and self.trust_contraction)
         near = 0 if self.near_end is None or trusted else self.near_end(value, -dot(gradient, direction))
         if final is not None and near > closing:
             made = self._usable(final(x), value, gradient)
             cost, closing = cost + made.cost, near
-            if made.root.size:
-                root, exact, nearby, age, length = made.root, made.exact, made.exact, 0, 1.0
-                direction, pairs = -apply_root(root, gradient), ()
-        elif exact and root.size:
-            direction, pairs = -apply_root(root, gradient), ()
-        state = _SearchState(x, value, gradient, direction, length, 0.0, np.inf, pairs, root, age, closing, nearby)
+            if made.inverse.exists:
+                inverse, exact, nearby, age, length = made.inverse, made.exact, made.exact, 0, 1.0
+                direction, pairs = -inverse.times(gradient), ()
+        elif exact and inverse.exists:
+            direction, pairs = -inverse.times(gradient), ()
+        kept = pairs, inverse, age, patience, closing, nearby
+        state = _SearchState(x, value, gradient, direction, length, 0.0, np.inf, *kept)
         step = self._propose(state, accepted=True)._replace(cost=cost)
-        if root.size:
-            return step._replace(newton=direction) if exact or nearby or halved else step
-        if self.near_end and not final and pairs:
-            return step._replace(newton=-_inverse_hessian_times(gradient, pairs, root, _softest(pairs)))
+        if exact or nearby or halved:
+            return step._replace(newton=direction)
+        if pairs and (self.near_end is None if inverse.exists else final is None):
+            softest = max(pair.softness for pair in pairs)
+            softest = max(1.0, softest) if inverse.exists else softest
+            return step._replace(newton=-_inverse_hessian_times(gradient, pairs, inverse, softest))
         return step
 
     def _usable(self, made: Preconditioner, value: float, gradient: Floats) -> Preconditioner:
-        """Return a preconditioner, without its root if it predicts what cannot be, see `_VANISHED`."""
-        if not self.quadratic and _preconditioned_norm(gradient, made.root) ** 2 > _VANISHED * abs(value):
-            return made._replace(root=np.empty((0, 0)), exact=False)
+        """Return a preconditioner, without its inverse if it predicts what cannot be, see `_VANISHED`."""
+        if not self.quadratic and made.inverse.norm(gradient) ** 2 > _VANISHED * abs(value):
+            return made._replace(inverse=NO_INVERSE, exact=False)
         return made
 
     def _retry(self, state: _SearchState, length: float) -> Step:
@@ -217,7 +238,7 @@ class LBFGS(Solver):
         if not step.signal.stuck and (np.isinf(state.upper) or state.upper - state.lower > 1e-12 * state.upper):
             return step
         if state.pairs:  # a new search from the same point, without the pairs that gave a bad direction
-            again = self._search(state.x, state.value, state.gradient, (), state, _STALE)
+            again = self._search(state.x, state.value, state.gradient, (), state, state.patience)
             return again._replace(accepted=False, newton=None)
         return step._replace(signal=Signal(stuck=True))
 
@@ -235,25 +256,13 @@ class LBFGS(Solver):
         )
 
 
-_NO_ROOT = np.empty((0, 0))
-"""The root where there is no preconditioner."""
+_TRUSTED = 0.5
+"""A preconditioner with which a step leaves no more of the gradient is taken for the inverse Hessian."""
 _VANISHED = 1e3
 """A preconditioner that predicts a decrease of so many times the value is not used.
 
 Such a prediction means that the curvature has vanished, which happens far from the minimum.
 """
-_STALE = 3
-"""The preconditioner is computed again after so many consecutive accepted points that did not halve the gradient."""
-
-
-def _preconditioned_norm(gradient: Floats, root: Floats) -> float:
-    """Return ``‖Pᵀ g‖``, the gradient norm that Newton's method reduces; 0 without a preconditioner."""
-    return float(np.linalg.norm(apply_root_transposed(root, gradient))) if root.size else 0.0
-
-
-def _softest(pairs: tuple[_Pair, ...]) -> float:
-    """Return the inverse of the smallest curvature along the steps."""
-    return max(pair.ss / pair.sy for pair in pairs)
 
 
 def _minimizer(state: _SearchState, value: float, slope: float) -> float:
@@ -269,21 +278,22 @@ def _minimizer(state: _SearchState, value: float, slope: float) -> float:
 
 
 def _inverse_hessian_times(
-    gradient: Floats, pairs: tuple[_Pair, ...], root: Floats, inverse_curvature: float | None = None
+    gradient: Floats, pairs: tuple[_Pair, ...], inverse: Inverse, softness: float | None = None
 ) -> Floats:
     """Return the L-BFGS approximation of the inverse Hessian times a gradient, by the two-loop recursion.
 
-    Without a preconditioner it starts from ``inverse_curvature``, by default that along the last step.
+    It starts from the preconditioner, or by default from the inverse curvature along the last step; ``softness`` is
+    what the preconditioner is multiplied by, or an inverse curvature in place of that.
     """
     q = gradient.copy()
     alphas = []
     for pair in reversed(pairs):
         alphas.append(dot(pair.s, q) / pair.sy)
         q -= alphas[-1] * pair.y
-    if root.size:
-        q = apply_root(root, q)
+    if inverse.exists:
+        q = inverse.times(q) * (1.0 if softness is None else softness)
     else:
-        q = q * (pairs[-1].sy / pairs[-1].yy if inverse_curvature is None else inverse_curvature)
+        q = q * (pairs[-1].sy / pairs[-1].yy if softness is None else softness)
     for pair, alpha in zip(pairs, reversed(alphas), strict=True):
         q += (alpha - dot(pair.y, q) / pair.sy) * pair.s
     return q

@@ -51,6 +51,75 @@ def apply_root_transposed(root: Floats, vector: Floats) -> Floats:
     return np.asarray(np.einsum("ji,kj->ki", root, vector.reshape(-1, len(root)))).ravel()
 
 
+class Inverse(NamedTuple):
+    """The inverse of a symmetric, positive definite matrix over points, which have a row for each output.
+
+    Either ``P Pᵀ`` for a block that repeats along the diagonal. Or that of a matrix which is dense among the members
+    of each row, and diagonal among its other columns, of which the last ones are coupled to members:
+    ``[[A, B], [Bᵀ, D]]``, with P from the Schur complement, ``P Pᵀ = (A − B D⁻¹ Bᵀ)⁻¹``. An intercept is a member.
+
+    Attributes
+    ----------
+    root : ndarray of shape (b, b), or (outputs m, m) for m members
+        P; of shape (0, 0) if there is no inverse.
+    diagonal : ndarray of shape (outputs row_size,), or (0,)
+        ``D⁻¹``, and 0 for members. Empty if the whole row is dense.
+    coupling : ndarray of shape (outputs m, coupled), or (0, 0)
+        B.
+    shift : ndarray of shape (row_size,), or (0,)
+        What of each coordinate is added to the row's last one, the intercept, where the matrix was taken about
+        another origin than that of points.
+    """
+
+    root: Floats
+    diagonal: Floats = np.empty(0)
+    coupling: Floats = np.empty((0, 0))
+    shift: Floats = np.empty(0)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an inverse."""
+        return bool(self.root.size or self.diagonal.size)
+
+    def times(self, vector: Floats) -> Floats:
+        """Multiply a vector over points."""
+        if not self.diagonal.size:
+            return apply_root(self.root, vector)
+        row_size = self.shift.size
+        diagonals = self.diagonal.reshape(-1, row_size)
+        product = vector.reshape(-1, row_size).copy()
+        product[:, :-1] += product[:, -1:] * self.shift[:-1]
+        outputs = len(diagonals)
+        roots, couplings = np.split(self.root, outputs), np.split(self.coupling, outputs)
+        for row, diagonal, root, coupling in zip(product, diagonals, roots, couplings, strict=True):
+            members = np.flatnonzero(diagonal == 0.0)
+            own = row[members]
+            row *= diagonal
+            if not own.size:
+                continue
+            others = np.flatnonzero(diagonal)
+            coupled = others[len(others) - coupling.shape[1] :]
+            if coupling.size:
+                own = own - np.einsum("mk,k->m", coupling, row[coupled])
+            row[members] = own = apply_root(root, own)
+            if coupling.size:
+                row[coupled] -= diagonal[coupled] * np.einsum("mk,m->k", coupling, own)
+        product[:, -1] += np.einsum("kj,j->k", product[:, :-1], self.shift[:-1])
+        return product.ravel()
+
+    def norm(self, vector: Floats) -> float:
+        """Return ``√(v·H⁻¹v)``; 0 without an inverse."""
+        if not self.exists:
+            return 0.0
+        if not self.diagonal.size:  # more precise than the square root of a product
+            return float(np.linalg.norm(apply_root_transposed(self.root, vector)))
+        return float(max(dot(vector, self.times(vector)), 0.0) ** 0.5)
+
+
+NO_INVERSE = Inverse(np.empty((0, 0)))
+"""No inverse is known."""
+
+
 class InverseRoot(NamedTuple):
     """A matrix P with ``P Pᵀ`` the inverse of a symmetric, positive semidefinite matrix H.
 
@@ -80,17 +149,19 @@ class InverseRoot(NamedTuple):
     lost: float
 
 
-def inverse_root(matrix: Floats, noise: float) -> InverseRoot:
+def inverse_root(matrix: Floats, noise: float, sizes: Floats | None = None) -> InverseRoot:
     """Return the root of the inverse of a symmetric matrix that should be positive definite.
 
     Parameters
     ----------
     matrix : ndarray of shape (d, d)
     noise : float
-        A bound of the errors of its numbers, relative to its diagonal: pivots below are doubtful.
+        A bound of the errors of its numbers, relative to ``sizes``: pivots below are doubtful.
+    sizes : ndarray of shape (d,), optional
+        By default the matrix's diagonal.
     """
     size = len(matrix)
-    diagonal = np.diagonal(matrix)
+    diagonal = np.diagonal(matrix) if sizes is None else sizes
     scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
     unit = matrix * scale * scale[:, None]
     nowhere, no_mixtures = np.zeros(size, bool), np.empty((0, 0))

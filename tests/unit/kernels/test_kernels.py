@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers import FORMS
-from internals import Array, GramPoint, Tile, kernel_losses, max_threads, passes, patch
+from internals import Array, GramPoint, Members, Tile, kernel_losses, max_threads, passes, patch
 from numba import njit
 
 from fastgd import losses
@@ -175,7 +175,7 @@ def gram_bits(name, n_threads, X, y, weight):
     coef, loss, d = np.linspace(-1, 1, X.shape[1]), losses.LOSSES[name](), X.shape[1]
     grams = np.zeros((3, *passes.gram_shape(d)))
     at = GramPoint(coef[None], np.array([0.3]), (0, 0), 1e-4, coef[::-1], np.array([0.1]))
-    passes.add_gram(Tile(X, y, weight), at, loss, grams, 1, 1024, n_threads)
+    passes.add_gram(Tile(X, y, weight), at, loss, Members.all(0), grams, np.zeros((3, 0, 2)), 1, 1024, n_threads)
     return np.triu(grams[:, : d + 2, : d + 2]).tobytes()
 
 

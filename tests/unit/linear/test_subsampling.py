@@ -147,13 +147,17 @@ def test_fewer_rows_than_features_gives_the_penalised_minimum():
     np.testing.assert_allclose(result.coef, exact, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 def test_the_result_says_which_solver_ran_and_why():
     X, y = problem(500, 3, "squared")
     assert fastgd.fit(X, y).settings["solver"] == "newton"
     assert "auto" in fastgd.fit(X, y).settings["solver_reason"]
     assert fastgd.fit(X, y, solver="lbfgs").settings["solver_reason"] == "asked for"
     wide = np.random.default_rng(0).standard_normal((30, 2500))
-    assert fastgd.fit(wide, wide[:, 0], l2=1.0).settings["solver"] == "lbfgs"
+    settings = fastgd.fit(wide, wide[:, 0], l2=1.0).settings
+    assert settings["solver"] == "newton"
+    assert settings["solver_reason"].endswith("for 30 combinations of rows instead of 2500 columns")
+    assert fastgd.fit(wide, np.arange(30) % 2, loss="logistic", max_iter=1).settings["solver"] == "lbfgs"
 
 
 @pytest.mark.parametrize("intercept", [True, False])

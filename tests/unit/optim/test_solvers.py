@@ -10,6 +10,7 @@ from internals import (
     AverageState,
     Evaluation,
     GradientDescent,
+    Inverse,
     Nesterov,
     Preconditioner,
     check_solver,
@@ -278,7 +279,7 @@ def test_the_rate_of_an_averaged_descent(value, squared, rows, rate):
 
 def test_newtons_preconditioner_ends_a_quadratic_in_one_step():
     objective, x, H = quadratic(1e4)
-    made = Preconditioner(inverse_root(H, 0.0).root, 0.25, exact=True)
+    made = Preconditioner(Inverse(inverse_root(H, 0.0).root), 0.25, exact=True)
     result = descend(objective, np.zeros(len(x)), LBFGS(preconditioner=lambda _: made), tol=1e-8, max_iter=5)
     assert result.n_iter == 1
     np.testing.assert_allclose(result.x, x, rtol=1e-9)
@@ -291,7 +292,7 @@ def test_a_preconditioner_that_misleads_is_asked_again_and_corrected():
 
     def preconditioner(point):
         asked.append(point)
-        return Preconditioner(np.eye(len(x)) if len(asked) == 1 else inverse_root(H, 0.0).root, 1.0)
+        return Preconditioner(Inverse(np.eye(len(x)) if len(asked) == 1 else inverse_root(H, 0.0).root), 1.0)
 
     result = descend(objective, np.zeros(len(x)), LBFGS(preconditioner=preconditioner), tol=1e-8, max_iter=100)
     assert result.converged

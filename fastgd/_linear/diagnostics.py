@@ -188,14 +188,14 @@ def interrupted_at_once(objective: LinearObjective, session: Session) -> Iterato
         yield
 
 
-def describe_redundant(result: LoopResult, names: Sequence[str], *, exact: bool) -> LoopResult:
-    """Name redundant columns in a result's message."""
-    if not names:
+def describe_redundant(result: LoopResult, names: Sequence[str], count: int, *, exact: bool) -> LoopResult:
+    """Name some of the redundant columns, of which there are so many, in a result's message."""
+    if not count:
         return result
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    more = f" and {count - _NAMES} more" if count > _NAMES else ""
     precisely = "" if exact else "in the precision of float32 "
     sentence = f"Redundant, as {precisely}a constant or a linear combination of columns before: "
-    return result.with_note(f"{sentence}{', '.join(names[:_NAMES])}{more}.")
+    return result.with_note(f"{sentence}{', '.join(names)}{more}.")
 
 
 def describe_model(spec: ModelSpec) -> dict[str, Any]:
@@ -243,8 +243,9 @@ def as_fitted(
     if dataset.origin is not None:
         b = shifted_intercept(b, -coef, dataset.to_caller_order(dataset.origin))
     one = not opened.targets and objective.outputs == 1
-    redundant = coef_names(dataset.features, dataset.shape[1], columns.redundant)
-    result, error = describe_redundant(result, redundant, exact=columns.exact), result.error_estimate
+    redundant, error = columns.redundant, result.error_estimate
+    names = coef_names(dataset.features, dataset.shape[1], redundant[:_NAMES])
+    result = describe_redundant(result, names, len(redundant), exact=columns.exact)
     return FitResult(
         loss=result.loss,
         outcome=result.outcome,
@@ -254,7 +255,7 @@ def as_fitted(
         spread=spread,
         classes=opened.classes,
         features=dataset.features,
-        redundant=redundant,
+        redundant_columns=redundant,
         redundant_tol=columns.tolerance,
         error_estimate=error if error is not None and np.isfinite(error).all() else None,
         rows=dataset.shape[0] if rows is None else rows,

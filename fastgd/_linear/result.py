@@ -42,9 +42,9 @@ class FitResult(Result):
         The labels, sorted; of two, log-odds are of the second. None for regression.
     features : tuple of Feature or None
         The table's columns that the model was fitted on, None for an array.
-    redundant : list of str
-        The names of columns that are constant, or linear combinations of the columns before them. Constants are always
-        found, combinations where the search costs little beside the fit.
+    redundant_columns : ndarray of int
+        The columns that are constant, or linear combinations of the columns before them. Constants are always found,
+        combinations where the search costs little beside the fit.
     redundant_tol : float
         In every row, a redundant column differs from the combination by at most this share of the columns' root mean
         squares: what the rounding of numbers can come to.
@@ -64,7 +64,7 @@ class FitResult(Result):
     spread: Floats
     classes: NDArray[Any] | None
     features: tuple[Feature, ...] | None
-    redundant: list[str]
+    redundant_columns: NDArray[np.intp]
     redundant_tol: float
     error_estimate: ErrorEstimate | None
     rows: int
@@ -79,16 +79,22 @@ class FitResult(Result):
         )
 
     @property
+    def redundant(self) -> list[str]:
+        """The names of the redundant columns."""
+        return coef_names(self.features, self.coef.shape[-1], self.redundant_columns)
+
+    @property
     def rank(self) -> int:
         """The number of coefficients of an output, without the intercept, that the samples determine."""
-        return int(self.coef.shape[-1]) - len(self.redundant)
+        return int(self.coef.shape[-1]) - len(self.redundant_columns)
 
     def concerns(self) -> list[tuple[type[Warning], str]]:
         """Return the warnings that the fit gives rise to, as categories and texts."""
         found = super().concerns()
-        if self.redundant and self.settings.l2 == 0.0 and self.status.chosen:
-            some = ", ".join(self.redundant[:_NAMES])
-            more = f" and {len(self.redundant) - _NAMES} more" if len(self.redundant) > _NAMES else ""
+        count = len(self.redundant_columns)
+        if count and self.settings.l2 == 0.0 and self.status.chosen:
+            some = ", ".join(coef_names(self.features, self.coef.shape[-1], self.redundant_columns[:_NAMES]))
+            more = f" and {count - _NAMES} more" if count > _NAMES else ""
             text = (
                 f"rank {self.rank} of {self.coef.shape[-1]}: the samples do not determine all coefficients, as these "
                 f"columns are constant or combinations of others, to within {self.redundant_tol:.1g} of their sizes: "

@@ -85,6 +85,7 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
     redundant = document["redundant"]
     if not isinstance(redundant, list) or not set(redundant) <= set(document["coef_names"]):
         raise ValueError("redundant must be names of coefficients")
+    redundant = set(redundant)
     error = document["error_estimate"]
     if error is not None:
         error = ErrorEstimate(*map(float, _numbers("error_estimate", error)))
@@ -110,7 +111,7 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
         "spread": spread,
         "classes": classes,
         "features": features,
-        "redundant": redundant,
+        "redundant_columns": np.flatnonzero([name in redundant for name in document["coef_names"]]),
         "redundant_tol": float(_numbers("redundant_tol", document["redundant_tol"])),
         "error_estimate": error,
         "rows": count,

@@ -232,18 +232,22 @@ class _Places(NamedTuple):
         moments = sums.shape[1] > self.moments
         if self.size == self.d and not moments and (not self.columns or (not self.d and self.outputs == 1)):
             return sums
-        rows, outputs = len(sums), self.outputs
-        dense = sums[:, 1 + outputs : self.sparse].reshape(rows, outputs, self.size)[:, :, : self.d]
-        sparse = sums[:, self.sparse : self.moments].reshape(rows, self.columns, outputs).transpose(0, 2, 1)
-        gradient = np.concatenate((dense, sparse), axis=2).reshape(rows, -1)
-        parts = [sums[:, : 1 + outputs], gradient]
+        rows, outputs, d = len(sums), self.outputs, self.d
+        first = 1 + outputs + outputs * (d + self.columns)
+        width = first + (1 + 2 * self.targets + 2 * (d + self.columns) if moments else 0)
+        compact = np.empty((rows, width))
+        compact[:, : 1 + outputs] = sums[:, : 1 + outputs]
+        gradient = compact[:, 1 + outputs : first].reshape(rows, outputs, -1)
+        gradient[:, :, :d] = sums[:, 1 + outputs : self.sparse].reshape(rows, outputs, self.size)[:, :, :d]
+        gradient[:, :, d:] = sums[:, self.sparse : self.moments].reshape(rows, self.columns, outputs).transpose(0, 2, 1)
         if moments:
-            parts.append(sums[:, self.moments : self.firsts])
-            sparse_moments = sums[:, self.sparse_firsts : self.stop - self.columns].reshape(rows, self.columns, 2)
-            for k in range(2):
-                first = self.firsts + k * self.size
-                parts += [sums[:, first : first + self.d], sparse_moments[:, :, k]]
-        return np.hstack(parts)
+            last = first + 1 + 2 * self.targets
+            compact[:, first:last] = sums[:, self.moments : self.firsts]
+            both = compact[:, last:].reshape(rows, 2, -1)
+            both[:, :, :d] = sums[:, self.firsts : self.sparse_firsts].reshape(rows, 2, -1)[:, :, :d]
+            of_sparse = sums[:, self.sparse_firsts : self.stop - self.columns].reshape(rows, self.columns, 2)
+            both[:, :, d:] = of_sparse.transpose(0, 2, 1)
+        return compact
 
 
 def _points(d: int, points: list[tuple[Floats, ArrayLike]]) -> Points:

@@ -48,6 +48,8 @@ SAMPLED_LEVELS = 4.0
 """A table whose Hessian costs no more passes needs none of a sub-sample, which has few rows of rare levels."""
 VECTORS = 2000
 """L-BFGS keeps 10 pairs where X takes as much memory as so many points, otherwise 5."""
+FEW_VECTORS = 200
+"""It keeps 30 where a preconditioner leaves much to them, and X takes as much memory as so many points."""
 ESTIMATE_BYTES = 1 << 26
 """Bytes of the rows of a quick estimate at most: a tenth of a second."""
 ONE_PASS_SIZE = 128
@@ -204,13 +206,16 @@ def _newton(
         passes, final = cost.passes, _final_hessian(problem, objective, findings)
         first, refined = InverseHessian(sample, share, findings, final if sample.sampled else None), final
         near = near_end(objective, renew=cost.is_cheap(1.0)) if final else None
+    partial = blocks is not None and not blocks.whole
     levels = any(each.levels is not None for each in problem.dataset.features or ()) and passes <= SAMPLED_LEVELS
     return LBFGS(
         preconditioner=refined if refined and levels else first,
         refined=refined,
         near_end=near,
         trust_contraction=sample.sampled,
-        patience=1 if refined and (blocks is None or blocks.whole) else 3,
+        rescaled=partial,
+        memory=30 if partial and FEW_VECTORS * 8 * objective.size <= n * problem.dataset.row_bytes else 10,
+        patience=3 if partial or refined is None else 1,
         contraction=contraction(passes) if refined else 0.5,
     )
 

@@ -117,6 +117,8 @@ class LBFGS(Solver):
         that the pairs have met.
     trust_contraction : bool, default False
         Whether a preconditioner with which the last step halved the gradient is good enough near the end.
+    rescaled : bool, default False
+        Whether the preconditioner is multiplied by what it would have to be along the last step.
     patience : int, default 3
     contraction : float, default 0.5
         What a step, whose first trial was accepted, leaves of the preconditioned gradient at most.
@@ -135,6 +137,7 @@ class LBFGS(Solver):
     at_end: MakePreconditioner | None = None
     near_end: Callable[[float, float], int] | None = None
     trust_contraction: bool = False
+    rescaled: bool = False
     patience: int = 3
     contraction: float = 0.5
     quadratic: bool = False
@@ -201,7 +204,8 @@ class LBFGS(Solver):
             age, nearby = 0, False
             patience = patience if exact or before is None else 2 * patience
         if pairs or inverse.exists:
-            direction, length = -_inverse_hessian_times(gradient, pairs, inverse), 1.0
+            softness = pairs[-1].softness if pairs and self.rescaled else None
+            direction, length = -_inverse_hessian_times(gradient, pairs, inverse, softness), 1.0
         else:
             direction, length = -gradient, self.first_length or 1.0 / max(dot(gradient, gradient) ** 0.5, 1.0)
         final = self.at_end or self.refined or self.preconditioner

@@ -87,7 +87,9 @@ def flights(columns: str, loss: str, copies: int = 1) -> Problem:
 
 def all_categories() -> Problem:
     problem = flights("month day hour minute distance carrier origin dest tailnum flight", "logistic")
-    return problem._replace(X=problem.X.astype(str))
+    return problem._replace(
+        X=problem.X.apply(lambda column: "_" + column.astype(str))
+    )  # text, whose first level is one
 
 
 def collinear_counts(n: int = 125_000) -> Problem:

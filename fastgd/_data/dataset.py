@@ -21,6 +21,7 @@ from fastgd._optim.base import Need
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import no_check
 from fastgd._utils.linalg import EPS
+from fastgd._utils.validation import STRETCH_ROWS
 from fastgd.losses import Loss
 
 T = TypeVar("T")
@@ -351,29 +352,64 @@ class InMemory(Dataset):
 
     def representative(self, size: int, rng: np.random.Generator, *, classes: int = 0, levels: int = 0) -> InMemory:
         """Draw rows at random, more of them from rare classes and levels; see `Dataset.representative`."""
-        rows, uniform = self.positive_rows, min(size, self.sample_rows)
-        share, rare = uniform / len(rows), np.zeros(len(rows))
-        if share < 1.0:
-            strata = [(levels, each) for each in self.design.levels()] if levels else []
-            if classes:
-                strata.append((classes, self.y.astype(np.intp)))
-            for least, numbers in strata:
-                own = numbers[rows]
-                counts = np.bincount(own - own.min())
-                np.maximum(rare, (least / np.maximum(counts, 1))[own - own.min()], out=rare)
-        chosen = np.flatnonzero(rare > share)
-        most = min(self.sample_rows, len(rows) // 2)
-        if not len(chosen) or uniform + rare[chosen].clip(max=1.0).sum() > most:
+        n, uniform = self.shape[0], min(size, self.sample_rows)
+        strata = [_Stratum.of(numbers, levels, self.weight) for numbers in self.design.levels()] if levels else []
+        if classes:
+            strata.append(_Stratum.of(self.y, classes, self.weight))
+        counted = int(np.count_nonzero(self.weight)) if self.weight.size else n
+        share, most = uniform / counted, min(self.sample_rows, counted // 2)
+        chosen, likely, expected = [np.empty(0, np.intp)], [np.empty(0)], float(uniform)
+        for start in range(0, n, STRETCH_ROWS) if share < 1.0 else ():
+            stretch = slice(start, min(start + STRETCH_ROWS, n))
+            likelihood = _likelihood(strata, stretch, stretch.stop - start)
+            if self.weight.size:
+                likelihood *= self.weight[stretch] > 0.0
+            rare = np.flatnonzero(likelihood > share)
+            chosen.append(start + rare)
+            likely.append(likelihood[rare])
+            expected += float(likely[-1].sum())
+            if expected > most:
+                break
+        candidates, likelihood = np.concatenate(chosen), np.concatenate(likely)
+        if not len(candidates) or expected > most:
             return self.sample(size, rng)
-        drawn = stratified_rows(len(rows), uniform, rng)
-        drawn = drawn[rare[drawn] <= share]
-        chosen = chosen[rng.random(len(chosen)) < rare[chosen]]
-        weight = np.append(np.full(len(drawn), 1.0 / share), 1.0 / rare[chosen].clip(max=1.0))
-        both = np.append(drawn, chosen)
+        drawn = stratified_rows(counted, uniform, rng)
+        drawn = self.positive_rows[drawn] if self.weight.size else drawn
+        drawn = drawn[_likelihood(strata, drawn, len(drawn)) <= share]
+        kept = rng.random(len(candidates)) < likelihood
+        both = np.append(drawn, candidates[kept])
+        weight = np.append(np.full(len(drawn), 1.0 / share), 1.0 / likelihood[kept])
         order = np.argsort(both, kind="stable")
-        taken = self.take(rows[both[order]], copy=True)
+        taken = self.take(both[order], copy=True)
         weight = weight[order] * taken.weight if taken.weight.size else weight[order]
         return InMemory(taken.design, taken.y, weight, check_interrupt=self.check_interrupt)
+
+
+class _Stratum(NamedTuple):
+    """The class or level of each row, counted from ``first``, and how likely a row of each is to be drawn at least."""
+
+    numbers: NDArray[Any]
+    first: int
+    likelihood: Floats
+
+    @classmethod
+    def of(cls, numbers: NDArray[Any], least: int, weight: Floats) -> _Stratum:
+        """Return the likelihoods by which each class or level has so many rows of positive weight, or all."""
+        first = int(numbers.min())
+        counts = np.zeros(int(numbers.max()) - first + 1)
+        for start in range(0, len(numbers), STRETCH_ROWS):
+            rows = slice(start, start + STRETCH_ROWS)
+            own = numbers[rows].astype(np.intp) - first
+            counts += np.bincount(own, weight[rows] > 0.0 if weight.size else None, len(counts))
+        return cls(numbers, first, np.minimum(1.0, least / np.maximum(counts, 1.0)))
+
+
+def _likelihood(strata: list[_Stratum], rows: slice | NDArray[np.intp], count: int) -> Floats:
+    """Return how likely so many rows are to be drawn because they are rare."""
+    likelihood = np.zeros(count)
+    for numbers, first, own in strata:
+        np.maximum(likelihood, own[numbers[rows].astype(np.intp) - first], out=likelihood)
+    return likelihood
 
 
 class OpenedDataset(NamedTuple):

@@ -48,7 +48,7 @@ class Blocks(NamedTuple):
     members : Members
         Of the sparse columns.
     whole : bool
-        Whether these blocks are all that is not 0, for each output.
+        Whether these blocks are all of the Hessian that is not 0.
     """
 
     dense: int
@@ -138,7 +138,7 @@ class InverseBlocks:
         alike = objective.outputs // len(roots)  # outputs of a quadratic loss have one Hessian
         shift = np.append((objective.mean - self._center) / scale, np.zeros(intercept))
         root, diagonal, coupling = map(np.concatenate, (roots * alike, diagonals * alike, couplings * alike))
-        exact = whole and self.blocks.whole and not hidden and (len(roots) == 1 or not objective.loss.multiclass)
+        exact = whole and self.blocks.whole and not hidden
         return Preconditioner(Inverse(root, diagonal, coupling, shift), self.share, exact=exact)
 
     def _scaled(self, sums: MemberSums) -> _Sums:

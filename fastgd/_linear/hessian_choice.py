@@ -92,14 +92,16 @@ def affordable_blocks(problem: LinearProblem) -> Blocks | None:
     They do where the Hessian is too large, and where they are all of it and it has many rows.
     """
     n, d = problem.dataset.shape
-    cost, multiclass = hessian_cost(problem, n), problem.spec.loss.multiclass
+    cost = hessian_cost(problem, n)
     if cost.size <= SMALL:
         return None
     dense = len(problem.dataset.pivot()[0])
     blocks = choose_blocks(problem.dataset.features, dense, d - dense)
-    if blocks is None or not (cost.fits and cost.is_cheap(GRAM_PASSES)):
-        return blocks
-    return blocks if blocks.whole and not multiclass else None
+    if blocks is None:
+        return None
+    if problem.spec.loss.multiclass:  # classes have second derivatives in common, which are left out
+        blocks = blocks._replace(whole=False)
+    return blocks if blocks.whole or not (cost.fits and cost.is_cheap(GRAM_PASSES)) else None
 
 
 def inverse_hessian(

@@ -196,11 +196,11 @@ def _newton(
     first: MakePreconditioner
     refined: MakePreconditioner | None
     if blocks is not None:
-        passes, exact = block_passes(problem, blocks), blocks.whole and not objective.loss.multiclass
+        passes = block_passes(problem, blocks)
         first, refined = (
             InverseBlocks(each, blocks, part, findings) for each, part in ((sample, share), (objective, 1.0))
         )
-        near = near_end(objective, renew=True) if exact and not objective.loss.quadratic else None
+        near = near_end(objective, renew=True) if blocks.whole and not objective.loss.quadratic else None
     else:
         cost = hessian_cost(problem, n)
         passes, final = cost.passes, _final_hessian(problem, objective, findings)

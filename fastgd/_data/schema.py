@@ -39,11 +39,10 @@ class Feature(NamedTuple):
 
 def coef_names(features: Sequence[Feature] | None, d: int, chosen: Iterable[int] | None = None) -> list[str]:
     """Return names of d coefficients, or some: by the table's columns and levels, or x0, x1, ... for an array."""
-    chosen = range(d) if chosen is None else chosen
     if features is None:
-        return [f"x{j}" for j in chosen]
+        return [f"x{j}" for j in (range(d) if chosen is None else chosen)]
     names = [name for feature in features for name in feature.coef_names()]
-    return [names[j] for j in chosen]
+    return names if chosen is None else [names[j] for j in chosen]
 
 
 @dataclass(frozen=True)

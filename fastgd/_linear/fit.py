@@ -137,11 +137,12 @@ def fit(
         Whether the first level of each category is its reference, without a coefficient. False needs a penalty, as
         otherwise the coefficients are not determined.
     solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
-        ``"newton"``: descent preconditioned by the Hessian of a sub-sample, begun at the optimum of growing
-        sub-samples; least squares with up to 128 coefficients are solved from one pass. ``"lbfgs"``: quasi-Newton with
-        a line search. ``"nesterov"``: accelerated gradient descent with adaptive restart. ``"gd"``: gradient descent
-        with a fixed learning rate. ``"sgd"``: stochastic gradient descent by shuffled minibatches. ``"auto"``: newton
-        where its preconditioner costs less than about 100 passes, otherwise lbfgs.
+        ``"newton"``: descent preconditioned by a Hessian, of a sub-sample or of all rows, begun at the optimum of
+        growing sub-samples; with thousands of levels or words by blocks of it. Least squares with up to 128
+        coefficients are solved from one pass. ``"lbfgs"``: quasi-Newton with a line search. ``"nesterov"``:
+        accelerated gradient descent with adaptive restart. ``"gd"``: gradient descent with a fixed learning rate.
+        ``"sgd"``: stochastic gradient descent by shuffled minibatches. ``"auto"``: newton where its preconditioner
+        costs less than about 100 passes, otherwise lbfgs.
     learning_rate : float or "auto"
         The rate γ of ``"gd"``, ``"nesterov"`` and ``"sgd"``, in the coordinates of the descent. ``"auto"`` is
         1 / (largest curvature), estimated on a sample of rows, and adapted if a step meets a larger one.

@@ -15,7 +15,19 @@ README, BENCH, GUIDE = ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / 
 RESULTS = ROOT / "bench" / "results"
 CHAPTERS = sorted(GUIDE.glob("*.md"))
 DOCUMENTS = [README, BENCH, *CHAPTERS]
-TABLES = ["passes", "fits", "sparse", "memory", "annealing", "cold", "precision", "cluster", "stream", "stream_rivals"]
+TABLES = [
+    "passes",
+    "fits",
+    "real",
+    "sparse",
+    "memory",
+    "annealing",
+    "cold",
+    "precision",
+    "cluster",
+    "stream",
+    "stream_rivals",
+]
 
 
 def text_of(path):
@@ -128,7 +140,19 @@ def test_the_table_of_speed_is_what_was_recorded(line):
     assert (time, ratio) == fits[best]
 
 
+@pytest.mark.parametrize("line", re.findall(r"^\| .*, [\d,]+ rows.*\|$", text_of(README), flags=re.MULTILINE))
+def test_the_table_of_real_data_is_what_was_recorded(line):
+    described, ours, passes, *rivals = [cell.strip() for cell in line.strip("|").split("|")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in text_of(RESULTS / "real.md").splitlines()]
+    problem = max((row[0] for row in cells if row[0] and described.startswith(row[0])), key=len)
+    found = {row[1]: row for row in cells if row[0] == problem}
+    assert (found["fastgd"][2], found["fastgd"][5].split(",")[0]) == (ours, passes)
+    for rival, name in zip(rivals, ("glum", "scikit-learn's recipe"), strict=True):
+        assert rival == found[name][2] or (rival == "–" and not found[name][2][0].isdigit())
+
+
 def test_there_is_a_table_of_speed():
+    assert len(re.findall(r"^\| .*, [\d,]+ rows.*\|$", text_of(README), flags=re.MULTILINE)) >= 5
     assert sum(bool(re.match(r"\| .*\d × \d", line)) for line in text_of(README).splitlines()) >= 5
 
 

@@ -31,8 +31,10 @@ def hashed():
     return whole, compact, np.setdiff1d(np.arange(D), present[np.unique(coordinates.col)])
 
 
-@pytest.mark.parametrize("form", ["csr", "csc", "float32", "int"])
-@pytest.mark.parametrize("loss", ["squared", "logistic", "classes", "huber"])
+@pytest.mark.parametrize(
+    ("loss", "form"),
+    [("squared", "csr"), ("logistic", "csr"), ("classes", "csr"), ("logistic", "csc"), ("logistic", "int")],
+)
 def test_empty_columns_change_nothing_but_have_zeros(hashed, loss, form):
     whole, compact, empty = hashed
     rng = np.random.default_rng(1)
@@ -40,7 +42,7 @@ def test_empty_columns_change_nothing_but_have_zeros(hashed, loss, form):
         whole, compact = (each.copy() for each in (whole, compact))
         whole.data, compact.data = (np.ceil(5.0 * each.data).astype(np.int32) for each in (whole, compact))
     y = targets(rng, np.asarray(compact @ rng.standard_normal(compact.shape[1])), loss)
-    kind = {"csr": whole, "csc": whole.tocsc(), "float32": whole.astype(np.float32), "int": whole}[form]
+    kind = whole.tocsc() if form == "csc" else whole
     result = fit(kind, y, loss, tol=1e-8)
     expected = fit(compact.astype(kind.dtype), y, loss, tol=1e-8)
     assert result.converged
@@ -72,8 +74,11 @@ def wide(kind, rng):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("intercept", [True, False])
-@pytest.mark.parametrize("loss", ["squared", "logistic", "classes", "huber"])
-@pytest.mark.parametrize("kind", ["float64", "float32", "fortran", "int", "sparse", "csc", "table"])
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [(loss, "float64") for loss in ("squared", "logistic", "classes", "huber")]
+    + [("logistic", kind) for kind in ("float32", "fortran", "int", "sparse", "csc", "table")],
+)
 def test_fewer_rows_than_columns_have_the_minimum_of_all_columns(kind, loss, intercept, weighted):
     rng = np.random.default_rng(2)
     X = wide(kind, rng)

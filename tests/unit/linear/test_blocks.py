@@ -19,7 +19,7 @@ from scipy import sparse
 import fastgd
 from fastgd import losses
 
-LOSSES = ["logistic", "squared", "huber"]
+LOSSES = ["logistic", "squared"]
 
 
 def levels(rng, n, count, exponent=1.0):

@@ -118,10 +118,11 @@ class ByRows(Reduction):
         values, vectors = np.linalg.eigh(products)
         kept = values > len(values) * EPS * values[-1]
         root = np.sqrt(values[kept])
-        self.whole, self.dataset, self.transposed = problem, dataset, transposed
+        self.whole, self.transposed = problem, transposed
+        self.dataset = InMemory(dataset.design, dataset.y, dataset.weight)  # Ctrl-C is for the descent to see
         self.to_rows = vectors[:, kept] / root
         reduced = dataset.with_design(Array(np.ascontiguousarray(vectors[:, kept] * root)))
-        reduced.passes = dataset.passes + 1.0
+        reduced.passes = dataset.passes
         self.problem = replace(problem, dataset=reduced)
         self.reason = f"for {kept.sum()} combinations of rows instead of {dataset.shape[1]} columns"
 
@@ -150,8 +151,8 @@ def reduced(problem: LinearProblem) -> Reduction | None:
         if transposed is None:
             return None
         at = GramPoint(np.zeros((1, n)), np.zeros(1), (0, 0), 0.0, np.zeros(n), np.zeros(0))
-        columns = InMemory(transposed, np.zeros(d), check_interrupt=dataset.check_interrupt)
-        products = gram(columns, Squared(), at, problem.n_threads)[:n, :n]
+        products = gram(InMemory(transposed, np.zeros(d)), Squared(), at, problem.n_threads)[:n, :n]
+        dataset.passes += 1.0
         floor = penalty.curvature * dataset.total_weight() / problem.spec.loss.curvature_bound
         if floor > _RESOLVED * EPS * float(np.trace(products)):  # False for NaN, too
             return ByRows(problem, dataset, transposed, products)

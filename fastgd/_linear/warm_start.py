@@ -93,7 +93,7 @@ def warm_start(
     pilot, _ = problem.first_pass(sample.representative(few, rng, **rare), problem.zeros)
     stages = [pilot, pilot.on(sample)] if 2 * few <= many else [pilot]
     x = np.zeros(pilot.size)
-    passes = few / n  # the moments
+    passes = pilot.dataset.shape[0] / n  # the moments
     for stage in stages:
         rows = stage.dataset.shape[0]
         tol = 0.1 / np.sqrt(rows)  # a tenth of the error that gradients of so many rows have
@@ -109,12 +109,14 @@ def warm_start(
         if ended.status is Status.INTERRUPTED:
             raise Interrupted(pilot.to_coefficients(x))
         passes += float(ended.history.passes[-1]) * rows / n
-    coefficients = _without_guesses(stages[-1], x)
-    return WarmStart(coefficients, stages[-1], passes + stages[-1].dataset.shape[0] / n)
+    last = stages[-1]
+    if not (last.loss.separable and any(each.levels is not None for each in last.dataset.features or ())):
+        return WarmStart(pilot.to_coefficients(x), last, passes)
+    return WarmStart(_without_guesses(last, x), last, passes + last.dataset.shape[0] / n)
 
 
 def _without_guesses(objective: LinearObjective, x: Floats) -> Coefficients:
-    """Return the coefficients at a point, less what a sub-sample says of levels that it hardly knows.
+    """Return the coefficients at a point, less what a sub-sample says of levels that it hardly knows: one pass over it.
 
     Where all rows of a rare level are of one class, its coefficient is too large by any amount, and Newton's method
     would not return from there. So a level's coefficient is multiplied by ``I / (I + 1)``, given its information I in
@@ -122,8 +124,6 @@ def _without_guesses(objective: LinearObjective, x: Floats) -> Coefficients:
     """
     coefficients, dataset = objective.to_coefficients(x), objective.dataset
     dense, d = len(dataset.pivot()[0]), dataset.shape[1]
-    if dataset.features is None or dense == d or not objective.loss.separable:
-        return coefficients
     none = Members(np.full(d - dense, -1, np.int32), 0, 0)
     points = gram_points(objective, x, crossed=False)
     coef = dataset.to_tile_order(coefficients.coef)

@@ -25,6 +25,11 @@ class _Pair(NamedTuple):
     yy: float
     softness: float
 
+    def about(self, inverse: Inverse) -> _Pair:
+        """Return the same pair with its softness relative to another preconditioner."""
+        length = inverse.norm(self.y) ** 2
+        return self._replace(softness=self.sy / length if length else dot(self.s, self.s) / self.sy)
+
 
 class Preconditioner(NamedTuple):
     """An approximation of the inverse Hessian at a point.
@@ -165,8 +170,7 @@ class LBFGS(Solver):
         s, y = x - state.x, gradient - state.gradient
         sy, yy, pairs = dot(s, y), dot(y, y), state.pairs
         if sy > np.finfo(np.float64).eps * yy:
-            softness = sy / state.inverse.norm(y) ** 2 if state.inverse.exists else dot(s, s) / sy
-            pairs = (*pairs, _Pair(s, y, sy, yy, softness))[-self.memory :]
+            pairs = (*pairs, _Pair(s, y, sy, yy, 1.0).about(state.inverse))[-self.memory :]
         before = state.inverse.norm(state.gradient)
         left = state.inverse.norm(gradient) / before if before else 1.0
         age = 0 if left <= self.contraction and np.isinf(state.upper) else state.age + 1
@@ -201,6 +205,7 @@ class LBFGS(Solver):
             if not inverse.exists and self.refined is not None and renew is not self.refined:
                 inverse, further, exact = self._usable(self.refined(x), value, gradient)
                 cost += further
+            pairs = tuple(pair.about(inverse) for pair in pairs)
             age, nearby = 0, False
             patience = patience if exact or before is None else 2 * patience
         if pairs or inverse.exists:

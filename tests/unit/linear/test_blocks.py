@@ -105,7 +105,7 @@ def test_many_levels_take_few_passes(loss, crossing, intercept):
     assert result.converged
     assert result.settings.solver == "newton"
     assert "diagonal among levels" in result.settings.solver_reason
-    assert result.history.passes[-1] <= (16.0 if loss == "logistic" else 40.0)
+    assert result.history.passes[-1] <= (16.0 if loss == "logistic" else 4.0)
     assert abs(result.loss - best.loss) <= 1e-9 * best.loss
     np.testing.assert_allclose(result.predict(columns), best.predict(columns), atol=1e-3)
 
@@ -177,7 +177,7 @@ def test_a_representative_sample_has_all_rare_rows_and_weighs_what_all_rows_weig
     counts = np.unique(columns["wide"], return_counts=True)[1]
     of_levels = list(sample.design.levels())[-1]
     drawn = np.bincount(of_levels, minlength=len(counts))
-    assert (drawn >= np.minimum(np.sort(counts)[0], 5)).all()
+    assert (drawn >= np.minimum(counts, 5)).all()
     weights = sample.weight[sample.y == 1.0]
     assert (weights == 1.0).all()
 

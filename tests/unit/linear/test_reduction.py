@@ -1,5 +1,7 @@
 """Problems without empty columns, and with a coefficient for each row: the same minimum as the ones given."""
 
+import signal
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -138,3 +140,16 @@ def test_a_penalty_below_rounding_is_left_to_the_columns():
     X = np.random.default_rng(5).standard_normal((60, WIDE)) * 1e4
     result = fastgd.fit(X, X[:, 0], l2=1e-12, max_iter=5)
     assert "combinations" not in result.settings.solver_reason
+
+
+def test_ctrl_c_in_a_reduced_fit_gives_the_best_point_so_far():
+    X = np.random.default_rng(6).standard_normal((100, WIDE))
+
+    def press(row):
+        if row.iteration == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    result = fastgd.fit(X, X[:, 0] > 0.0, loss="logistic", l2=1e-4, callback=press)
+    assert result.status is fastgd.Status.INTERRUPTED
+    assert result.coef.shape == result.spread.shape == (WIDE,)
+    assert (result.spread > 0.5).all()

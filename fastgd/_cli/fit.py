@@ -16,6 +16,7 @@ from fastgd._cli.output import (
     print_error,
     print_line,
     summary,
+    text_options,
     warnings_in_one_line,
 )
 from fastgd._utils.atomic_io import check_writable, replacing
@@ -37,11 +38,12 @@ def run_fit(options: argparse.Namespace) -> int:
     ValueError, TypeError, OSError
         If options or data are wrong, or a file cannot be read or written, before the fit.
     """
+    from fastgd._data.missing import drop_incomplete
     from fastgd._data.open import is_libsvm, is_npy
     from fastgd._linear.fit import fit
     from fastgd._optim.messages import without_warning
 
-    if options.target is None and not is_libsvm(options.data):
+    if options.target is None and not is_libsvm(options.data, options.format):
         raise UsageError("the following arguments are required: --target")
     if options.all_levels and not options.l2:
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
@@ -54,7 +56,8 @@ def run_fit(options: argparse.Namespace) -> int:
 
         if not options.report.lower().endswith((".html", ".htm")):
             raise ValueError(f"--report {options.report}: a name ending in .html is needed")
-    data = None if is_npy(options.data) or is_libsvm(options.data) else _table(options)
+    untabled = is_npy(options.data, options.format) or is_libsvm(options.data, options.format)
+    data = None if untabled else _table(options)
     paths = [*options.data, options.target] if data is None else [file.path for file in data.files]
     for path in filter(None, paths):
         check_distinct({"data": path, **written})
@@ -75,6 +78,8 @@ def run_fit(options: argparse.Namespace) -> int:
             n_threads=options.threads,
             memory_limit=options.memory_limit,
             cache=options.cache,
+            missing=options.missing,
+            format=options.format if data is None else None,
             progress=sys.stderr.isatty(),
             checkpoint=options.checkpoint,
         )
@@ -88,9 +93,13 @@ def run_fit(options: argparse.Namespace) -> int:
         step = -(-result.rows // REPORT_ROWS)
         rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
         judged = f", judged by one of {step:,} rows" if step > 1 else ""
+        X, y = data.sample(step)
+        if options.missing == "drop":
+            X, y, *_ = drop_incomplete(X, y, None, "auto")
         page = report.page(
             result,
-            *data.sample(step),
+            X,
+            y,
             target=options.target,
             title=f"{options.target}, predicted from {Path(options.data[0]).name}{rest}{judged}",
             repeat=shlex.join(["fastgd", *options.given]),
@@ -99,8 +108,8 @@ def run_fit(options: argparse.Namespace) -> int:
             temporary.write_text(page, encoding="utf-8")
         print_line(f"\nwrote {options.report}")
 
-    if options.drop_missing and data is not None:
-        print_line(f"left out {data.dropped:,} of {data.dropped + result.rows:,} rows with missing values")
+    if options.missing == "drop":
+        print_line(f"left out {result.dropped:,} of {result.dropped + result.rows:,} rows with missing values")
     failed = False
     saving = [save_model] * bool(options.output) + [save_report] * bool(options.report)
     for output in (
@@ -122,7 +131,7 @@ def _table(options: argparse.Namespace) -> Files:
     Raises
     ------
     ValueError
-        If the target of a linear model is not numeric, or a column of text consists mostly of numbers.
+        If the target of a linear model is not numeric.
     """
     from fastgd._data.readers import arrow as files
 
@@ -131,12 +140,13 @@ def _table(options: argparse.Namespace) -> Files:
         options.target,
         features=options.features,
         weight=options.weight,
-        drop_missing=options.drop_missing,
+        **text_options(options),
     )
     if options.model == "linear" and not data.target_is_numbers:
-        raise ValueError(f"--target {options.target}: not numbers; --model logistic predicts classes")
-    if options.categorical == "auto":
-        files.check_text(data)
+        raise ValueError(
+            f"--target {options.target}: not numbers, as {data.first_text(options.target)}; --model logistic predicts "
+            "classes"
+        )
     return data
 
 
@@ -151,16 +161,16 @@ def _arrays(options: argparse.Namespace) -> list[Any]:
     from fastgd._data.open import is_libsvm, is_npy
 
     of_tables = {"--features": options.features, "--weight": options.weight, "--report": options.report}
-    of_tables |= {"--drop-missing": options.drop_missing, "--categorical": options.categorical != "auto"}
+    of_tables |= {"--categorical": options.categorical != "auto"}
     for option, value in of_tables.items():
         if value:
             raise ValueError(f"{option} is for files with named columns: Parquet, CSV or Arrow")
-    if is_libsvm(options.data):
+    if is_libsvm(options.data, options.format):
         if options.target is not None:
             raise ValueError(f"--target {options.target}: it is in the files; leave it out")
         return [options.data]
     if len(options.data) > 1:
         raise ValueError(f"{options.data[1]}: .npy files are fitted one at a time")
-    if not is_npy([options.target]):
+    if not is_npy([options.target], options.format):
         raise ValueError("--target: the .npy file of what is to be predicted is needed")
     return [options.data[0], options.target]

@@ -17,6 +17,7 @@ from fastgd._cli.flights import run_demo
 from fastgd._cli.guide import run_guide
 from fastgd._cli.output import MODELS, UsageError, print_error
 from fastgd._cli.predict import run_predict
+from fastgd._data.schema import FORMATS
 from fastgd._linear.settings import TOL
 from fastgd._optim.registry import SOLVERS, check_solver
 from fastgd._version import __version__
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except UsageError as error:
         parser.error(str(error))
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, NotImplementedError, MemoryError) as error:
         print_error(error)
         return 1
     except KeyboardInterrupt:
@@ -75,7 +76,16 @@ def make_parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--all-levels", action="store_true", help="a coefficient for first levels, too; needs --l2")
     fit.add_argument("--weight", help="the column of weights; default: all the same")
-    fit.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
+    fit.add_argument(
+        "--missing",
+        choices=("error", "drop", "impute"),
+        default="error",
+        help="missing values: refuse them, leave their rows out, or take means and a coefficient for being missing",
+    )
+    fit.add_argument(
+        "--drop-missing", action="store_const", dest="missing", const="drop", help="the same as --missing drop"
+    )
+    _add_text_options(fit)
     fit.add_argument("--l2", type=_at_least(0.0), default=0.0, help="penalty on squared coefficients; default: 0")
     fit.add_argument("--no-intercept", action="store_true", help="fit without an intercept")
     fit.add_argument("--no-standardize", action="store_true", help="descend in the coefficients as they are")
@@ -100,6 +110,7 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("model", help="a model that fit --output wrote")
     predict.add_argument("data", nargs="+", help="files, folders or patterns, as of fit, with the model's columns")
     predict.add_argument("--unseen", choices=("error", "zero"), default="error", help="levels that fit did not have")
+    _add_text_options(predict)
     predict.add_argument("--output", required=True, help="write predictions here, .csv or .parquet")
 
     rolling.add_commands(commands)
@@ -117,6 +128,35 @@ def make_parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="versions, threads, cache, and the speed of a pass on this machine")
     doctor.set_defaults(command=run_doctor)
     return parser
+
+
+def _add_text_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how files are written, under the names of pandas."""
+    files = parser.add_argument_group("how files are written")
+    files.add_argument("--format", choices=FORMATS, help="if names do not tell it")
+    files.add_argument("--sep", type=_character, help="between values of CSV; default: a comma, in .tsv a tab")
+    files.add_argument("--decimal", default=".", help="the decimal point of CSV; default: .")
+    files.add_argument("--encoding", default="utf-8", help="of CSV; default: utf-8")
+    files.add_argument(
+        "--no-header",
+        action="store_const",
+        dest="header",
+        const=None,
+        default="infer",
+        help="CSV has no line of names; columns are 0, 1, ...",
+    )
+    files.add_argument("--na-values", type=_names, default=(), help="texts of CSV for missing values, a,b,c")
+    files.add_argument(
+        "--no-default-na", action="store_false", dest="keep_default_na", help="NA, null and the like are text in CSV"
+    )
+    files.add_argument(
+        "--no-quotes", action="store_const", dest="quoting", const=3, default=0, help="quotes in CSV are text"
+    )
+
+
+def _character(text: str) -> str:
+    """Return a separator; a tab may be written as "tab", or as a backslash and t."""
+    return "\t" if text in ("\\t", "tab") else text
 
 
 def _names(text: str) -> list[str]:

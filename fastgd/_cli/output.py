@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import warnings
@@ -147,6 +148,12 @@ def conclude(result: FitResult) -> int:
     if result.status is Status.INTERRUPTED:
         return 130
     return 0 if result.converged else 1
+
+
+def text_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `fastgd.io.Files` that say how files are written."""
+    names = ("format", "sep", "decimal", "encoding", "header", "na_values", "keep_default_na", "quoting")
+    return {name: getattr(options, name) for name in names}
 
 
 def check_distinct(files: Mapping[str, str | os.PathLike[str] | None]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastgd._cli.output import check_distinct, print_line
+from fastgd._cli.output import check_distinct, print_line, text_options
 from fastgd._linear.predictor import LinearPredictor, probabilities
 from fastgd._linear.result import FitResult, load
 
@@ -52,16 +52,17 @@ def _parts(options: argparse.Namespace, model: FitResult) -> Iterator[tuple[Any,
     """Return an iterator over pairs of samples X and the name of the file or part that they are from."""
     from fastgd._data.open import is_libsvm, is_npy, map_array
 
-    if is_npy(options.data):
+    if is_npy(options.data, options.format):
         return ((map_array(path), path) for path in options.data)
-    if is_libsvm(options.data):
+    if is_libsvm(options.data, options.format):
         from fastgd._data.readers.libsvm import LibSVM
 
         return ((chunk.X, chunk.name) for chunk in LibSVM(options.data, model.coef.shape[-1]))
     from fastgd._data.readers.arrow import Files
 
     names = None if model.features is None else [feature.name for feature in model.features]
-    data = Files(options.data, None, features=names)
+    data = Files(options.data, None, features=names, **text_options(options))
+    data.expect({feature.name: "numbers" if feature.levels is None else "text" for feature in model.features or ()})
     for file in data.files:
         check_distinct({"data": file.path, "--output": options.output})
     return data.tables()

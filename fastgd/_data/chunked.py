@@ -11,18 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from copy import copy
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunks, ShownChunks, named
-from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, T
-from fastgd._data.encoder import Encoder, OpenRequest
+from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, T, no_rows
+from fastgd._data.encoder import Encoded, Encoder, OpenRequest
+from fastgd._data.schema import DataSpec
 from fastgd._data.sparse import Rows
 from fastgd._data.spill import SpilledChunks, SpillFile
 from fastgd._data.survey import Profile, ProfiledDataset, Sampler, finalize
 from fastgd._typing import Floats
+from fastgd.losses import LABELS, Loss
 
 CHUNK_SHARE = 24
 """A chunk from a file takes at most one byte in so many of the memory limit beyond `READER_BYTES`."""
@@ -88,7 +91,9 @@ class ChunkedDataset(ProfiledDataset):
         """Yield all samples, chunk by chunk, and check that they are as many as before."""
         rows, weight = 0, 0.0
         with closing(self.encoder.read(self.chunks)) as parts:
-            for part in parts:
+            for part, _ in parts:
+                if part is None:
+                    continue
                 part.check_interrupt = self.check_interrupt
                 yield part if self.around is None else part.recentred(self.around)
                 rows += part.shape[0]
@@ -121,7 +126,7 @@ class ChunkedDataset(ProfiledDataset):
 
     def _check_parts(self, check: Callable[[InMemory], None]) -> None:
         for chunk in self.chunks:
-            part = self.encoder.encode(chunk)
+            part = self.encoder.encode(chunk).part
             if part:
                 with named(chunk.name):
                     check(part)
@@ -129,11 +134,14 @@ class ChunkedDataset(ProfiledDataset):
 
 def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
     """Open chunks as a data set: by a first pass, or if they have few features, all numbers, by the first chunk."""
-    spec, session = request.spec, request.session
+    spec, session = replace(request.spec, target=chunks.target), request.session
+    request = request._replace(spec=spec)
     if spec.cache not in ("auto", "disk", "none"):
         raise ValueError(f"cache={spec.cache!r}; choose 'auto', 'disk' or 'none'")
     memory, automatic = spec.memory_bytes, spec.cache == "auto"
     chunks.limit(chunk_bytes(memory))
+    chunks.expect(_told(spec, request.loss))
+    place = chunks.place
     example, encoder = first_chunk(chunks, request.encoder)
     may_fit = automatic and EXPANSION * chunks.stored_bytes <= memory / SAMPLE_SHARE
     skip_profile = not may_fit and request.can_skip_profile(encoder)
@@ -148,7 +156,7 @@ def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
         return encoder.opened(dataset, None if spilled is None else str(spilled))
     sampler = Sampler(memory // SAMPLE_SHARE, session.rng)
     profile = profile_chunks(chunks, encoder, sampler, session.check_interrupt)
-    encoder = profile.finish(encoder)
+    encoder = profile.finish(encoder, place)
     sample = finalize(sampler.pieces, encoder)
     sample.check_interrupt = session.check_interrupt
     if automatic and sampler.complete:
@@ -156,13 +164,19 @@ def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
             spilled.forget()
         sample.passes = 1.0
         where = f"in memory: the data take at most 1/{SAMPLE_SHARE} of memory_limit"
-        return encoder.opened(sample, where)
+        return encoder.opened(sample, where, profile.dropped)
     assert profile.heaviest is not None  # noqa: S101  there are rows
     heaviest = finalize([profile.heaviest], encoder)
     dataset = ChunkedDataset(
         chunks, encoder, heaviest, profile, sample, memory // SAMPLE_SHARE, session.check_interrupt
     )
-    return encoder.opened(dataset, None if spilled is None else str(spilled))
+    return encoder.opened(dataset, None if spilled is None else str(spilled), profile.dropped)
+
+
+def _told(spec: DataSpec, loss: Loss) -> dict[str, str]:
+    """Return what is known of columns before they are read: categories by name, and targets that are numbers."""
+    kinds = {} if isinstance(spec.categorical, str) else dict.fromkeys(spec.categorical, "text")
+    return {spec.target: "numbers", **kinds} if spec.target and loss.target is not LABELS else kinds
 
 
 def chunk_bytes(memory_limit: int) -> int:
@@ -172,16 +186,17 @@ def chunk_bytes(memory_limit: int) -> int:
 
 def first_chunk(chunks: Chunks, encoder: Encoder) -> tuple[InMemory, Encoder]:
     """Return the heaviest row of the first chunk that has rows, and the encoder that it implies for all others."""
-    iterator = iter(chunks)
+    iterator, dropped = iter(chunks), 0
     try:
         for chunk in iterator:
-            part = encoder.encode(chunk)
+            part, left_out = encoder.encode(chunk)
+            dropped += left_out
             if part:
                 return part.heaviest_row(), encoder.implied_by(part)
     finally:
         if isinstance(iterator, Generator):
             iterator.close()
-    raise ValueError("X has no rows")
+    raise ValueError(no_rows(dropped))
 
 
 def profile_chunks(chunks: Chunks, encoder: Encoder, sampler: Sampler, check_interrupt: Callable[[], None]) -> Profile:
@@ -189,10 +204,11 @@ def profile_chunks(chunks: Chunks, encoder: Encoder, sampler: Sampler, check_int
 
     ``check_interrupt`` is called before every chunk; it may raise an exception.
     """
-    profile = Profile.of(None, encoder)._replace(candidates=[])
+    profile = Profile.of(Encoded(None), encoder)._replace(candidates=[])
     with closing(encoder.read(chunks)) as parts:
-        for part in parts:
+        for encoded in parts:
             check_interrupt()
-            profile = profile.merge(Profile.of(part, encoder))
-            sampler.add(part)
+            profile = profile.merge(Profile.of(encoded, encoder))
+            if encoded.part is not None:
+                sampler.add(encoded.part)
     return profile

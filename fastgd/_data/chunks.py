@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -37,12 +37,22 @@ class Chunks(ABC):
     stored_bytes = np.inf
     """The size of the chunks where they are stored, infinite if it is not known."""
 
+    target: str | None = None
+    """The name of the targets' column, if they have one."""
+
     @abstractmethod
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the chunks from the start."""
 
     def limit(self, chunk_bytes: int) -> None:  # noqa: B027
         """Limit the size of the chunks, if this object decides about it."""
+
+    def expect(self, kinds: Mapping[str, str]) -> None:  # noqa: B027
+        """Have columns, the targets' among them, read as "text" or "numbers", if this object guesses what they are."""
+
+    def place(self, column: str, value: str, row: int) -> str:  # noqa: ARG002
+        """Return how messages name the place of a column's value, whose row is counted over all chunks."""
+        return f"row {row}"
 
 
 class Tuples(Chunks):

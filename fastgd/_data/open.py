@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from fastgd._data.chunked import open_chunks
 from fastgd._data.chunks import Chunks, Tuples
-from fastgd._data.columns import is_collection, is_frame
+from fastgd._data.columns import check_same_index, column_labels, is_array_like, is_collection, stored_index
 from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, check_not_empty, is_mapped
 from fastgd._data.encoder import OpenRequest
-from fastgd._data.tables import as_features
+from fastgd._data.missing import complete_rows, count_values, filled
+from fastgd._data.schema import DataSpec, choose_columns
+from fastgd._data.survey import check_categories, occurrences
+from fastgd._data.tables import Table, as_features
 from fastgd._data.targets import check_weighted_classes, targets, weights
 
 LIBSVM = (".svm", ".libsvm", ".svmlight")
@@ -26,13 +29,15 @@ LIBSVM = (".svm", ".libsvm", ".svmlight")
 class Opener(NamedTuple):
     """One kind of samples: whether X and y are of this kind, and how they are opened."""
 
-    accepts: Callable[[Any, Any], bool]
+    accepts: Callable[[Any, Any, DataSpec], bool]
     open: Callable[[Any, Any, OpenRequest], OpenedDataset]
 
 
 def open_dataset(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     """Open what a caller gives as X and y; a TypeError or ValueError says what is wrong with it."""
-    opener = next(opener for opener in OPENERS if opener.accepts(X, y))
+    if not paths_of(X):
+        _check_absent("for files", format=request.spec.format)
+    opener = next(opener for opener in OPENERS if opener.accepts(X, y, request.spec))
     opened = opener.open(X, y, request)
     opened.dataset.require(request.needs)
     return opened
@@ -55,7 +60,7 @@ def _open_libsvm(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     _check_columns_absent("in the file", y, request)
     from fastgd._data.readers.libsvm import LibSVM
 
-    return open_chunks(LibSVM(_paths(X)), request)
+    return open_chunks(LibSVM(paths_of(X)), request)
 
 
 def _open_files(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
@@ -68,7 +73,8 @@ def _open_files(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
         raise ValueError("sample_weight: weights are in the files, too; give the name of their column")
     from fastgd._data.readers.arrow import Files
 
-    return open_chunks(Files(X, spec.target, features=spec.features, weight=spec.sample_weight), request)
+    files = Files(X, spec.target, features=spec.features, weight=spec.sample_weight, format=spec.format)
+    return open_chunks(files, request)
 
 
 def _open_chunks(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
@@ -77,50 +83,77 @@ def _open_chunks(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
 
 
 def _open_tuples(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
-    _check_absent("for files", target=request.spec.target, features=request.spec.features)
     if callable(X) and not hasattr(X, "__iter__"):
         raise TypeError(
             f"X is a {type(X).__name__}; a list of chunks is needed, or an object that can be iterated anew"
         )
-    if hasattr(X, "shape") or isinstance(X, (dict, str)) or is_frame(X) or not hasattr(X, "__iter__"):
+    if hasattr(X, "shape") or isinstance(X, str) or not hasattr(X, "__iter__"):
         raise TypeError("y is missing: targets of data in memory are given beside X")
+    _check_absent("for tables and files", target=request.spec.target, features=request.spec.features)
     _check_columns_absent("in the chunks of X", y, request)
     return open_chunks(Tuples(X), request)
 
 
 def _open_memory(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
-    spec = request.spec
+    spec, given, only = request.spec, request.spec.sample_weight, None
     mapped = is_mapped(X)
-    _check_absent("for files", target=spec.target, features=spec.features)
     _check_absent("for data that are streamed", cache=_unusual_cache(request))
     if not mapped:
         _check_absent("for data that are streamed or mapped", memory_limit=spec.memory_limit)
-    given = spec.sample_weight
-    sample_weight = map_array(given) if is_path(given) and is_npy([given]) else given
-    design = as_features(X, spec.categorical, drop_first=bool(spec.drop_first))
-    check_not_empty(design)  # before y, which is as long
+    if y is None:
+        y, given, only = _chosen_columns(X, spec)
+    else:
+        _check_absent("for tables and files that have it as a column, beside y", target=spec.target)
+        _check_absent("for tables and files that have the target, too", features=spec.features)
+    given = map_array(given) if is_path(given) and is_npy([given]) else given
+    check_same_index(X, y=y, sample_weight=given)
+    design = as_features(X, spec.categories, drop_first=bool(spec.drop_first), missing=spec.missing, only=only)
+    dropped = 0
+    if spec.missing == "drop":
+        design, y, given, dropped = complete_rows(design, y, given)
+    check_not_empty(design, dropped)  # before y, which is as long
     n = design.shape[0]
-    chosen, labels, classes = targets(y, n, request.loss)
-    weight = weights(sample_weight, n)
+    chosen, labels, classes = targets(y, n, request.loss, declared=spec.labels_declared)
+    weight = weights(given, n)
     check_weighted_classes(labels, weight, classes)
+    if spec.categories == "auto":
+        check_categories(design.features or (), occurrences(design))
+    if isinstance(design, Table) and spec.missing == "impute":
+        counts = count_values(design, np.empty(0) if weight is None else weight)
+        design = design.recoded(filled(design.features, counts))
     sample_rows = int(spec.memory_bytes / SAMPLE_SHARE // design.row_bytes) if mapped else None
     check = request.session.check_interrupt
     dataset = InMemory(design, labels, weight, check_interrupt=check, sample_rows=sample_rows)
-    return OpenedDataset(dataset, chosen, classes, labels.shape[1] if labels.ndim == 2 else 0, weight is not None, None)
+    several = labels.shape[1] if labels.ndim == 2 else 0
+    return OpenedDataset(dataset, chosen, classes, several, weight is not None, None, dropped)
+
+
+def _chosen_columns(X: Any, spec: DataSpec) -> tuple[Any, Any, list[str]]:
+    """Return targets, weights and the names of features, of a table that holds everything."""
+    if spec.target is None:
+        raise TypeError("y is missing: give targets beside X, or the name of their column by target=")
+    if not (spec.sample_weight is None or isinstance(spec.sample_weight, str)):
+        raise ValueError("sample_weight: the target is a column of X; give the name of the weights' column, too")
+    own = {str(name): name for name in column_labels(X)}
+    index = stored_index(X) - {spec.target, spec.sample_weight}
+    names = [name for name in own if spec.features is not None or name not in index]
+    chosen = choose_columns(names, spec.target, spec.features, spec.sample_weight)
+    weight = None if spec.sample_weight is None else X[own[spec.sample_weight]]
+    return X[own[spec.target]], weight, chosen.features
 
 
 OPENERS = (
-    Opener(lambda X, _: is_collection(X), _open_collections),
-    Opener(lambda X, _: bool(_paths(X)) and is_npy(_paths(X)), _open_npy),
-    Opener(lambda X, _: bool(_paths(X)) and is_libsvm(_paths(X)), _open_libsvm),
-    Opener(lambda X, _: bool(_paths(X)), _open_files),
-    Opener(lambda X, _: isinstance(X, Chunks), _open_chunks),
-    Opener(lambda _, y: y is None, _open_tuples),
-    Opener(lambda _, __: True, _open_memory),
+    Opener(lambda X, _, __: is_collection(X), _open_collections),
+    Opener(lambda X, _, spec: is_npy(paths_of(X), spec.format), _open_npy),
+    Opener(lambda X, _, spec: is_libsvm(paths_of(X), spec.format), _open_libsvm),
+    Opener(lambda X, _, __: bool(paths_of(X)), _open_files),
+    Opener(lambda X, _, __: isinstance(X, Chunks), _open_chunks),
+    Opener(lambda X, y, _: y is None and is_array_like(X), _open_tuples),
+    Opener(lambda _, __, ___: True, _open_memory),
 )
 
 
-def _paths(X: Any) -> Sequence[Any]:
+def paths_of(X: Any) -> Sequence[Any]:
     """Return X as a list of paths, empty if it is something else."""
     if is_path(X):
         return [X]
@@ -132,14 +165,16 @@ def is_path(X: Any) -> bool:
     return isinstance(X, (str, os.PathLike))
 
 
-def is_npy(paths: Sequence[Any]) -> bool:
-    """Whether these are files of arrays, by their names."""
-    return all(str(path).endswith(".npy") for path in paths)
+def is_npy(paths: Sequence[Any], format_name: str | None = None) -> bool:
+    """Whether these are files of arrays, by their format or, if that is not given, their names."""
+    by_name = format_name is None and all(str(path).endswith(".npy") for path in paths)
+    return bool(paths) and (format_name == "npy" or by_name)
 
 
-def is_libsvm(paths: Sequence[Any]) -> bool:
-    """Whether these are files in libsvm's format, by their names."""
-    return all(str(path).endswith(LIBSVM) for path in paths)
+def is_libsvm(paths: Sequence[Any], format_name: str | None = None) -> bool:
+    """Whether these are files in libsvm's format, by their format or, if that is not given, their names."""
+    by_name = format_name is None and all(str(path).endswith(LIBSVM) for path in paths)
+    return bool(paths) and (format_name == "libsvm" or by_name)
 
 
 def map_array(path: Any) -> NDArray[Any]:

@@ -8,6 +8,24 @@ from typing import Any, NamedTuple
 
 from fastgd._utils.validation import check_flag, memory_bytes
 
+MISSING = "missing"
+"""The level of rows without a value."""
+FORMATS = ("parquet", "csv", "arrow", "npy", "libsvm")
+"""What files can be, whatever their names are."""
+
+
+def check_missing(missing: Any) -> None:
+    """Raise ValueError if ``missing`` is none of its values."""
+    if not isinstance(missing, str) or missing not in ("error", "drop", "impute"):
+        raise ValueError(f"missing={missing!r}; choose 'error', 'drop' or 'impute'")
+
+
+def check_categorical(categorical: Any) -> None:
+    """Raise TypeError if ``categorical`` is neither "auto" nor a list of names."""
+    named = () if isinstance(categorical, str) and categorical == "auto" else categorical
+    if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
+        raise TypeError(f"categorical={categorical!r}; 'auto' or a list of column names is needed")
+
 
 class Feature(NamedTuple):
     """A column by its name.
@@ -19,21 +37,27 @@ class Feature(NamedTuple):
         Of a categorical column.
     reference : bool
         Whether the first level is the reference, without a coefficient.
+    missing : bool
+        Whether rows without a value have a coefficient of their own: of a category its last level, `MISSING`.
+    fill : float, or None
+        What a missing number counts as, the column's mean in the fit; None if missing numbers are refused.
     """
 
     name: str
     levels: tuple[str, ...] | None = None
     reference: bool = True
+    missing: bool = False
+    fill: float | None = None
 
     @property
     def width(self) -> int:
         """How many coefficients this column has."""
-        return 1 if self.levels is None else len(self.levels) - self.reference
+        return 1 + self.missing if self.levels is None else max(0, len(self.levels) - self.reference)
 
     def coef_names(self) -> list[str]:
-        """Return the names of its coefficients: ``distance``, or ``carrier[AA]``, ``carrier[UA]``, ..."""
+        """Return the names of its coefficients: ``distance``, ``distance[missing]``, or ``carrier[AA]``, ..."""
         if self.levels is None:
-            return [self.name]
+            return [self.name, f"{self.name}[{MISSING}]"][: self.width]
         return [f"{self.name}[{level}]" for level in self.levels[self.reference :]]
 
 
@@ -56,10 +80,28 @@ class DataSpec:
     drop_first: bool = True
     memory_limit: int | str | None = None
     cache: str = "auto"
+    missing: str = "error"
+    format: str | None = None
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError if an argument is wrong, whatever X is."""
         check_flag("drop_first", self.drop_first)
+        check_missing(self.missing)
+        if self.format not in (None, *FORMATS):
+            raise ValueError(f"format={self.format!r}; choose one of {', '.join(FORMATS)}")
+        check_categorical(self.categorical)
+
+    @property
+    def categories(self) -> str | Sequence[str]:
+        """The features that are categories: "auto", or their names."""
+        if isinstance(self.categorical, str):
+            return self.categorical
+        return [name for name in self.categorical if name != self.target]
+
+    @property
+    def labels_declared(self) -> bool:
+        """Whether the target is named as a category, so that its labels are text, and meant as they are."""
+        return self.target is not None and self.target in self.categorical and self.categorical != "auto"
 
     @property
     def memory_bytes(self) -> int:
@@ -110,7 +152,10 @@ def choose_columns(
             raise ValueError(f"{what} {name}: {owner} has no such column; it has {', '.join(map(str, names))}")
     beside = ColumnChoice([], target, weight).beside
     if features is None:
-        return ColumnChoice([name for name in names if name not in beside], target, weight)
+        chosen = ColumnChoice([name for name in names if name not in beside], target, weight)
+        if beside and not chosen.features:
+            raise ValueError(f"{owner}: has no column beside {', '.join(beside)}, so there is nothing to predict from")
+        return chosen
     if isinstance(features, str) or not all(isinstance(name, str) for name in features) or not features:
         raise TypeError(f"features={features!r}; a list of column names is needed")
     if missing := [name for name in features if name not in names]:

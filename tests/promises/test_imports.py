@@ -18,7 +18,7 @@ MODULES = {".".join(path.relative_to(HOME).with_suffix("").parts): path for path
 MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items() if name != "__init__"}
 OPTIONAL = {
     "narwhals": ["_data.columns"],
-    "pyarrow": ["_data.readers.arrow"],
+    "pyarrow": ["_data.readers"],
     "dask": ["_data.dask_graph"],
     "distributed": ["_data.dask_graph"],
     "scipy": ["linear_model._min_norm"],

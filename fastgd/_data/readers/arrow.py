@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunk, Chunks
+from fastgd._data.columns import stored_index
+from fastgd._data.plausible import is_number
+from fastgd._data.readers.paths import CSV, IPC, PARQUET, DataFile, are_whole_numbers, check_unpacked, find_files
+from fastgd._data.readers.text import TEXT, Dialect, TextFile, type_of
 from fastgd._data.schema import choose_columns
 from fastgd._utils.atomic_io import check_writable, replacing
 
 try:
     import pyarrow as pa
-    import pyarrow.dataset as ds
     from pyarrow import csv, ipc, parquet
 except ImportError:
     raise ImportError("reading and writing files needs pyarrow: pip install 'fastgd[cli]'") from None
 
-_MANY, _NEARLY_ALL = 20, 0.9
-"""Levels that are numbers, at least, and their share of all levels, for the others to look like mistakes."""
 CHUNK_BYTES = 1 << 25
 """Bytes of a chunk as the pass reads it, unless the memory limit asks for less."""
 CHUNK_ROWS = 1 << 18
 """Rows of a chunk at most."""
-TEXT_BYTES = 1 << 21
-"""Bytes of a chunk of CSV: pyarrow reads smaller blocks faster."""
-PARQUET, CSV, IPC = "Parquet", "CSV", "Arrow IPC"
-_SUFFIXES = {".parquet": PARQUET, ".csv": CSV, ".arrow": IPC, ".feather": IPC, ".ipc": IPC}
-_PACKED = (".gz", ".bz2", ".zst", ".lz4")
-_MARKS = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
-"""The first bytes of packed files, in the order of `_PACKED`."""
-
-
-class _File(NamedTuple):
-    """A file, the values of partition columns that its path says, and its size and time when it was first seen."""
-
-    path: str
-    keys: dict[str, Any]
-    stamp: tuple[int, int]
 
 
 class Files(Chunks):
@@ -54,16 +41,33 @@ class Files(Chunks):
     ----------
     paths : path, or sequence of paths
         Of a file; of a folder, whose files are read, those of folders named ``key=value`` (partitions, as Hive has
-        them) with a column more; or patterns with ``*``, ``?`` or ``**``. Parquet, CSV (with a header line; packed,
-        too: .gz, .bz2, .zst, .lz4) or Arrow IPC by the suffix, all of the same format.
+        them) with a column more; or patterns with ``*``, ``?`` or ``**``. Parquet, CSV (packed, too: .gz, .bz2, .zst,
+        .lz4; .tsv with tabs) or Arrow IPC by the suffix, all of the same format.
     target : str or None
         The column to predict; None to read `tables` alone.
     features : sequence of str, optional
-        The columns to predict from; None for all but the target and the weights.
+        The columns to predict from; None for all but the target, the weights, and an index that pandas stored (in CSV
+        a column without a name).
     weight : str, optional
         The column of weights.
     drop_missing : bool
         Leave out rows in which one of these columns has no value, or NaN.
+    format : {"parquet", "csv", "arrow"}, optional
+        The format, if names do not tell it.
+    sep : str, optional
+        What separates the values of CSV: None is a comma, a tab in .tsv.
+    decimal : str
+        The decimal point of CSV.
+    encoding : str
+        The encoding of CSV.
+    header : {"infer", 0, None}
+        None if CSV has no first line of names: columns are "0", "1", ... then.
+    na_values : str or sequence of str
+        Texts of CSV that stand for missing values, beside those of pandas: empty, "NA", "NaN", "null", "None", ...
+    keep_default_na : bool
+        Whether those of pandas do, too; otherwise only empty text does.
+    quoting : {0, 3}
+        3 if quotes in CSV are text. 0: they enclose values, which may have separators and line breaks.
 
     Attributes
     ----------
@@ -83,8 +87,8 @@ class Files(Chunks):
     >>> from fastgd.io import Files
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with open(f"{folder}/rain.csv", "w") as file:
-    ...         _ = file.write("hours,rain\n0,1\n1,3\n2,5\n")
-    ...     fastgd.fit(Files(f"{folder}/rain.csv", "rain")).coef.round(6).tolist()
+    ...         _ = file.write("hours;rain\n0;1,5\n1;3,5\n2;5,5\n")
+    ...     fastgd.fit(Files(f"{folder}/rain.csv", "rain", sep=";", decimal=",")).coef.round(6).tolist()
     [2.0]
     """
 
@@ -96,29 +100,110 @@ class Files(Chunks):
         features: Sequence[str] | None = None,
         weight: str | None = None,
         drop_missing: bool = False,
+        format: str | None = None,  # noqa: A002  as fit has it
+        sep: str | None = None,
+        decimal: str = ".",
+        encoding: str = "utf-8",
+        header: str | int | None = "infer",
+        na_values: str | Sequence[Any] = (),
+        keep_default_na: bool = True,
+        quoting: int = 0,
     ) -> None:
-        self.files, self.kind = _find(paths)
+        dialect = Dialect(sep, decimal, encoding, header, na_values, keep_default_na, quoting)
+        self.files, self.kind = find_files(paths, format)
         self.is_text = self.kind == CSV
+        if not self.is_text and dialect != Dialect():
+            changed = ", ".join(f.name for f in fields(Dialect) if getattr(dialect, f.name) != getattr(Dialect, f.name))
+            raise ValueError(f"{changed}: for CSV; {self.files[0].path} is {self.kind}")
         self.stored_bytes = sum(file.stamp[0] for file in self.files)
         self.drop_missing = drop_missing
         self.dropped = 0
         self.chunk_bytes = CHUNK_BYTES
-        first, *others = self.files
-        self.schema = self._schema(first)
-        names = self.schema.names
-        chosen = choose_columns(names, target, features, weight, first.path)
+        self.told: dict[str, str] = {}
+        self.texts: dict[str, TextFile] = {}
+        self.schemas: dict[str, pa.Schema] = {}
+        self.keys: dict[str, dict[str, str | None]] = {}
         self.target, self.weight = target, weight
+        for file in self.files:
+            with reading(file.path):
+                schema, index = self._schema(file, dialect)
+            if not self.schemas:
+                self._choose(schema, index, features)
+            with reading(file.path):
+                if features is None:
+                    self._check_no_more(schema, index)
+                if missing := [name for name in self.columns if name not in schema.names]:
+                    raise ValueError(f"has no column {', '.join(missing)}, which {self.files[0].path} has")
+                self.schemas[file.path] = pa.schema([schema.field(name) for name in self.columns])
+        self.types: dict[str, pa.DataType] = {}
+
+    def _choose(self, schema: pa.Schema, index: set[str], features: Sequence[str] | None) -> None:
+        """Choose the columns of the first file that are features."""
+        path = self.files[0].path
+        names = schema.names if features is not None else [name for name in schema.names if name not in index]
+        beside = [name for name in (self.target, self.weight) if name and name in index]
+        chosen = choose_columns([*names, *beside], self.target, features, self.weight, path)
+        self.all_names = {*schema.names, *index}
         self.features, self.columns = chosen.features, chosen.all
         for name in self.columns:
-            if self.is_text and pa.types.is_binary(self.schema.field(name).type):
-                raise ValueError(f"{first.path}: column {name} has text that is not UTF-8; write the file in UTF-8")
-        for file in others:
-            self._learn(file, self._schema(file))
+            if self.is_text and pa.types.is_binary(schema.field(name).type):
+                raise ValueError(
+                    f"{path}: column {name} has text that is not UTF-8; name its encoding: encoding='latin-1'"
+                )
+
+    def _check_no_more(self, schema: pa.Schema, index: set[str]) -> None:
+        """Raise ValueError if a later file has columns that the first one lacks, which would be dropped."""
+        if more := [name for name in schema.names if name not in self.all_names and name not in index]:
+            raise ValueError(
+                f"has a column {', '.join(more)}, which {self.files[0].path} lacks; name those to take by features="
+            )
+
+    def expect(self, kinds: Mapping[str, str]) -> None:
+        """Have columns read as "text" or "numbers", whatever they look like."""
+        guessed = self.columns if self.is_text else self.files[0].keys
+        self.told = {name: kind for name, kind in kinds.items() if name in guessed}
+        self.types = {}
+
+    def _type(self, name: str) -> pa.DataType:
+        """Return the type of a column in all files, found out once."""
+        if name not in self.types:
+            self.types[name] = self._common_type(name)
+        return self.types[name]
+
+    def _common_type(self, name: str) -> pa.DataType:
+        """Return the type of a column in all files; raise ValueError if files do not agree.
+
+        A column without any value has no type in its file. Of CSV, what is text in the first file is text in all.
+        """
+        common = pa.null()
+        for file in self.files:
+            found = self.schemas[file.path].field(name).type
+            if pa.types.is_null(common):
+                common = found
+                continue
+            differ = not pa.types.is_null(found) and _kind(found) != _kind(common) and name not in self.told
+            if differ and not (self.is_text and _kind(common) == "text"):  # text looks like numbers in some files
+                hint = f". If it is a category, name it: categorical=['{name}', ...]" if self.is_text else ""
+                first = self.files[0].path
+                raise ValueError(f"{file.path}: column {name} has type {found}; in {first} it has type {common}{hint}")
+        untyped = self.is_text and pa.types.is_null(common) and name not in self.told
+        return self._type_of_first_values(name) if untyped else common
+
+    def _type_of_first_values(self, name: str) -> pa.DataType:
+        """Return the type of a column that begins without values: that of the first block in which it has some."""
+        for file in self.files:
+            if name in self.keys[file.path]:
+                continue
+            with reading(file.path):
+                for batch in self.texts[file.path].batches({name: pa.string()}, [name], CHUNK_BYTES):
+                    if values := batch.column(0).drop_null().to_pylist():
+                        return type_of(values, self.texts[file.path].dialect.decimal)
+        return pa.null()
 
     @property
     def target_is_numbers(self) -> bool:
         """Whether the target can be that of a regression."""
-        return _kind(self.schema.field(self.target).type) in ("numbers", "null")  # of a column without values
+        return _kind(self._type(self.target or "")) in ("numbers", "null")  # of a column without values
 
     def sample(self, step: int) -> tuple[pa.Table, NDArray[Any]]:
         """Return every ``step``-th row of features and target, after one more pass."""
@@ -134,41 +219,27 @@ class Files(Chunks):
         """Limit the size of the chunks."""
         self.chunk_bytes = min(CHUNK_BYTES, chunk_bytes)
 
-    def _schema(self, file: _File) -> pa.Schema:
-        """Return the columns of a file with their types, those of its folders included."""
-        with _reading(file.path):
-            if self.kind == PARQUET:
-                schema = parquet.read_schema(file.path)
-            elif self.kind == IPC:
-                with _open_ipc(file.path) as reader:
-                    schema = reader.schema
-            else:
-                _check_unpacked(file.path)
-                with csv.open_csv(file.path) as reader:
-                    schema = reader.schema
-            for key, value in file.keys.items():
-                schema = schema.append(pa.field(key, pa.scalar(value).type))
-            if problem := _find_problem(schema.names):
-                raise ValueError(problem)
-        return schema
+    def _schema(self, file: DataFile, dialect: Dialect) -> tuple[pa.Schema, set[str]]:
+        """Return the columns of a file with their types, keys of its folders included, and those of them to leave out.
 
-    def _learn(self, file: _File, schema: pa.Schema) -> None:
-        """Take the types of columns that had none so far; raise ValueError if columns or types are not those before.
-
-        A column without any value has no type in its file.
+        A key that is a column of the file, too, is read from the file.
         """
-        first = self.files[0].path
-        for name in self.columns:
-            if name not in schema.names:
-                raise ValueError(f"{file.path}: has no column {name}, which {first} has")
-            found, wanted = schema.field(name).type, self.schema.field(name).type
-            if pa.types.is_null(wanted):
-                self.schema = self.schema.set(self.schema.get_field_index(name), schema.field(name))
-            if pa.types.is_null(wanted) or pa.types.is_null(found):
-                continue
-            # text may look like numbers as long as nobody has seen all of it
-            if _kind(found) != _kind(wanted) and not (self.kind == CSV and _kind(wanted) == "text"):
-                raise ValueError(f"{file.path}: column {name} has type {found}; in {first} it has type {wanted}")
+        if self.kind == PARQUET:
+            schema = parquet.read_schema(file.path)
+        elif self.kind == IPC:
+            with _open_ipc(file.path) as reader:
+                schema = reader.schema
+        else:
+            check_unpacked(file.path)
+            self.texts[file.path] = TextFile(file.path, dialect)
+            schema = self.texts[file.path].schema
+        self.keys[file.path] = {key: text for key, text in file.keys.items() if key not in schema.names}
+        for key in self.keys[file.path]:
+            numbers = are_whole_numbers([other.keys[key] for other in self.files])
+            schema = schema.append(pa.field(key, pa.int64() if numbers else pa.string()))
+        if problem := _find_problem(schema.names):
+            raise ValueError(problem)
+        return schema, stored_index(schema)
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the chunks from the start."""
@@ -181,13 +252,10 @@ class Files(Chunks):
         dropped = 0
         for file in self.files:
             row = 0
-            wanted = [name for name in self.columns if name not in file.keys]
-            with _reading(file.path):
-                if _stamp(file.path) != file.stamp:
-                    raise ValueError("changed while it was in use")
-                for batch in self._batches(file.path, wanted):
-                    table = _with_keys(pa.table(batch), {k: v for k, v in file.keys.items() if k in self.columns})
-                    table = self._typed(table)
+            with reading(file.path):
+                file.check_unchanged()
+                for batch in self._batches(file, self.columns):
+                    table = pa.table(batch)
                     rows = table.num_rows
                     if self.drop_missing:
                         table = drop_missing(table)
@@ -196,122 +264,82 @@ class Files(Chunks):
                     row += rows
         self.dropped = dropped
 
-    def _typed(self, table: pa.Table) -> pa.Table:
-        """Return the table; columns without any value get the type that they have in other files."""
-        for place, field in enumerate(table.schema):
-            wanted = self.schema.field(field.name).type if pa.types.is_null(field.type) else field.type
-            if wanted != field.type:
-                table = table.set_column(place, field.name, pa.nulls(table.num_rows, wanted))
-        return table
+    def place(self, column: str, value: str, row: int) -> str:
+        """Return how messages name the first place of a text in a column: its file, and its row there."""
+        for file in self.files:
+            first = 0
+            with reading(file.path):
+                for batch in self._batches(file, [column]):
+                    texts = batch.column(0).cast(pa.string()).to_pylist()
+                    if value in texts:
+                        return f"row {first + texts.index(value)} of {file.path}"
+                    first += len(texts)
+        return f"row {row}"
 
-    def _batches(self, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def first_text(self, name: str) -> str:
+        """Return the first text of a column that is no number, and its place, for messages."""
+        for table, place in self.tables():
+            texts = table[name].cast(pa.string()).to_pylist()
+            for row, text in enumerate(texts):
+                if text is not None and not is_number(text):
+                    return f"{text!r} in row {row} of {place}"
+        return "text"
+
+    def _kind_of(self, name: str) -> str:
+        """Return how a column is read: "numbers", "text", or the name of another type."""
+        return self.told.get(name, _kind(self._type(name)))
+
+    def _batches(self, file: DataFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield some columns of a file, a chunk at a time; text is dictionary-encoded."""
-        rows = max(
-            1, min(CHUNK_ROWS, self.chunk_bytes // sum(_width(self.schema.field(name).type) for name in columns))
-        )
-        text = [name for name in columns if _kind(self.schema.field(name).type) == "text"]
+        rows = max(1, min(CHUNK_ROWS, self.chunk_bytes // sum(_width(self._type(name)) for name in columns)))
+        keys = [name for name in columns if name in self.keys[file.path]]
+        stored = [name for name in columns if name not in keys]
+        for batch in self._stored(file, stored, rows):
+            arrays = {name: batch[name] for name in stored}
+            arrays |= {key: self._repeated(key, file.keys[key], batch.num_rows) for key in keys}
+            yield pa.record_batch({name: self._typed(name, arrays[name]) for name in columns})
+
+    def _repeated(self, key: str, text: str | None, rows: int) -> pa.Array:
+        """Return the column of a folder's key."""
+        numbers = self._kind_of(key) == "numbers"
+        value = text if text is None or not numbers else int(text)
+        return pa.repeat(pa.scalar(value, pa.int64() if numbers else pa.string()), rows)
+
+    def _typed(self, name: str, column: pa.Array) -> pa.Array:
+        """Return a column with the type that it has in all files if it has none, and text dictionary-encoded."""
+        if pa.types.is_null(column.type) and not pa.types.is_null(self._type(name)):
+            return pa.nulls(len(column), TEXT if self._kind_of(name) == "text" else self._type(name))
+        return _coded(column) if _kind(column.type) == "text" else column
+
+    def _stored(self, file: DataFile, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield some columns of those that a file has, a chunk at a time."""
         if self.kind == PARQUET:  # a part of a row group at a time, however large it is
+            text = [name for name in columns if self._kind_of(name) == "text"]
             options = {"read_dictionary": text, "pre_buffer": False, "buffer_size": 1 << 18}
-            with parquet.ParquetFile(path, **options) as file:
-                yield from file.iter_batches(batch_size=rows, columns=columns)
+            with parquet.ParquetFile(file.path, page_checksum_verification=True, **options) as opened:
+                yield from opened.iter_batches(batch_size=rows, columns=columns)
         elif self.kind == IPC:
-            with _open_ipc(path) as reader:
+            with _open_ipc(file.path) as reader:
                 for batch in _record_batches(reader):
                     for start in range(0, batch.num_rows, rows):
-                        part = batch.select(columns).slice(start, rows)
-                        for name in text:
-                            part = part.set_column(columns.index(name), name, _coded(part[name]))
-                        yield part
+                        yield batch.select(columns).slice(start, rows)
         else:
-            # Text has to have a type before all of it has been seen. Whole numbers may have fractions further down.
-            types = {name: pa.dictionary(pa.int32(), pa.string()) for name in text}
-            known = {name: self.schema.field(name).type for name in columns if name not in text}
-            types |= {
-                name: pa.float64() if pa.types.is_integer(of) and name != self.target else of
-                for name, of in known.items()
-                if _kind(of) == "numbers" and (name != self.target or pa.types.is_floating(of))
-            }
-            convert = csv.ConvertOptions(include_columns=columns, column_types=types, strings_can_be_null=True)
-            read = csv.ReadOptions(block_size=min(TEXT_BYTES, self.chunk_bytes))
-            try:
-                with csv.open_csv(path, read_options=read, convert_options=convert) as reader:
-                    yield from reader
-            except pa.ArrowInvalid as error:
-                with csv.open_csv(path) as reader:
-                    names = reader.schema.names
-                raise ValueError(_COLUMN.sub(lambda found: f"column {names[int(found[1])]}", str(error))) from None
+            own = self.schemas[file.path]
+            types = {name: self._text_type(name, own.field(name).type) for name in columns}
+            yield from self.texts[file.path].batches(types, columns, self.chunk_bytes)
 
+    def _text_type(self, name: str, found: pa.DataType) -> pa.DataType:
+        """Return what a column of CSV is read as, given what its first block looks like in this file.
 
-_COLUMN = re.compile(r"CSV column #(\d+)")
-
-
-def _find(paths: Any) -> tuple[list[_File], str]:
-    """Return the files, in the order of their paths, and their format."""
-    found: list[str] = []
-    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
-        matching = [str(path)] if os.path.lexists(path) else sorted(glob.glob(str(path), recursive=True))
-        inside = [file for match in matching for file in (_inside(match) if os.path.isdir(match) else [match])]
-        if not inside:
-            what = "no file of this pattern" if glob.has_magic(str(path)) else "no such file"
-            raise FileNotFoundError(f"{path}: {'no files in this folder' if os.path.isdir(path) else what}")
-        found += dict.fromkeys(inside)
-    for path in found:
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"{path}: a link to {os.path.realpath(path)}, which is not there")
-    kinds = {path: _format(path) for path in found}
-    if len(set(kinds.values())) > 1:
-        one, other = found[0], next(path for path in found if kinds[path] != kinds[found[0]])
-        raise ValueError(f"{other} is {kinds[other]}, but {one} is {kinds[one]}; one format at a time is needed")
-    kind = kinds[found[0]]
-    return [_File(path, keys, _stamp(path)) for path, keys in zip(found, _keys(found, kind), strict=True)], kind
-
-
-def _inside(folder: str) -> list[str]:
-    """Return the files of a folder, and links to what may be missing, but for hidden ones."""
-    return sorted(str(p) for p in Path(folder).rglob("*") if not (p.is_dir() or _hidden(p.relative_to(folder))))
-
-
-def _keys(paths: Sequence[str], kind: str) -> list[dict[str, Any]]:
-    """Return for each path the values in the names of folders ``key=value``, as pyarrow reads them."""
-    if not any("=" in os.path.dirname(path) for path in paths):
-        return [{} for _ in paths]
-    with _reading(paths[0]):
-        kinds = {PARQUET: ds.ParquetFileFormat(), CSV: ds.CsvFileFormat(), IPC: ds.IpcFileFormat()}
-        dataset = ds.dataset([os.path.abspath(path) for path in paths], format=kinds[kind], partitioning="hive")
-        keys = [ds.get_partition_keys(fragment.partition_expression) for fragment in dataset.get_fragments()]
-    for path, own in zip(paths, keys, strict=True):
-        if own.keys() != keys[0].keys():
-            raise ValueError(f"{path}: is in folders of {', '.join(own) or 'no keys'}, others of {', '.join(keys[0])}")
-    return keys
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
-
-
-def _format(path: str) -> str:
-    name = path.lower()
-    for ending in _PACKED:
-        if name.endswith(f".csv{ending}"):
-            return CSV
-    suffix = os.path.splitext(name)[1]
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"{path}: a name ending in {', '.join(_SUFFIXES)} is needed, or .csv{_PACKED[0]} and the like")
-    return _SUFFIXES[suffix]
-
-
-def _check_unpacked(path: str) -> None:
-    """Raise ValueError for a packed CSV file whose name does not say so."""
-    with open(path, "rb") as file:
-        begin = file.read(4)
-    for ending, mark in zip(_PACKED, _MARKS, strict=True):
-        if begin.startswith(mark) and not path.lower().endswith(_PACKED):
-            raise ValueError(f"is packed; name it .csv{ending}")
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    stat = os.stat(path)
-    return stat.st_size, stat.st_mtime_ns
+        Whole numbers may have fractions further down, so they are read as floats, but for labels.
+        """
+        kind = self._kind_of(name)
+        if kind == "text":
+            return TEXT
+        if kind != "numbers":
+            return self._type(name)
+        labels = name == self.target and name not in self.told and pa.types.is_integer(self._type(name))
+        return found if pa.types.is_boolean(found) or (labels and pa.types.is_integer(found)) else pa.float64()
 
 
 def _kind(of: pa.DataType) -> str:
@@ -329,18 +357,12 @@ def _width(of: pa.DataType) -> int:
 
 
 def _coded(column: pa.Array) -> pa.Array:
-    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-
-
-def _with_keys(table: pa.Table, keys: Mapping[str, Any]) -> pa.Table:
-    """Add columns of one value."""
-    for key, value in keys.items():
-        table = table.append_column(key, _coded_text(pa.repeat(pa.scalar(value), table.num_rows)))
-    return table
-
-
-def _coded_text(column: pa.Array) -> pa.Array:
-    return _coded(column) if _kind(column.type) == "text" else column
+    """Return text dictionary-encoded, in a type that all of Arrow's functions know, as string_view is not."""
+    if pa.types.is_dictionary(column.type):
+        if not pa.types.is_string_view(column.type.value_type):
+            return column
+        return pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.string()))
+    return (column.cast(pa.string()) if pa.types.is_string_view(column.type) else column).dictionary_encode()
 
 
 def _plain(table: pa.Table) -> pa.Table | dict[str, NDArray[Any]]:
@@ -375,16 +397,18 @@ def _record_batches(reader: Any) -> Iterator[pa.RecordBatch]:
 
 
 @contextmanager
-def _reading(path: str) -> Iterator[None]:
+def reading(path: str) -> Iterator[None]:
     """Raise the errors of a block with the name of the file in front."""
     try:
         yield
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file, or no longer") from None
-    except (pa.ArrowException, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
+    except MemoryError:
+        raise
+    except (pa.ArrowException, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     except OSError as error:
-        raise OSError(f"{path}: {error}") from None
+        raise OSError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 def read_table(paths: Any, columns: Sequence[str]) -> pa.Table:
@@ -406,37 +430,6 @@ def check_complete(table: pa.Table) -> None:
     missing = [f"{name} ({count})" for name, count in counts.items() if count]
     if missing:
         raise ValueError(f"missing values in columns: {', '.join(missing)}; fill them in, or use --drop-missing")
-
-
-def check_text(data: Files) -> None:
-    """Raise ValueError for a column of numbers that a few other values turn into text.
-
-    Taken as a category it would have a level for each number. Only the first chunk is read.
-    """
-    chunks = iter(data)
-    first = next(chunks, None)
-    del chunks
-    table = {} if first is None or isinstance(first.X, dict) else first.X
-    for name in getattr(table, "column_names", ()):
-        if _kind(table[name].type) != "text":
-            continue
-        texts = table[name].cast(pa.string())
-        levels = texts.drop_null().unique().to_pylist()
-        others = [level for level in levels if not _is_number(level)]
-        if others and len(levels) - len(others) >= max(_MANY, _NEARLY_ALL * len(levels)):
-            row = texts.index(others[0]).as_py()
-            raise ValueError(
-                f"column {name} is text, though {len(levels) - len(others):,} of its {len(levels):,} different values "
-                f"are numbers; the first that is none is {others[0]!r} in row {row}. Mend it, or take the column as "
-                f"categories by naming all of those in --categorical"
-            )
-
-
-def _is_number(text: str) -> bool:
-    with suppress(ValueError):
-        float(text)
-        return True
-    return False
 
 
 def _missing(column: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -477,7 +470,7 @@ def _is_parquet(file: Path) -> bool:
 
 
 def _find_problem(names: Sequence[str]) -> str | None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         return f"several columns of the same name: {', '.join(twice)}"
     if odd := [name for name in names if "\0" in name]:

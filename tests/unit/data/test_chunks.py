@@ -233,8 +233,8 @@ BAD = [
     ([(X0, Y0)], {"memory_limit": 10}, ValueError, "memory_limit=10"),
     ([(X0, Y0)], {"cache": "tape"}, ValueError, "cache='tape'; choose 'auto', 'disk' or 'none'"),
     (X0, {}, TypeError, "y is missing"),
-    (X0, {"y": Y0, "target": "late"}, ValueError, "target='late': that is for files"),
-    (X0, {"y": Y0, "features": ["late"]}, ValueError, "features=['late']: that is for files"),
+    (X0, {"y": Y0, "target": "late"}, ValueError, "target='late': that is for tables and files that have it"),
+    (X0, {"y": Y0, "features": ["late"]}, ValueError, "features=['late']: that is for tables and files"),
     (X0, {"y": Y0, "memory_limit": "1GB"}, ValueError, "memory_limit='1GB': that is for data that are streamed"),
     (X0, {"y": Y0, "cache": "none"}, ValueError, "cache='none': that is for data that are streamed"),
 ]

@@ -432,7 +432,7 @@ UNREADABLE = {
     "late text": (
         "1.csv",
         b"b,a,y\n" + b"1,1,2\n2,3,4\n" * 300_000 + b"1,hello,2\n",
-        "In column a: CSV conversion error to double: invalid value 'hello'",
+        "column a has 'hello' in row 600000, where numbers are needed, as in its first rows",
     ),
     "latin-1": ("1.csv", "a,y\né,2\nx,4\n".encode("latin-1"), "column a has text that is not UTF-8"),
     "zero byte": ("1.csv", b"\0,y\n1,2\n3,4\n", r"the name of a column has a zero byte: '\x00'"),

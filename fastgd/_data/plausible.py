@@ -1,0 +1,124 @@
+"""What cannot be meant: text that is numbers but for a few values, and categories with a level for nearly every row.
+
+Both come of everyday files: a mark for missing values, a second header, an identifier. Taken as a category, each number
+would get a coefficient of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from math import isfinite
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEW = 5
+"""Different texts among numbers up to which they may be mistakes."""
+FEW_SHARE = 0.1
+"""A share, of the rows or of the different values, up to which texts among numbers are mistakes."""
+RARE_LABEL = 0.01
+"""The same for labels, of which a rare one may well be a class: a share of the rows."""
+MANY_LEVELS = 10
+"""With fewer levels, a category may have a level for each row."""
+PER_ROW = 0.5
+"""Levels per row beyond which a category tells rows apart."""
+_MARK = re.compile(r"[^\w]*|n[./]?a\.?|nan|null|none|nil|#\w*[/!]?\w*[!?]?", re.IGNORECASE)
+"""Texts that stand for missing values whatever their share: punctuation alone, and the usual words."""
+_CODE = re.compile(r"\s*[+-]?0\d")
+Place = Callable[[str, str, int], str]
+
+
+def in_row(name: str, level: str, row: int) -> str:  # noqa: ARG001
+    """Return how messages name the place of a value in memory."""
+    return f"row {row}"
+
+
+class Occurrences(NamedTuple):
+    """Where the levels of a column of text, or labels, occur.
+
+    Attributes
+    ----------
+    numbers, others : int
+        Rows whose text is a number, and rows with any other text.
+    first : dict
+        The first row of each level that is no number, as long as these are few.
+    """
+
+    numbers: int = 0
+    others: int = 0
+    first: Mapping[str, int] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, levels: Sequence[str], codes: NDArray[Any]) -> Occurrences:
+        """Return the occurrences of levels in rows, given the number of each row's level, negative for none."""
+        others = [number for number, level in enumerate(levels) if not is_number(level)]
+        first = {levels[number]: int(np.argmax(codes == number)) for number in others[: FEW + 1]}
+        rows = int(np.count_nonzero(codes >= 0))
+        if len(others) in (0, len(levels)):
+            return cls(0, rows, first) if others else cls(rows, 0)
+        counts = np.bincount(codes[codes >= 0], minlength=len(levels))
+        of_others = int(counts[others].sum())
+        return cls(rows - of_others, of_others, first)
+
+    def merge(self, other: Occurrences, rows: int) -> Occurrences:
+        """Return the occurrences in these rows, of which there are so many, followed by others."""
+        first = dict(self.first)
+        for level, row in other.first.items() if len(first) <= FEW else ():
+            first.setdefault(level, row + rows)
+        return Occurrences(self.numbers + other.numbers, self.others + other.others, first)
+
+
+def check_category(name: str, levels: Sequence[str], found: Occurrences, place: Place = in_row) -> None:
+    """Raise ValueError for a column of text that is hardly meant as a category, and say what to do.
+
+    Parameters
+    ----------
+    name : str
+    levels : sequence of str
+    found : Occurrences
+    place : callable
+        Maps column, level and row to how messages name that place.
+    """
+    rows, others = found.numbers + found.others, [level for level in levels if not is_number(level)]
+    numbers, few = len(levels) - len(others), len(others) <= max(FEW, FEW_SHARE * len(levels))
+    rare = found.others <= FEW_SHARE * rows or (numbers > 1 and len(others) <= FEW_SHARE * len(levels))
+    marks = numbers > 1 and all(map(_MARK.fullmatch, others))
+    if numbers and others and few and (rare or marks):
+        raise ValueError(
+            f"X: column {name} has numbers, but {_first(name, found, place)}; correct that, or say what stands for "
+            f"missing values (na_values= of files), or take the column as a category: categorical=['{name}', ...]"
+        )
+    if len(levels) >= MANY_LEVELS and len(levels) > PER_ROW * rows:
+        raise ValueError(
+            f"X: column {name} is text with {len(levels):,} different values in {rows:,} rows, so it tells rows apart "
+            f"rather than groups of them; leave it out, or take it all the same: categorical=['{name}', ...]"
+        )
+
+
+def check_labels(name: str, labels: Sequence[str], found: Occurrences, place: Place = in_row) -> None:
+    """Raise ValueError for labels that are numbers but for a few texts, such as a header in the middle of a file."""
+    others = [label for label in labels if not is_number(label)]
+    rare = found.others <= RARE_LABEL * (found.numbers + found.others)
+    marks = all(map(_MARK.fullmatch, others))
+    if len(labels) - len(others) > 1 and 0 < len(others) <= FEW and (rare or marks):
+        raise ValueError(
+            f"{name} has numbers, but {_first(name, found, place)}; correct that, or leave such rows out, or if it is "
+            "a class, rename the labels so that none is a number"
+        )
+
+
+def _first(name: str, found: Occurrences, place: Place) -> str:
+    level = min(found.first, key=lambda other: found.first[other])
+    more = f" ({found.others:,} such rows)" if found.others > 1 else ""
+    return f"{level!r} in {place(name, level, found.first[level])}{more}"
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a finite number, and not a code with leading zeros."""
+    with suppress(ValueError):
+        return isfinite(float(text)) and not _CODE.match(text)
+    return False

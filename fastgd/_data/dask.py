@@ -7,7 +7,7 @@ that would be drawn in memory, so that a fit differs from one in memory by round
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial, reduce
 from typing import Any, NamedTuple, Self
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from fastgd._data.chunks import Chunk, named
 from fastgd._data.dask_graph import Partitions, is_array, is_frame, mapped, partition_rows
 from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, T, stratified_rows
-from fastgd._data.encoder import Encoder, OpenRequest
+from fastgd._data.encoder import Encoded, Encoder, OpenRequest
+from fastgd._data.missing import incomplete_rows
 from fastgd._data.schema import ColumnChoice, choose_columns
 from fastgd._data.sparse import Rows
 from fastgd._data.survey import Profile, ProfiledDataset, concat, finalize
+from fastgd._data.tables import as_features
 from fastgd._data.targets import check_weights, labels_of
 from fastgd._kernels.threads import alone
 from fastgd._optim.base import Need
@@ -55,6 +57,11 @@ class Reader(NamedTuple):
 
     def __call__(self, number: int, X: Any, y: Any = None, weight: Any = None) -> InMemory | None:
         """Return the samples of a partition, None if it has none."""
+        part = self.encode(number, X, y, weight).part
+        return part if part is None or self.around is None else part.recentred(self.around)
+
+    def encode(self, number: int, X: Any, y: Any = None, weight: Any = None) -> Encoded:
+        """Return the samples of a partition, and how many rows were left out."""
         if self.columns is not None:
             chosen = self.columns
             y, weight = X[chosen.target], None if chosen.weight is None else X[chosen.weight]
@@ -66,8 +73,7 @@ class Reader(NamedTuple):
         if len(set(rows.values())) > 1:
             found = ", ".join(f"{what} has {count} rows" for what, count in rows.items())
             raise ValueError(f"{name}: {found}; all have to be cut alike")
-        part = self.encoder.encode(Chunk(X, y, weight, name))
-        return part if part is None or self.around is None else part.recentred(self.around)
+        return self.encoder.encode(Chunk(X, y, weight, name))
 
 
 class DaskDataset(ProfiledDataset):
@@ -212,7 +218,7 @@ def _first(results: list[Any]) -> Any:
 
 
 def _profile(reader: Reader, number: int, *blocks: Any) -> Profile:
-    return Profile.of(reader(number, *blocks), reader.encoder)
+    return Profile.of(reader.encode(number, *blocks), reader.encoder)
 
 
 def check_needs(needs: frozenset[Need]) -> None:
@@ -244,7 +250,7 @@ def open_partitions(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
         if found := partitions.map_reduce(partial(_example, reader), _first, session.check_interrupt, alone_asked):
             break
     if found is None:
-        raise ValueError("X has no rows")
+        raise ValueError("X has no rows" + " in which nothing is missing" * (request.spec.missing == "drop"))
     example, encoder = found
     reader = reader._replace(encoder=encoder)
     profile = None
@@ -254,7 +260,7 @@ def open_partitions(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
         reader, example = reader._replace(encoder=encoder), finalize([profile.heaviest], encoder)
     sample_bytes = request.spec.memory_bytes // SAMPLE_SHARE
     dataset = DaskDataset(partitions, reader, example, profile, sample_bytes, session.check_interrupt)
-    return reader.encoder.opened(dataset)
+    return reader.encoder.opened(dataset, dropped=profile.dropped if profile else 0)
 
 
 def _choose_collections(X: Any, y: Any, request: OpenRequest) -> tuple[list[Any], ColumnChoice | None]:
@@ -315,6 +321,21 @@ def total_weight(y: Any, weight: Any) -> float:
     return float(
         Partitions([y if weight is None else weight]).map_reduce(partial(_total, weight is None), sum, no_check)
     )
+
+
+def complete_weight(X: Any, y: Any, weight: Any, categorical: str | Sequence[str]) -> float:
+    """Return the sum of the weights of the samples in which nothing is missing: one pass."""
+    collections = [X, y] if weight is None else [X, y, weight]
+    _check_alike(dict(zip(("X", "y", "sample_weight"), collections, strict=False)))
+    return float(Partitions(collections).map_reduce(partial(_complete_total, categorical), sum, no_check))
+
+
+def _complete_total(categorical: str | Sequence[str], number: int, X: Any, y: Any, weight: Any = None) -> float:
+    with named(f"partition {number}"):
+        if not len(y):
+            return 0.0
+        kept = ~incomplete_rows(as_features(X, categorical, missing="drop"), y, weight)
+        return float(np.count_nonzero(kept) if weight is None else np.asarray(weight)[kept].sum())
 
 
 def _named(y: Any, weight: Any) -> dict[str, Any]:

@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunk, Chunks, named, prefetch
 from fastgd._data.dataset import Dataset, InMemory, OpenedDataset
+from fastgd._data.missing import complete_rows
 from fastgd._data.schema import DataSpec, Feature
 from fastgd._data.tables import as_features, pack_columns
 from fastgd._data.targets import MAX_WEIGHT, check_weights, encode_labels, labels_of, numbers
 from fastgd._optim.base import Need
 from fastgd._utils.session import Session
 from fastgd.losses import LABELS, Loss
+
+
+class Encoded(NamedTuple):
+    """The samples of a chunk, None if it has no rows, and how many rows were left out."""
+
+    part: InMemory | None
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,8 @@ class Encoder:
         Whether there are weights.
     classes : ndarray, or None
         Sorted labels. As long as they are not known, labels stay what they are.
+    finished : bool
+        Whether a pass over all chunks has told the levels, the classes, and what stands for missing values.
     """
 
     loss: Loss
@@ -47,32 +57,51 @@ class Encoder:
     targets: int | None = None
     weighted: bool | None = None
     classes: NDArray[Any] | None = None
+    finished: bool = False
+
+    @property
+    def fills(self) -> bool:
+        """Whether missing values are to be filled in, but it is not known yet with what."""
+        return self.spec.missing == "impute" and not self.finished
 
     @property
     def all_numbers(self) -> bool:
         """Whether no column is a category."""
         return all(feature.levels is None for feature in self.features or ())
 
-    def encode(self, chunk: Chunk) -> InMemory | None:
-        """Return the samples of a chunk, None if it has no rows; errors name the chunk."""
+    def encode(self, chunk: Chunk) -> Encoded:
+        """Return the samples of a chunk; errors name the chunk."""
         with named(chunk.name):
             if not len(chunk.y):
-                return None
-            if self.features is None:
-                design = as_features(chunk.X, self.spec.categorical, drop_first=bool(self.spec.drop_first))
-            else:
-                design = as_features(chunk.X, features=self.features)
-            n, width = design.shape
+                return Encoded(None)
+            missing, spec = self.spec.missing, self.spec
+            known = missing == "impute" and self.finished  # features say what stands for missing values
+            elsewhere = missing == "drop" and self.finished  # levels may occur in rows alone that are left out
+            design = as_features(
+                chunk.X,
+                spec.categories,
+                drop_first=bool(spec.drop_first),
+                features=self.features,
+                unseen="zero" if elsewhere else "error",
+                missing="error" if known else missing,
+            )
+            width, y, weight, dropped = design.shape[1], chunk.y, chunk.weight, 0
             if self.features is not None and design.features is None:
                 raise ValueError("X has no named columns, as chunks before have")
             if self.width is not None and design.features is None and width != self.width:
                 raise ValueError(f"X has {width} features; chunks before have {self.width}")
-            weight = None if chunk.weight is None else check_weights(chunk.weight, n)
+            if missing == "drop":
+                design, y, weight, dropped = complete_rows(design, y, weight, levels_known=self.finished)
+                if not design.shape[0]:
+                    return Encoded(None, dropped)
+            n = design.shape[0]
+            weight = None if weight is None else check_weights(weight, n)
             if weight is not None and weight.max() > MAX_WEIGHT:
                 raise ValueError(f"sample_weight is as large as {weight.max():g}; only ratios matter, so scale it down")
             if self.weighted is not None and self.weighted != (weight is not None):
                 raise ValueError(f"there are {'no ' if weight is None else ''}weights, but not so in chunks before")
-            return InMemory(pack_columns(design), self._targets(chunk.y, n), weight)
+            design = design if self.fills else pack_columns(design)
+            return Encoded(InMemory(design, self._targets(y, n), weight), dropped)
 
     def _targets(self, y: Any, n: int) -> NDArray[Any]:
         if self.loss.target is LABELS:
@@ -94,19 +123,18 @@ class Encoder:
             weighted=part.weight.size > 0,
         )
 
-    def opened(self, dataset: Dataset, cached: str | None = None) -> OpenedDataset:
+    def opened(self, dataset: Dataset, cached: str | None = None, dropped: int = 0) -> OpenedDataset:
         """Return samples that this finished encoder reads, with what it knows of them."""
-        return OpenedDataset(dataset, self.loss, self.classes, self.targets or 0, bool(self.weighted), cached)
+        return OpenedDataset(dataset, self.loss, self.classes, self.targets or 0, bool(self.weighted), cached, dropped)
 
-    def read(self, chunks: Chunks) -> Generator[InMemory]:
+    def read(self, chunks: Chunks) -> Generator[Encoded]:
         """Yield the samples of all chunks, read ahead: one thread reads, and one converts what it has read."""
         return prefetch(self._converted(chunks))
 
-    def _converted(self, chunks: Chunks) -> Generator[InMemory]:
+    def _converted(self, chunks: Chunks) -> Generator[Encoded]:
         with closing(prefetch(iter(chunks))) as raw:
             for chunk in raw:
-                if part := self.encode(chunk):
-                    yield part
+                yield self.encode(chunk)
 
 
 def _unknown(feature: Feature) -> tuple[str, ...] | None:
@@ -141,4 +169,5 @@ class OpenRequest(NamedTuple):
 
     def can_skip_profile(self, encoder: Encoder) -> bool:
         """Return whether a fit needs no pass that profiles the samples, given what their first chunk implies."""
-        return encoder.all_numbers and encoder.width is not None and encoder.width < self.skip_profile
+        few = encoder.all_numbers and encoder.width is not None and encoder.width < self.skip_profile
+        return few and self.spec.missing == "error"

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.dataset import Dataset, InMemory
-from fastgd._data.encoder import Encoder
+from fastgd._data.dataset import Dataset, InMemory, no_rows
+from fastgd._data.design import Design
+from fastgd._data.missing import count_values, filled
+from fastgd._data.plausible import Occurrences, Place, check_category, check_labels, in_row
 from fastgd._data.schema import Feature
-from fastgd._data.tables import concat_designs, sort_levels
+from fastgd._data.tables import Table, concat_designs, pack_columns, sort_levels
 from fastgd._data.targets import MAX_WEIGHT, check_several_weigh, choose_classes, encode_labels
 from fastgd._typing import Floats
 from fastgd.losses import LABELS
+
+if TYPE_CHECKING:
+    from fastgd._data.encoder import Encoded, Encoder
 
 MAX_CLASSES = 10_000
 """Different labels that chunks may have: more are a mistake, and would not fit in memory."""
@@ -41,6 +47,14 @@ class Profile(NamedTuple):
         The labels that occur, and those of samples of positive weight, where targets are labels.
     levels : list of dict
         Of each column of a table the levels that occur.
+    occurrences : list of Occurrences, or None
+        Of each column the rows in which its levels occur; None of numbers, and of what is declared to be a category.
+    labels : Occurrences or None
+        The same of targets that are labels of text.
+    counts : ndarray of shape (columns, 3), or None
+        As `count_values` has them, where missing values are filled in.
+    dropped : int
+        Rows that were left out, as something is missing in them.
     """
 
     rows: int
@@ -52,12 +66,18 @@ class Profile(NamedTuple):
     classes: NDArray[Any] | None
     weighted_classes: NDArray[Any] | None
     levels: list[dict[str, None]]
+    occurrences: list[Occurrences | None]
+    labels: Occurrences | None = None
+    counts: Floats | None = None
+    dropped: int = 0
 
     @classmethod
-    def of(cls, part: InMemory | None, encoder: Encoder) -> Profile:
-        """Return the profile of one part; None has no rows."""
+    def of(cls, encoded: Encoded, encoder: Encoder) -> Profile:
+        """Return the profile of one part."""
+        part, dropped = encoded
         if part is None:
-            return cls(0, 0.0, np.inf, 0.0, None, [0], None, None, [{} for _ in encoder.features or ()])
+            none: list[Any] = [{} for _ in encoder.features or ()]
+            return cls(0, 0.0, np.inf, 0.0, None, [0], None, None, none, [None for _ in none], dropped=dropped)
         some_weight = not part.weight.size or bool(part.weight.any())
         labels = encoder.loss.target is LABELS
         weighted = part.y[part.weight > 0.0] if labels and part.weight.any() else None
@@ -71,13 +91,17 @@ class Profile(NamedTuple):
             distinct_labels(part.y) if labels else None,
             None if weighted is None else distinct_labels(weighted),
             [dict.fromkeys(feature.levels or ()) for feature in part.features or ()],
+            occurrences(part.design),
+            _occurrences_of_labels(part.y) if labels and part.y.dtype.kind == "U" else None,
+            count_values(part.design, part.weight) if isinstance(part.design, Table) and encoder.fills else None,
+            dropped,
         )
 
     def merge(self, other: Profile) -> Profile:
         """Return the profile of these samples followed by others."""
         if self.heaviest is None or other.heaviest is None:
             more = other if self.heaviest is None else self
-            return more._replace(candidates=self.candidates + other.candidates)
+            return more._replace(candidates=self.candidates + other.candidates, dropped=self.dropped + other.dropped)
         outweighs = other.heaviest.weight.size and other.heaviest.weight[0] > self.heaviest.weight[0]
         return Profile(
             self.rows + other.rows,
@@ -89,6 +113,13 @@ class Profile(NamedTuple):
             _merge_labels(self.classes, other.classes),
             _merge_labels(self.weighted_classes, other.weighted_classes),
             [{**one, **more} for one, more in zip(self.levels, other.levels, strict=True)],
+            [
+                one and more and one.merge(more, self.rows)
+                for one, more in zip(self.occurrences, other.occurrences, strict=True)
+            ],
+            self.labels and other.labels and self.labels.merge(other.labels, self.rows),
+            None if self.counts is None or other.counts is None else self.counts + other.counts,
+            self.dropped + other.dropped,
         )
 
     @staticmethod
@@ -96,17 +127,52 @@ class Profile(NamedTuple):
         """Return the profile of all samples, in order."""
         return reduce(Profile.merge, several)
 
-    def finish(self, encoder: Encoder) -> Encoder:
-        """Return the encoder with all levels and classes; a ValueError says why there can be no fit."""
+    def finish(self, encoder: Encoder, place: Place = in_row) -> Encoder:
+        """Return the encoder with all that it did not know; a ValueError says why there can be no fit.
+
+        ``place`` maps a column, a level and a row to how messages name that place.
+        """
+        if not self.rows:
+            raise ValueError(no_rows(self.dropped))
         check_total_weight(self.weight)
         if self.classes is not None:
+            if self.labels is not None and not encoder.spec.labels_declared:
+                check_labels(encoder.spec.target or "y", self.classes.tolist(), self.labels, place)
             loss, classes = choose_classes(self.classes, encoder.loss)
             check_several_weigh(self.weighted_classes)
             encoder = replace(encoder, loss=loss, classes=classes)
         if encoder.features is None:
-            return encoder
+            return replace(encoder, finished=True)
         found = zip(encoder.features, self.levels, strict=True)
-        return replace(encoder, features=tuple(_with_levels(feature, levels) for feature, levels in found))
+        features = tuple(_with_levels(feature, levels) for feature, levels in found)
+        if encoder.spec.categories == "auto":
+            check_categories(features, self.occurrences, place)
+        if self.counts is not None:
+            features = filled(features, self.counts)
+        return replace(encoder, features=features, finished=True)
+
+
+def occurrences(design: Design) -> list[Occurrences | None]:
+    """Return the rows in which the levels of a table's columns occur, None for numbers and declared categories."""
+    if not isinstance(design, Table):
+        return [None for _ in design.features or ()]
+    return [
+        None if feature.levels is None or declared else Occurrences.of(feature.levels, values[:])
+        for feature, values, declared in design.columns
+    ]
+
+
+def check_categories(features: Sequence[Feature], found: Sequence[Occurrences | None], place: Place = in_row) -> None:
+    """Raise ValueError for a column of text that is hardly meant as a category."""
+    for feature, own in zip(features, found, strict=True):
+        if own is not None:
+            check_category(feature.name, feature.levels or (), own, place)
+
+
+def _occurrences_of_labels(labels: NDArray[Any]) -> Occurrences:
+    """Return the rows in which labels of text occur."""
+    distinct, codes = np.unique(labels, return_inverse=True)
+    return Occurrences.of(distinct.tolist(), codes)
 
 
 class ProfiledDataset(Dataset):
@@ -205,10 +271,8 @@ def concat(pieces: list[InMemory], features: tuple[Feature, ...] | None) -> InMe
 def finalize(pieces: list[InMemory], encoder: Encoder) -> InMemory:
     """Return pieces put together by a copy, with all levels and labels as the finished encoder has them."""
     whole = concat(pieces, encoder.features)
-    if encoder.classes is None:
-        return whole
-    labels = encode_labels(whole.y, len(whole.y), encoder.classes)
-    return InMemory(whole.design, labels, whole.weight if whole.weight.size else None)
+    labels = whole.y if encoder.classes is None else encode_labels(whole.y, len(whole.y), encoder.classes)
+    return InMemory(pack_columns(whole.design), labels, whole.weight if whole.weight.size else None)
 
 
 class Sampler:

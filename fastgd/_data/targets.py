@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._data.plausible import Occurrences, check_labels
 from fastgd._typing import Floats
 from fastgd._utils.validation import as_array, check_one_type, check_present, check_vector, stretches
 from fastgd.losses import LABELS, Logistic, Loss, Softmax
@@ -15,8 +16,13 @@ MAX_WEIGHT = 1e9
 """The largest weight for which sums with squares do not overflow, and the inverse of the smallest."""
 
 
-def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
-    """Return the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for."""
+def targets(
+    y: ArrayLike, n: int, loss: Loss, *, declared: bool = False
+) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
+    """Return the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for.
+
+    Labels that look like numbers with mistakes are refused, unless they are ``declared`` to be meant.
+    """
     if loss.target is not LABELS:
         return loss, numbers(y, n), None
     labels = labels_of("y", y, n)
@@ -26,9 +32,17 @@ def targets(y: ArrayLike, n: int, loss: Loss) -> tuple[Loss, NDArray[Any], NDArr
         if low < high and bool(np.all(coded | (labels == low))):
             return loss, coded, np.array([low, high], np.float64 if labels.dtype.kind == "f" else labels.dtype)
     distinct = np.unique(np.concatenate([np.unique(part) for part in stretches(labels)]))
+    if labels.dtype.kind == "U" and not (declared or is_declared(y)):
+        texts = distinct.tolist()
+        check_labels("y", texts, Occurrences.of(texts, _encode(labels, distinct, np.dtype(np.int32))))
     chosen, classes = choose_classes(distinct, loss)
     dtype = np.dtype(bool) if len(classes) == 2 else np.min_scalar_type(len(classes))
     return chosen, _encode(labels, distinct, dtype), classes
+
+
+def is_declared(y: Any) -> bool:
+    """Return whether y is of a type for categories, so that its labels are meant as they are."""
+    return str(getattr(y, "dtype", "")).lower().startswith(("categor", "enum"))
 
 
 def _encode(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._utils.validation import as_array, find_missing, is_missing_value, stretches
+from fastgd._utils.validation import as_array, find_missing, is_missing, is_missing_value, stretches
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -21,7 +21,8 @@ _KINDS = {
     **dict.fromkeys([f"{sign}{bits}" for sign in ("Int", "UInt") for bits in (8, 16, 32, 64)], NUMBERS),
     **dict.fromkeys(("String", "Categorical", "Enum"), TEXT),
 }
-
+SMALL_BYTES = 1 << 24
+"""Bytes of a frame up to which its library may put the columns together."""
 
 UNSEEN = -1
 """The code of a level that the model was not fitted on: it adds nothing to a prediction."""
@@ -64,6 +65,8 @@ class ArrayColumn:
 
     ordered = False
     """Whether levels have an order of their own."""
+    declared = False
+    """Whether the table's library says that this is a category, not just text."""
 
     def __init__(self, values: NDArray[Any] | Pieces) -> None:
         self.values = values
@@ -86,24 +89,32 @@ class ArrayColumn:
         return TEXT if self.values.dtype.kind in "UT" else OTHER
 
     def describe(self) -> str:
-        """Return the dtype for messages; for objects, the types of the values."""
+        """Return the dtype for messages; for objects, the types of the values, and the first text among others."""
         if self.values.dtype.kind != "O":
             return str(self.values.dtype)
-        return "objects: " + ", ".join(sorted({type(value).__name__ for value in self.values[:]}))
+        values = self.values[:]
+        types = sorted({type(value).__name__ for value in values})
+        first = next((row for row, value in enumerate(values) if isinstance(value, str)), None)
+        example = "" if first is None else f", as {values[first]!r} in row {first}"
+        return f"objects: {', '.join(types)}{example}"
 
     def missing(self, *, nan: bool) -> tuple[int, int]:
         """Return the number of missing values and the row of the first; NaN among numbers only counts if ``nan``."""
         return find_missing(self.values) if nan or self.kind != NUMBERS else (0, 0)
+
+    def gaps(self) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the rows without a value."""
+        return np.concatenate([np.zeros(0, bool), *map(is_missing, stretches(self.values))])
 
     @cached_property
     def distinct(self) -> Iterable[Any]:
         """The values that occur, once each."""
         return set(chain.from_iterable(part.tolist() for part in stretches(self.values)))
 
-    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
-        """Yield the codes of the values, a stretch of rows at a time."""
+    def encode(self, codes: dict[Any, int], none: int = UNSEEN) -> Iterator[NDArray[Any]]:
+        """Yield the codes of the values, ``none`` for those that are missing, a stretch of rows at a time."""
         for part in stretches(self.values):
-            yield np.fromiter(map(codes.__getitem__, part.tolist()), np.int32, len(part))
+            yield np.fromiter((codes.get(value, none) for value in part.tolist()), np.int32, len(part))
 
 
 class SeriesColumn:
@@ -139,7 +150,7 @@ class SeriesColumn:
             arrays = [chunk.to_numpy(zero_copy_only=False) for chunk in native.chunks]
         else:
             arrays = [self.series.to_numpy()]
-        arrays = [array for array in arrays if len(array)] or [np.empty(0)]
+        arrays = [_with_nan(array) for array in arrays if len(array)] or [np.empty(0)]
         return arrays[0] if len(arrays) == 1 else Pieces(arrays)
 
     def missing(self, *, nan: bool) -> tuple[int, int]:
@@ -149,23 +160,34 @@ class SeriesColumn:
         count = int(self.series.null_count())
         return count, int(self.series.is_null().arg_true()[0]) if count else 0
 
+    def gaps(self) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the rows without a value, NaN among them."""
+        if self.kind == NUMBERS:
+            return ArrayColumn(self.values).gaps()
+        return np.asarray(self.series.is_null().to_numpy(), bool)
+
     @cached_property
     def distinct(self) -> Iterable[Any]:
         """The values that occur, once each, in their own order if they have one."""
         found = self.series.unique().to_list()
         order = {level: place for place, level in enumerate(getattr(self.series.dtype, "categories", ()))}
-        return sorted(found, key=order.__getitem__) if order else found
+        return sorted(found, key=lambda value: order.get(value, len(order))) if order else found
+
+    @property
+    def declared(self) -> bool:
+        """Whether the table's library says that this is a category, not just text."""
+        return self.dtype in ("Categorical", "Enum")
 
     @property
     def ordered(self) -> bool:
         """Whether levels have an order of their own, as those of polars' Enum."""
         return self.dtype == "Enum"
 
-    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
-        """Yield the codes of the values, a stretch of rows at a time."""
+    def encode(self, codes: dict[Any, int], none: int = UNSEEN) -> Iterator[NDArray[Any]]:
+        """Yield the codes of the values, ``none`` for those that are missing, a stretch of rows at a time."""
         native = self.series.to_native()
         if hasattr(getattr(native, "array", None), "codes"):  # a Categorical of pandas
-            yield _look_up(native.array.categories.tolist(), native.array.codes, codes)
+            yield _look_up(native.array.categories.tolist(), native.array.codes, codes, none)
             return
         if self.dtype == "String" and hasattr(getattr(native, "array", None), "__arrow_array__"):
             native = native.array.__arrow_array__()
@@ -173,16 +195,18 @@ class SeriesColumn:
             for part in stretches(native):
                 for chunk in getattr(part, "chunks", [part]):
                     encoded = chunk.dictionary_encode()
-                    yield _look_up(encoded.dictionary.to_pylist(), np.asarray(encoded.indices), codes)
+                    yield _look_up(encoded.dictionary.to_pylist(), _indices(encoded), codes, none)
             return
         for part in stretches(self.series):
             if self.dtype == "String":
                 part = part.cast(part.dtype)  # pyarrow can't look up its string_view
-            yield part.replace_strict(codes).to_numpy()
+            yield part.replace_strict({**codes, None: none}).to_numpy()
 
 
 class DictionaryColumn(SeriesColumn):
-    """A column that Arrow stores dictionary-encoded."""
+    """A column that Arrow stores dictionary-encoded, which text often is, too."""
+
+    declared = False
 
     def describe(self) -> str:
         """Return the type of the values for messages."""
@@ -199,16 +223,30 @@ class DictionaryColumn(SeriesColumn):
             found |= {value: None for value, count in zip(values, counts, strict=True) if count}
         return found
 
-    def encode(self, codes: dict[Any, int]) -> Iterator[NDArray[Any]]:
-        """Yield the codes of the values, a chunk at a time."""
+    def encode(self, codes: dict[Any, int], none: int = UNSEEN) -> Iterator[NDArray[Any]]:
+        """Yield the codes of the values, ``none`` for those that are missing, a chunk at a time."""
         for chunk in self.series.to_native().chunks:
-            yield _look_up(chunk.dictionary.to_pylist(), np.asarray(chunk.indices), codes)
+            yield _look_up(chunk.dictionary.to_pylist(), _indices(chunk), codes, none)
 
 
-def _look_up(values: Sequence[Any], numbers: NDArray[np.integer[Any]], codes: dict[Any, int]) -> NDArray[np.int32]:
-    """Return the codes of values that are given by their numbers in a list."""
-    own = np.array([codes.get(value, UNSEEN) for value in values], np.int32)
-    return own[numbers] if len(own) else own
+def _indices(encoded: Any) -> NDArray[np.integer[Any]]:
+    """Return the places of Arrow's values in their dictionary, -1 for null."""
+    return np.asarray(encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices)
+
+
+def _look_up(
+    values: Sequence[Any], numbers: NDArray[np.integer[Any]], codes: dict[Any, int], none: int
+) -> NDArray[np.int32]:
+    """Return the codes of values that are given by their numbers in a list, ``none`` for the number -1."""
+    own = np.array([*(codes.get(value, UNSEEN) for value in values), none], np.int32)
+    return np.asarray(own[numbers])
+
+
+def _with_nan(array: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers or booleans of which some are missing, and so objects, as float64 with NaN."""
+    if array.dtype.kind != "O":
+        return array
+    return np.where(is_missing(array), np.nan, array).astype(np.float64)
 
 
 def is_frame(X: Any) -> bool:
@@ -223,12 +261,12 @@ def is_collection(X: Any) -> bool:
 
 def table_columns(X: Any) -> dict[str, ArrayColumn | SeriesColumn] | None:
     """Return the columns of a table by their names, None for anything else."""
-    if isinstance(X, dict) and not hasattr(X, "tocsr"):  # as a sparse matrix by keys has
+    if is_array_like(X):
+        return None
+    if isinstance(X, dict):
         return dict(
             zip(unique_names(X), (ArrayColumn(_vector(name, values)) for name, values in X.items()), strict=True)
         )
-    if not is_frame(X):
-        return None
     try:
         import narwhals as nw
     except ImportError:
@@ -237,7 +275,7 @@ def table_columns(X: Any) -> dict[str, ArrayColumn | SeriesColumn] | None:
         frame = nw.from_native(X, pass_through=True)
     except nw.exceptions.DuplicateError:
         # narwhals' message has several lines.
-        unique_names(X.column_names if hasattr(X, "column_names") else X.columns)
+        unique_names(column_labels(X))
         raise
     if isinstance(frame, nw.LazyFrame):
         raise ValueError("X is a lazy table; read it into memory first, by X.collect() or the like")
@@ -245,7 +283,99 @@ def table_columns(X: Any) -> dict[str, ArrayColumn | SeriesColumn] | None:
         if not hasattr(X, "__arrow_c_stream__"):
             return None
         frame = nw.from_arrow(X, backend="pyarrow")
-    return dict(zip(unique_names(frame.columns), map(_column, frame.iter_columns()), strict=True))
+    if not frame.implementation.is_pandas():
+        return dict(zip(unique_names(frame.columns), map(_column, frame.iter_columns()), strict=True))
+    columns = (  # most of pandas' columns are arrays, which are read faster without narwhals
+        ArrayColumn(series.to_numpy())
+        if isinstance(series.dtype, np.dtype)
+        else _column(nw.from_native(series, series_only=True))
+        for _, series in X.items()
+    )
+    return dict(zip(unique_names(frame.columns), columns, strict=True))
+
+
+def is_array_like(X: Any) -> bool:
+    """Return whether something has no named columns: neither a frame nor a dict of them, as sparse DOK matrices are."""
+    return not is_frame(X) and (not isinstance(X, dict) or hasattr(X, "tocsr"))
+
+
+def stored_index(X: Any) -> set[str]:
+    """Return the columns that are no features unless they are asked for: pandas' index, and what has no name.
+
+    pandas marks its index in the metadata of Arrow tables and Parquet files, and writes it to CSV without a name.
+    """
+    marked = getattr(getattr(X, "schema", X), "pandas_metadata", None)
+    marked = marked if isinstance(marked, dict) else {}
+    return {"", *(name for name in marked.get("index_columns", ()) if isinstance(name, str))}
+
+
+def as_one_array(X: Any) -> tuple[list[str], NDArray[Any]] | None:
+    """Return the names and values (n, d) of a small pandas or polars frame of numbers; None for anything else.
+
+    Each library puts its columns together much faster than they are read one by one.
+    """
+    library = type(X).__module__.partition(".")[0]
+    if (library, type(X).__name__) not in (("pandas", "DataFrame"), ("polars", "DataFrame")):
+        return None
+    rows, columns = X.shape
+    if columns < 2 or 8 * rows * columns > SMALL_BYTES:
+        return None
+    if library == "pandas":
+        plain = all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in set(X.dtypes))
+    else:
+        numeric = all(dtype.is_numeric() and not dtype.is_decimal() for dtype in set(X.dtypes))
+        plain = numeric and not sum(X.null_count().row(0))
+    if not plain:
+        return None
+    array = X.to_numpy()
+    return (unique_names(X.columns), array) if array.dtype.kind in "iuf" else None
+
+
+def take_rows(X: Any, kept: NDArray[np.bool_]) -> Any:
+    """Return some rows of an array, a sparse matrix or a table, of the same type."""
+    if isinstance(X, dict) and not hasattr(X, "tocsr"):
+        return {name: np.asarray(values)[kept] for name, values in X.items()}
+    if not is_frame(X):
+        return (X.tocsr() if hasattr(X, "tocsr") else np.asarray(X))[kept]
+    import narwhals as nw
+
+    return nw.from_native(X, eager_only=True).filter(kept.tolist()).to_native()
+
+
+def column_labels(X: Any) -> list[Any]:
+    """Return the names of a table's columns as its library has them."""
+    return [*(X if isinstance(X, dict) else X.column_names if hasattr(X, "column_names") else X.columns)]
+
+
+def check_same_index(X: Any, **beside: Any) -> None:
+    """Raise ValueError if pandas objects beside X have another index, and neither is the default: rows go by position.
+
+    Parameters
+    ----------
+    X : object
+    **beside : object
+        What goes with X row by row, by its name.
+    """
+    index = _own_index(X)
+    for name, values in beside.items():
+        other = _own_index(values)
+        if index is None or other is None or len(index) != len(other) or index.equals(other):
+            continue
+        row = next(row for row, (one, two) in enumerate(zip(index, other, strict=True)) if one != two)
+        raise ValueError(
+            f"{name} has another index than X, first in row {row}: {other[row]!r} where X has {index[row]!r}. Rows go "
+            f"together by position; align {name} by {name}.loc[X.index], or if positions are right, give "
+            f"X.reset_index(drop=True) and {name}.reset_index(drop=True)"
+        )
+
+
+def _own_index(values: Any) -> Any:
+    """Return the index of a pandas object, None if it is the default one, or there is none."""
+    if type(values).__module__.partition(".")[0] != "pandas" or not hasattr(type(values), "reset_index"):
+        return None
+    index = values.index
+    default = type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1
+    return None if default else index
 
 
 def unique_names(names: Iterable[Any]) -> list[str]:

@@ -428,6 +428,8 @@ class OpenedDataset(NamedTuple):
         Whether there are weights.
     cached : str or None
         Where chunks were kept, if they were.
+    dropped : int
+        Rows that were left out, as something is missing in them.
     """
 
     dataset: Dataset
@@ -436,6 +438,7 @@ class OpenedDataset(NamedTuple):
     targets: int
     weighted: bool
     cached: str | None
+    dropped: int = 0
 
     @property
     def outputs(self) -> int:
@@ -530,8 +533,15 @@ def is_mapped(X: Any) -> bool:
     return isinstance(X, mmap)
 
 
-def check_not_empty(design: Design | Dataset) -> None:
-    """Raise ValueError if X has no rows or no features."""
+def no_rows(dropped: int) -> str:
+    """Return the message for samples without rows, some of which may have been left out."""
+    return f"X: something is missing in each of its {dropped:,} rows, so none is left" if dropped else "X has no rows"
+
+
+def check_not_empty(design: Design | Dataset, dropped: int = 0) -> None:
+    """Raise ValueError if X has no rows or no features, or no rows are left of those that there were."""
+    if dropped and not design.shape[0]:
+        raise ValueError(no_rows(dropped))
     if 0 in design.shape:
         alone = "; all its columns are categories of one level, the reference" if design.features else ""
         raise ValueError(f"X has shape {design.shape}; at least one row and one feature are needed{alone}")

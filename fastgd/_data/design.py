@@ -126,9 +126,10 @@ class Design(ABC):
 class Array(Design):
     """A two-dimensional NumPy array of numbers: any order, strides and real dtype."""
 
-    def __init__(self, X: NDArray[Any]) -> None:
+    def __init__(self, X: NDArray[Any], features: tuple[Feature, ...] | None = None) -> None:
         super().__init__(X.shape)
         self.X = X
+        self.features = features
         self.dtype = tile_dtype(X.dtype)
         self.row_bytes = self.dtype.itemsize * max(1, X.shape[1])
         # Small arrays of other orders are copied, so that no kernel has to be compiled for them.
@@ -145,7 +146,7 @@ class Array(Design):
         """Return some rows as a design of their own."""
         # np.take is faster, but copies all of an array that is not contiguous.
         taken = np.take(self.X, rows, axis=0) if self.X.flags.c_contiguous else self.X[rows]
-        return Array(np.require(taken, self.dtype, ["C", "ALIGNED"]))
+        return Array(np.require(taken, self.dtype, ["C", "ALIGNED"]), self.features)
 
     def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names NaN or infinity."""
@@ -284,7 +285,7 @@ def tile_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return exact if exact == np.float32 else np.dtype(np.float64)
 
 
-def as_design(X: Any) -> Design:
+def as_design(X: Any) -> Array:
     """Return an array as a design, without a copy; a ValueError says what was found, and what is allowed."""
     array = as_array("X", X)
     if array.ndim != 2:

@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.columns import NUMBERS, TEXT, UNSEEN, ArrayColumn, SeriesColumn, table_columns
+from fastgd._data.columns import (
+    NUMBERS,
+    TEXT,
+    UNSEEN,
+    ArrayColumn,
+    SeriesColumn,
+    as_one_array,
+    stored_index,
+    table_columns,
+)
 from fastgd._data.design import (
     COPY_BYTES,
     VIEW_BYTES,
@@ -25,11 +34,19 @@ from fastgd._data.design import (
     check_finite_tile,
     tile_dtype,
 )
-from fastgd._data.schema import Feature
+from fastgd._data.schema import Feature, check_categorical
 from fastgd._data.sparse import Rows, as_sparse, concat_rows
 from fastgd._kernels.layout import Part, SparseRows
 from fastgd._typing import Floats
-from fastgd._utils.validation import STRETCH_ROWS, Values, check_no_missing, check_one_type, find_missing
+from fastgd._utils.validation import (
+    STRETCH_ROWS,
+    Values,
+    check_no_missing,
+    check_one_type,
+    find_missing,
+    is_missing_value,
+    stretches,
+)
 
 NARROW = 8
 """Numeric columns below which a copy is faster to read by rows."""
@@ -42,6 +59,8 @@ def as_features(
     drop_first: bool = True,
     features: Sequence[Feature] | None = None,
     unseen: str = "error",
+    missing: str = "error",
+    only: Sequence[str] | None = None,
 ) -> Design:
     """Return X as rows of features, without a copy of its numbers.
 
@@ -61,6 +80,11 @@ def as_features(
         Other columns are ignored; ``categorical`` and ``drop_first``, too.
     unseen : {"error", "zero"}
         What to do with levels that ``features`` does not have: refuse them, or have them add nothing.
+    missing : {"error", "drop", "impute"}
+        "error" refuses nulls where features have nothing to stand for them. Otherwise they become NaN and `UNSEEN`, for
+        `fastgd._data.missing` to deal with; with "impute" arrays become tables.
+    only : sequence of str, optional
+        The columns to take; None for all but those of `stored_index`.
 
     Returns
     -------
@@ -74,42 +98,114 @@ def as_features(
         If X is a DataFrame and narwhals is not installed.
     """
     check_unseen(unseen)
-    auto = isinstance(categorical, str) and categorical == "auto"
-    named = () if auto else categorical
-    if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
-        raise TypeError(f"categorical={categorical!r}; 'auto' or a list of column names is needed")
+    check_categorical(categorical)
+    numbers = _as_numbers(X, features, only) if categorical in ("auto", ()) and missing != "impute" else None
+    if numbers is not None:
+        return numbers
     table = table_columns(X)
     if table is None:
-        if named:
-            raise ValueError("categorical: X has no named columns; give a table (DataFrame, pyarrow Table, dict)")
-        if features is not None and any(feature.levels is not None for feature in features):
-            raise ValueError("X: the model has categorical columns; give a table with the columns' names")
-        return as_sparse(X) if hasattr(X, "tocsr") else as_design(X)
+        return _as_array(X, categorical, features, missing)
     if features is None:
-        _check_known("categorical", named, table)
-        encoded = {name for name, column in table.items() if name in named or (auto and column.kind == TEXT)}
-        features = [Feature(name, (), drop_first) if name in encoded else Feature(name) for name in table]
-        if table and not any(map(len, table.values())):
-            raise ValueError(f"X has no rows; its columns are {', '.join(table)}")
+        features = _features(X, table, categorical, drop_first, only)
     else:
         _check_known("X: the model was fitted on", [feature.name for feature in features], table)
-    chosen = [table[feature.name] for feature in features]
+    return _as_table(features, [table[feature.name] for feature in features], unseen, gaps_allowed=missing != "error")
+
+
+def _as_numbers(X: Any, features: Sequence[Feature] | None, only: Sequence[str] | None) -> Array | None:
+    """Return a small frame of numbers without gaps as one array; None for anything else, which takes longer."""
+    if any(feature.width != 1 or feature.levels is not None for feature in features or ()):
+        return None
+    whole = as_one_array(X)
+    if whole is None:
+        return None
+    names, array = whole
+    if features is None:
+        left_out = stored_index(X)
+        features = [Feature(name) for name in ([n for n in names if n not in left_out] if only is None else only)]
+    wanted = [feature.name for feature in features]
+    if wanted != names:
+        places = {name: place for place, name in enumerate(names)}
+        if not wanted or not places.keys() >= set(wanted):
+            return None
+        array = array[:, [places[name] for name in wanted]]
+    return None if np.isnan(array.sum()) else Array(array, tuple(features))
+
+
+def _as_array(X: Any, categorical: str | Sequence[str], features: Sequence[Feature] | None, missing: str) -> Design:
+    """Return what has no named columns as a design: a table by position if gaps in it are to be filled."""
+    if categorical not in ("auto", ()) and len(categorical):
+        raise ValueError("categorical: X has no named columns; give a table (DataFrame, pyarrow Table, dict)")
+    if any(feature.levels is not None for feature in features or ()):
+        raise ValueError("X: the model has categorical columns; give a table with the columns' names")
+    if hasattr(X, "tocsr"):
+        if missing == "impute":
+            raise ValueError("missing='impute': X is a sparse matrix; give an array or a table, or fill in its entries")
+        return as_sparse(X)
+    design = as_design(X)
+    if missing != "impute" and all(feature.fill is None for feature in features or ()):
+        return design
+    if features is None:
+        features = [Feature(f"x{j}") for j in range(design.shape[1])]
+    if len(features) != design.shape[1]:
+        raise ValueError(f"X has {design.shape[1]} features, but the model was fitted on {len(features)}")
+    return _as_table(features, [ArrayColumn(column) for column in design.X.T], "error", gaps_allowed=True)
+
+
+def _features(
+    X: Any,
+    table: dict[str, ArrayColumn | SeriesColumn],
+    categorical: str | Sequence[str],
+    drop_first: bool,
+    only: Sequence[str] | None,
+) -> list[Feature]:
+    """Return the features that a table's columns are in a fit, whose levels are not known yet."""
+    auto, named = categorical == "auto", () if categorical == "auto" else categorical
+    names = table if only is None else only
+    _check_known("categorical", named, names)
+    if table and not any(map(len, table.values())):
+        raise ValueError(f"X has no rows; its columns are {', '.join(table)}")
+    left_out = stored_index(X) - {*named} if only is None else set()
+    chosen = {name: table[name] for name in names if name not in left_out}
+    encoded = {name for name, column in chosen.items() if name in named or (auto and column.kind == TEXT)}
+    return [Feature(name, (), drop_first) if name in encoded else Feature(name) for name in chosen]
+
+
+def _as_table(
+    features: Sequence[Feature], chosen: Sequence[ArrayColumn | SeriesColumn], unseen: str, *, gaps_allowed: bool
+) -> Table:
+    """Return columns as a table, after checks of their lengths, kinds and gaps."""
     lengths = {feature.name: len(column) for feature, column in zip(features, chosen, strict=True)}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"X: columns have different lengths: {lengths}")
     _check_kinds(features, chosen)
-    pairs = list(zip(features, chosen, strict=True))
-    if any(column.missing(nan=feature.levels is not None)[0] for feature, column in pairs):
-        check_no_missing({feature.name: column.missing(nan=True) for feature, column in pairs})
+    if not gaps_allowed:
+        _check_gaps(list(zip(features, chosen, strict=True)), unseen)
     columns = [
         Column(feature, column.values) if feature.levels is None else _encode(feature, column, unseen)
-        for feature, column in pairs
+        for feature, column in zip(features, chosen, strict=True)
     ]
-    _check_coef_names([column.feature for column in columns])
+    check_coef_names([column.feature for column in columns])
     return Table(columns)
 
 
-def _check_coef_names(features: Sequence[Feature]) -> None:
+def _check_gaps(pairs: Sequence[tuple[Feature, ArrayColumn | SeriesColumn]], unseen: str) -> None:
+    """Raise ValueError for nulls in columns that have no value for them; NaN among numbers is found by the pass.
+
+    Where the model fills in numbers, a category without a value is one of an unseen level.
+    """
+    imputes = any(feature.fill is not None or feature.missing for feature, _ in pairs)
+    strict = [
+        (feature, column)
+        for feature, column in pairs
+        if not (feature.missing or feature.fill is not None)
+        and not (imputes and unseen == "zero" and feature.levels is not None)
+    ]
+    if any(column.missing(nan=feature.levels is not None)[0] for feature, column in strict):
+        check_no_missing({feature.name: column.missing(nan=True) for feature, column in strict})
+
+
+def check_coef_names(features: Sequence[Feature]) -> None:
     """Raise ValueError if two columns have a coefficient of the same name, such as ``c[y]`` and level y of c."""
     owners: dict[str, str] = {}
     for feature in features:
@@ -128,10 +224,58 @@ def check_unseen(unseen: str) -> None:
 
 
 class Column(NamedTuple):
-    """One column of a table: real numbers, or for a categorical feature the index of each row's level."""
+    """One column of a table: real numbers, or for a categorical feature the index of each row's level.
+
+    ``declared`` says that the caller's library, not only its text, calls it a category.
+    """
 
     feature: Feature
     values: Values
+    declared: bool = False
+
+    def dense(self) -> list[Values]:
+        """Return the dense columns of its coefficients, in order; none of a category."""
+        if self.feature.levels is not None:
+            return []
+        filled = self.values if self.feature.fill is None else Filled(self.values, self.feature.fill)
+        return [filled, Gaps(self.values)] if self.feature.missing else [filled]
+
+    def gaps(self) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the rows without a value."""
+        number = self.feature.levels is None
+        masks = (np.isnan(part) if number else part == UNSEEN for part in stretches(self.values))
+        return np.concatenate([np.zeros(0, bool), *masks])
+
+
+class Filled:
+    """A column of numbers with one number in place of NaN."""
+
+    def __init__(self, values: Values, fill: float) -> None:
+        self.values, self.fill = values, fill
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        """Return some rows, float64."""
+        part = self.values[rows]
+        return np.where(np.isnan(part), np.float64(self.fill), part)
+
+
+class Gaps:
+    """The rows in which a column of numbers has NaN: 1 there, 0 elsewhere."""
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        """Return some rows, float64."""
+        return np.asarray(np.isnan(self.values[rows]), np.float64)
 
 
 class Table(Design):
@@ -141,13 +285,15 @@ class Table(Design):
     coefficient: finding out whether entries are needed takes longer than adding 0.
     """
 
+    features: tuple[Feature, ...]
+
     def __init__(self, columns: Sequence[Column]) -> None:
         features = tuple(column.feature for column in columns)
         widths = [feature.width for feature in features]
         super().__init__((len(columns[0].values) if columns else 0, sum(widths)))
         self.columns = list(columns)
         self.features = features
-        self.numbers = [values for feature, values in columns if feature.levels is None]
+        self.numbers = [values for column in columns for values in column.dense()]
         categorical = [column for column in columns if column.feature.levels is not None and column.feature.width]
         self.codes = sorted(categorical, key=lambda column: column.feature.width)
         self.dtype = np.dtype(np.float64)
@@ -167,7 +313,7 @@ class Table(Design):
             return Part(X)
         columns, ones = np.empty((stop - start, len(self.codes)), np.int32), np.empty((stop - start, len(self.codes)))
         first = 0
-        for j, (feature, values) in enumerate(self.codes):
+        for j, (feature, values, _) in enumerate(self.codes):
             codes, least = values[rows], int(feature.reference)
             column = np.maximum(codes, least).astype(np.int32)  # a cast of its own is faster than one on the way
             column += first - least
@@ -197,42 +343,52 @@ class Table(Design):
 
     def copy_rows(self, rows: NDArray[np.intp]) -> Table:
         """Return some rows as a table in memory."""
-        return Table([Column(feature, values[rows]) for feature, values in self.columns])
+        return Table([column._replace(values=column.values[rows]) for column in self.columns])
 
     def levels(self) -> Iterator[NDArray[np.integer[Any]]]:
         """Yield the level of every row, (n,), for each category."""
-        return (values[:] for _, values in self.codes)
+        return (column.values[:] for column in self.codes)
 
     def recoded(self, features: Sequence[Feature]) -> Table:
-        """Return the same rows with codes for other levels, which include all of these."""
+        """Return the same rows with other features: their fills, and codes for their levels, `UNSEEN` for others."""
         columns = []
-        for (own, values), feature in zip(self.columns, features, strict=True):
-            if own.levels is not None and own.levels != feature.levels:
-                numbers = {level: number for number, level in enumerate(feature.levels or ())}
-                codes = np.array([numbers[level] for level in own.levels], _code_dtype(numbers))
-                values = codes[values[:]]
-            columns.append(Column(feature, values))
+        for column, feature in zip(self.columns, features, strict=True):
+            own = column.feature
+            if own.levels is not None and own != feature:
+                numbers = _numbered(feature)
+                codes = [numbers.get(level, UNSEEN) for level in own.levels]
+                recode = np.array([*codes, _code_of_missing(feature)], _code_dtype(feature.levels or ()))
+                column = column._replace(values=recode[column.values[:]])
+            columns.append(column._replace(feature=feature))
         return Table(columns)
 
     def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
         """Compute ``X @ coef.T + intercept``; a ValueError names what is missing or infinite."""
         z = np.tile(intercept, (self.shape[0], 1))
         first = 0
-        for number, (feature, values) in enumerate(self.columns):
+        for number, column in enumerate(self.columns):
+            feature = column.feature
             own = coef[:, first : first + feature.width].T
             if feature.levels is not None:  # a level without a column, and -1, get the zeros around
                 own = np.vstack((np.zeros((int(feature.reference), len(coef))), own, np.zeros((1, len(coef)))))
+            dense = column.dense()
             for start in range(0, self.shape[0], STRETCH_ROWS):
-                part = values[start : start + STRETCH_ROWS]
+                rows = slice(start, start + STRETCH_ROWS)
                 if feature.levels is not None:
-                    z[start : start + STRETCH_ROWS] += own[part]
-                    continue
-                if not np.isfinite(part).all():
-                    check_no_missing({feature.name: find_missing(values) for feature, values in self.columns})
-                    check_finite_tile(part[:, None], start, [feature.name], number)
-                z[start : start + STRETCH_ROWS] += part[:, None] * own
+                    z[rows] += own[column.values[rows]]
+                for values, by in zip(dense, own, strict=False):
+                    part = values[rows]
+                    if not np.isfinite(part).all():
+                        self._check_numbers(part, start, number)
+                    z[rows] += part[:, None] * by
             first += feature.width
         return z
+
+    def _check_numbers(self, part: NDArray[Any], start: int, number: int) -> None:
+        """Raise ValueError that counts the missing numbers of all columns, or names the infinity in this part."""
+        numeric = [column for column in self.columns if column.feature.fill is None]
+        check_no_missing({feature.name: find_missing(values) for feature, values, _ in numeric})
+        check_finite_tile(part[:, None], start, [self.features[number].name], number)
 
 
 def _side_by_side(columns: Sequence[Values]) -> Floats | None:
@@ -253,9 +409,8 @@ class Packed(Array):
     """Columns of numbers, put side by side into one array, a column after the other, as compiled code reads them."""
 
     def __init__(self, X: NDArray[Any], features: tuple[Feature, ...] | None) -> None:
-        super().__init__(X)
+        super().__init__(X, features)
         self.sliced, self.tile_bytes = True, VIEW_BYTES
-        self.features = features
 
     def copy_rows(self, rows: NDArray[np.intp]) -> Packed:
         """Return some rows, a row after the other."""
@@ -264,7 +419,7 @@ class Packed(Array):
 
 def pack_columns(design: Design) -> Design:
     """Return a table of numbers copied into one array, so that tiles are slices; any other design as it is."""
-    if not isinstance(design, Table) or not design.numbers or len(design.numbers) < len(design.columns):
+    if not isinstance(design, Table) or any(feature.levels is not None for feature in design.features):
         return design
     dtype = tile_dtype(np.result_type(*(values[:0].dtype for values in design.numbers)))
     X = np.empty(design.shape, dtype, order="F")
@@ -282,7 +437,7 @@ def concat_designs(designs: Sequence[Design], features: Sequence[Feature] | None
     if isinstance(first, Table):
         tables = [table.recoded(features or ()).columns for table in designs if isinstance(table, Table)]
         columns = zip(*tables, strict=True)
-        return Table([Column(c[0].feature, np.concatenate([each.values[:] for each in c])) for c in columns])
+        return Table([c[0]._replace(values=np.concatenate([each.values[:] for each in c])) for c in columns])
     if isinstance(first, Array):
         return Packed(np.concatenate([design.tile(0, design.shape[0]).X for design in designs]), first.features)
     return concat_rows([design for design in designs if isinstance(design, Rows)])
@@ -303,6 +458,8 @@ def _check_kinds(features: Sequence[Feature], columns: Sequence[ArrayColumn | Se
     ]
     if not wrong:
         return
+    if empty := [name for name, column in wrong if column.describe().lower() in ("null", "unknown")]:
+        raise ValueError(f"X has columns without any value: {', '.join(empty)}; leave them out")
     text = any(column.kind == TEXT for _, column in wrong)
     found = ", ".join(f"{name} ({column.describe()})" for name, column in wrong)
     raise ValueError(
@@ -314,12 +471,14 @@ def _check_kinds(features: Sequence[Feature], columns: Sequence[ArrayColumn | Se
 def _encode(feature: Feature, column: ArrayColumn | SeriesColumn, unseen: str) -> Column:
     """Return a column of level codes, for the feature's levels or, if it has none yet, for all that occur."""
     if isinstance(column, SeriesColumn) and column.kind == NUMBERS:
-        column = ArrayColumn(column.values)
-    texts = {value: _level(value) for value in column.distinct}
+        gaps = column.missing(nan=False)[0]  # whole numbers beside nulls would become floats
+        column = ArrayColumn(np.array(column.series.to_list(), object) if gaps else column.values)
+    texts = {value: _level(value) for value in column.distinct if not is_missing_value(value)}
     check_one_type(f"X: column {feature.name}", texts)
     found = dict.fromkeys(texts.values())  # in the order of the values, of which several may have one text
-    levels = feature.levels or tuple(found if column.ordered else sort_levels(found))
-    numbers = {level: number for number, level in enumerate(levels)}
+    if not feature.levels:
+        feature = feature._replace(levels=tuple(found if column.ordered else sort_levels(found)))
+    numbers, levels = _numbered(feature), feature.levels or ()
     unknown = sort_levels(found.keys() - numbers)
     if unknown and unseen == "error":
         raise ValueError(
@@ -327,12 +486,22 @@ def _encode(feature: Feature, column: ArrayColumn | SeriesColumn, unseen: str) -
             f"known are {', '.join(levels[:20])}; unseen='zero' has them add nothing"
         )
     codes = {value: numbers.get(text, UNSEEN) for value, text in texts.items()}
-    dtype = _code_dtype(levels)
-    encoded, first = np.empty(len(column), dtype), 0
-    for part in column.encode(codes):
+    encoded, first = np.empty(len(column), _code_dtype(levels)), 0
+    for part in column.encode(codes, _code_of_missing(feature)):
         encoded[first : first + len(part)] = part
         first += len(part)
-    return Column(feature._replace(levels=levels), encoded)
+    return Column(feature, encoded, column.declared)
+
+
+def _numbered(feature: Feature) -> dict[str, int]:
+    """Return the code of each level that values can have."""
+    levels = feature.levels or ()
+    return {level: number for number, level in enumerate(levels[:-1] if feature.missing else levels)}
+
+
+def _code_of_missing(feature: Feature) -> int:
+    """Return the code of rows without a value."""
+    return len(feature.levels or ()) - 1 if feature.missing else UNSEEN
 
 
 def _code_dtype(levels: Collection[str]) -> np.dtype[Any]:

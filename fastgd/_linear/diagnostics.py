@@ -261,5 +261,6 @@ def as_fitted(
         rows=dataset.shape[0] if rows is None else rows,
         settings=settings,
         version=__version__,
+        dropped=opened.dropped,
         state=result.state,
     )

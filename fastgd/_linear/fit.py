@@ -79,6 +79,8 @@ def fit(
     n_threads: int | None = None,
     memory_limit: int | str | None = None,
     cache: str = "auto",
+    missing: str = "error",
+    format: str | None = None,  # noqa: A002  the usual name
     callback: Callable[[Row], object] | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -95,7 +97,8 @@ def fit(
     Parameters
     ----------
     X : array-like of shape (n, d), a table, paths, or a re-iterable of chunks
-        The samples, without NaN and infinity. X is never copied as a whole.
+        The samples, without infinity, and without missing values unless ``missing`` says what to do with them. X is
+        never copied as a whole.
 
         In memory: an array, a SciPy sparse matrix, or a table (pandas, polars, pyarrow, dict of arrays; DataFrames need
         the extra: tables). Float64 and float32 are read where they lie; other dtypes and tables are converted a few
@@ -112,9 +115,10 @@ def fit(
         The targets: numbers, in k columns if there are several targets; or for ``"logistic"`` labels of any kind, at
         least two different ones, sorted as NumPy sorts them. Of two labels, log-odds are of the one that sorts last.
     target : str, optional
-        Of files and Dask's dataframes: the column to predict, instead of ``y``.
+        Of tables and files: the column to predict, instead of ``y``.
     features : sequence of str, optional
-        Of files and Dask's dataframes: the columns to predict from; None for all but the target and the weights.
+        Of tables and files that have the target, too: the columns to predict from. None is all but the target, the
+        weights, and an index that pandas stored.
     loss : {"squared", "logistic", "huber"} or Loss
         ``"squared"``: ``L = (y − z)²``. ``"logistic"``: ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with
         ``h(z) = 1/(1 + e^(−z))``. ``"huber"``: see `fastgd.losses.Huber`. Or an instance of a `fastgd.Loss`.
@@ -127,12 +131,14 @@ def fit(
         Whether to descend in coordinates in which every feature has mean 0 and standard deviation 1, adjusted for the
         penalty. It changes the path and its length, not the minimum; X is not touched, and results are in the user's
         units. False is the plain iteration in the coefficients themselves.
-    sample_weight : array-like of shape (n,), or of files and Dask's dataframes a column's name, optional
+    sample_weight : array-like of shape (n,), or with ``target`` a column's name, optional
         Weights s, at least 0 and not all 0. Only their ratios matter. None is all ones.
     categorical : "auto" or sequence of str
         Columns of a table to take as categories, with a coefficient for each level. ``"auto"``: those of text or of a
-        categorical type. If they are named, any other column of text is an error. Levels are sorted, as numbers if all
-        are numbers; an ordered pandas Categorical and a polars Enum in memory keep their own order.
+        categorical type. If they are named, any other column of text is an error, and CSV has them read as text. A
+        column of text is refused by "auto" if it is numbers but for a few values, or has a level for nearly every row.
+        Levels are sorted, as numbers if all are numbers; an ordered pandas Categorical and a polars Enum in memory keep
+        their own order.
     drop_first : bool
         Whether the first level of each category is its reference, without a coefficient. False needs a penalty, as
         otherwise the coefficients are not determined.
@@ -182,6 +188,14 @@ def fit(
         Where chunks are kept after the first pass. ``"auto"``: in memory if they take at most an eighth of
         ``memory_limit``; otherwise text (CSV, libsvm) in a spill file. ``"disk"``: all chunks in a spill file.
         ``"none"``: nowhere.
+    missing : {"error", "drop", "impute"}
+        What to do with None, NaN and NA. ``"error"``: refuse them, and count them. ``"drop"``: leave out the rows in
+        which a feature, the target or the weight is missing; ``result.dropped`` counts them. ``"impute"``: a missing
+        number counts as the mean of its column (over rows of positive weight), and such rows have a coefficient of
+        their own, ``name[missing]``, as with scikit-learn's ``SimpleImputer(add_indicator=True)``; in a category they
+        are a level, ``missing``. Predictions do the same. Targets and weights are never filled in.
+    format : {"parquet", "csv", "arrow", "npy", "libsvm"}, optional
+        The format of files whose names do not tell it.
     callback : callable, optional
         Called with a `Row` of the history after every evaluation, those of minibatches included; a true answer stops
         the fit.
@@ -239,7 +253,7 @@ def fit(
     check_callback(callback)
     threads = check_threads(n_threads)
     _check_checkpoint(checkpoint)
-    data_spec = DataSpec(target, features, sample_weight, categorical, drop_first, memory_limit, cache)
+    data_spec = DataSpec(target, features, sample_weight, categorical, drop_first, memory_limit, cache, missing, format)
     needs = REGISTRY[solver].needs if solver != "auto" else frozenset({Need.HESSIAN})
     skip_profile = ONE_PASS_SIZE if spec.loss.quadratic and Need.HESSIAN in needs and start is None else 0
     opened_session = Session.opened(

@@ -53,6 +53,8 @@ class FitResult(Result):
         is not known.
     rows : int
         Samples the model was fitted on.
+    dropped : int
+        Rows that were left out by ``missing="drop"``.
     settings : FitSettings
         The arguments of the fit, and what "auto" chose. It reads as a mapping, too.
     version : str
@@ -70,6 +72,7 @@ class FitResult(Result):
     rows: int
     settings: FitSettings
     version: str
+    dropped: int = 0
 
     def __repr__(self) -> str:
         """Return one line with what was fitted, and how it ended."""
@@ -175,6 +178,7 @@ class FitResult(Result):
             "redundant_tol": self.redundant_tol,
             "error_estimate": None if self.error_estimate is None else list(self.error_estimate),
             "rows": self.rows,
+            "dropped": self.dropped,
             "loss": self.loss,
             "status": self.status.name,
             "message": self.message,

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._data.schema import Feature, coef_names
+from fastgd._data.schema import MISSING, Feature, coef_names
 from fastgd._linear.settings import FitSettings
 from fastgd._optim.result import ErrorEstimate, History, Outcome, Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import replacing
 
 FORMAT = "fastgd-model"
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 LABEL_BYTES = 1 << 28
 """Bytes that classes may take: a damaged dtype can claim any width."""
 
@@ -100,6 +100,9 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
     count, texts = document["rows"], [document["message"], document["version"]]
     if type(count) is not int or count < 1 or not all(isinstance(text, str) for text in texts):
         raise ValueError("rows must be a number above 0, message and version text")
+    dropped = document["dropped"]
+    if type(dropped) is not int or dropped < 0:
+        raise ValueError("dropped must be a number of rows")
     if document["checksum"] != checksum(document):
         raise ValueError("the content does not match its checksum, so it is not what was saved")
     return {
@@ -115,6 +118,7 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
         "redundant_tol": float(_numbers("redundant_tol", document["redundant_tol"])),
         "error_estimate": error,
         "rows": count,
+        "dropped": dropped,
         "settings": settings,
         "version": document["version"],
     }
@@ -137,9 +141,13 @@ def _feature(entry: dict[str, Any]) -> Feature:
     name, levels, reference = entry["name"], entry["levels"], entry["reference"]
     if not isinstance(name, str) or not (levels is None or all(isinstance(level, str) for level in levels)):
         raise ValueError("features must have a name and levels of text")
-    if not isinstance(reference, bool):
-        raise ValueError("features must say whether the first level is the reference")
-    return Feature(name, None if levels is None else tuple(levels), reference)
+    missing, fill = entry["missing"], entry["fill"]
+    if not (isinstance(reference, bool) and isinstance(missing, bool)):
+        raise ValueError("features must say whether the first level is the reference, and rows may lack a value")
+    if missing and (fill is None if levels is None else levels[-1:] != [MISSING]):
+        raise ValueError("features in which rows may lack a value must have a fill, or a last level for them")
+    fill = None if fill is None else float(_numbers("fill", fill))
+    return Feature(name, None if levels is None else tuple(levels), reference, missing, fill)
 
 
 def _labels(values: list[Any], name: str) -> NDArray[Any]:

@@ -94,7 +94,10 @@ def check_no_missing(missing: Mapping[str, tuple[int, int]]) -> None:
     """Raise one error for all columns with missing values, given how many and the first one's row."""
     found = [f"{name} ({count}, the first in row {row})" for name, (count, row) in missing.items() if count]
     if found:
-        raise ValueError(f"X has missing values: {', '.join(found)}; fill them in or drop the rows")
+        raise ValueError(
+            f"X has missing values: {', '.join(found)}; fill them in or drop the rows, or fit with missing='drop' or "
+            "'impute'"
+        )
 
 
 def find_missing(values: Values) -> tuple[int, int]:
@@ -178,7 +181,8 @@ def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.argmin(finite))
-        raise ValueError(f"{name} contains {name_value(array[row])} in row {row}; drop such rows or fill them in")
+        found, way = name_value(array[row]), " (missing='drop' does)" if np.isnan(array[row]) else ""
+        raise ValueError(f"{name} contains {found} in row {row}; drop such rows{way} or fill them in")
     return array
 
 

@@ -20,7 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastgd import exceptions
 from fastgd._data.columns import is_collection, is_frame
-from fastgd._data.schema import Feature
+from fastgd._data.missing import drop_incomplete
+from fastgd._data.schema import Feature, check_missing
 from fastgd._data.tables import check_unseen
 from fastgd._kernels.threads import max_threads
 from fastgd._linear.fit import fit
@@ -31,7 +32,7 @@ from fastgd._linear.settings import TOL
 from fastgd._optim.messages import without_warning
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
-from fastgd._utils.validation import check_flag, check_not_masked, check_vector
+from fastgd._utils.validation import check_flag, check_not_masked, check_vector, is_missing, stretches
 from fastgd.linear_model._min_norm import least_norm
 
 MAX_ITER = 1000
@@ -63,8 +64,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     categorical: str | list[str] = "auto"
     drop_first: bool = True
     unseen: str = "error"
+    missing: str = "error"
     checkpoint: Any = None
 
+    _dropped = 0  # rows that `_complete` left out
     _sklearn_name: ClassVar[str]
     """The name of the estimator in scikit-learn that fits the same model."""
 
@@ -91,9 +94,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         ('sklearn.linear_model._ridge', 0.5, [0.5])
         """
         check_is_fitted(self)
-        if any(feature.levels is not None for feature in self._features() or ()):
+        if any(feature.levels is not None or feature.fill is not None for feature in self._features() or ()):
             raise ValueError(
-                "scikit-learn's estimator takes numbers only; to convert, encode categories before the fit"
+                "scikit-learn's estimator takes complete numbers only; to convert, encode categories and fill in "
+                "missing values before the fit"
             )
         estimator = _counterpart(type(self))()
         _copy_fitted(self, estimator)
@@ -155,6 +159,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
         check_unseen(self.unseen)
+        check_missing(self.missing)
         if not isinstance(self.verbose, (bool, int, np.integer)) or self.verbose < 0:
             raise ValueError(f"verbose={self.verbose!r}; 0 is needed, or 1 for a progress line")
         return {
@@ -182,16 +187,19 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             X,
             y,
             loss=loss,
-            l2=self._l2(_total_weight(y, weight)),
+            l2=self._l2(self._total_weight(X, y, weight)),
             sample_weight=weight,
             solver=self.solver,
             tol=self.tol,
             max_iter=MAX_ITER if self.max_iter is None else self.max_iter,
             time_limit=self.time_limit,
+            missing=self.missing,
             checkpoint=self.checkpoint,
             **self._options(),
         )
-        result = replace(result, state=None)  # not needed, as warm_start begins at coef_; pickles stay small
+        dropped = result.dropped or self._dropped
+        # The state is not needed, as warm_start begins at coef_; pickles stay small.
+        result = replace(result, state=None, dropped=dropped)
         rows = result.rows if weight is None or is_collection(X) else np.count_nonzero(weight)
         for category, text in result.concerns():
             # With fewer rows than coefficients, the least norm is what scikit-learn's models are meant to give.
@@ -214,8 +222,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         )
         if self._stream is not None and weight is not None and not weight.any():
             return
+        check_unsupported("missing", self.missing == "impute", False, "a mean takes all samples; fit fills in")
         options = ChunkOptions(classes=classes, l2=self._l2, unseen=self.unseen, **self._options())
         self.stream_, result = learn_chunk(self._stream, X, y, weight, options)
+        result = replace(result, dropped=self._dropped)
         self.history_, self.status_, self.solver_ = result.history, result.status, "sgd"
         self._keep(result)
 
@@ -274,6 +284,27 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             self, X, reset=reset, dtype="numeric", accept_sparse=True, order=None, ensure_all_finite=False
         )
 
+    def _complete(self, X: Any, y: NDArray[Any], weight: Floats | None) -> tuple[Any, NDArray[Any], Floats | None]:
+        """Return samples in memory without those that ``missing="drop"`` leaves out; raise ValueError if y has gaps."""
+        check_missing(self.missing)
+        self._dropped = 0
+        if self.missing == "drop":
+            X, y, weight, self._dropped = drop_incomplete(X, y, weight, self.categorical)
+        gaps = np.concatenate([np.zeros(0, bool), *(is_missing(part) for part in stretches(np.ravel(y)))])
+        if gaps.any():
+            row = int(np.argmax(gaps)) // max(1, y.size // len(y))
+            raise ValueError(f"Input y contains NaN. It has no value in row {row}; fill it in or drop the row")
+        return X, y, weight
+
+    def _total_weight(self, X: Any, y: Any, weight: Any) -> float:
+        """Return the sum of the weights of all samples, 1 each if there are none."""
+        if is_collection(y):
+            from fastgd._data.dask import complete_weight, total_weight
+
+            dropping = self.missing == "drop"
+            return complete_weight(X, y, weight, self.categorical) if dropping else total_weight(y, weight)
+        return float(len(y) if weight is None else np.sum(weight))
+
     def _predictor(self) -> LinearPredictor:
         """Return the predictor for the fitted attributes as they are now; a user may have changed them."""
         check_is_fitted(self)
@@ -284,9 +315,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return LinearPredictor(coef, intercept, self._features(), classes, flat, self.unseen)
 
     def __sklearn_tags__(self) -> Any:
-        """Return the tags of the base class, with sparse X allowed."""
+        """Return the tags of the base class, with sparse X allowed, and NaN if missing values are dealt with."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.missing != "error"
         return tags
 
 
@@ -305,15 +337,6 @@ def check_unsupported(name: str, value: Any, supported: Any, instead: str) -> No
     """
     if value != supported:
         raise ValueError(f"{name}={value!r}; {name}={supported!r} is supported: {instead}")
-
-
-def _total_weight(y: Any, weight: Any) -> float:
-    """Return the sum of the weights, or the number of samples if there are none."""
-    if is_collection(y):
-        from fastgd._data.dask import total_weight
-
-        return total_weight(y, weight)
-    return float(len(y) if weight is None else np.sum(weight))
 
 
 def as_weight(sample_weight: ArrayLike | None, X: NDArray[Any], y: NDArray[Any]) -> Floats | None:

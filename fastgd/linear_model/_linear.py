@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 
-from fastgd._data.columns import is_collection
+from fastgd._data.columns import check_same_index, is_collection
 from fastgd._linear.result import FitResult
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_flag, check_not_masked, check_number
@@ -31,7 +31,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like, sparse matrix, table or Dask collection of shape (n, d)
-            The samples, without NaN and infinity.
+            The samples, without infinity, and without NaN unless ``missing`` allows it.
         y : array-like of shape (n,) or (n, k)
             The targets.
         sample_weight : array-like of shape (n,), or float, optional
@@ -92,11 +92,12 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         X = self._checked(X, reset=reset)
         if is_collection(X):
             return X, y, sample_weight  # checked by the workers
+        check_same_index(X, y=y, sample_weight=sample_weight)
         check_not_masked("y", y)
         targets = check_array(y, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name="y")
         if targets.ndim not in (1, 2):
             raise ValueError(f"y should be a 1d array, or 2d with several targets; got one of shape {targets.shape}")
-        return X, targets, as_weight(sample_weight, X, targets)
+        return self._complete(X, targets, as_weight(sample_weight, X, targets))
 
     def _keep(self, result: FitResult) -> None:
         """Set the fitted attributes from a result."""
@@ -169,6 +170,10 @@ class LinearRegression(_Regressor):
     unseen : {"error", "zero"}, default "error"
         The treatment of levels that the fit did not have, in predictions and later chunks: raise ValueError, or let
         them add nothing.
+    missing : {"error", "drop", "impute"}, default "error"
+        The treatment of missing values. "drop" leaves out rows in which something is missing, by a copy of the others.
+        "impute" has a missing number count as the column's mean, and gives such rows a coefficient of their own; see
+        `fastgd.fit`. Predictions need complete rows, unless it is "impute".
     checkpoint : str, path or None, default None
         A file to which `fit` writes its state, and from which it continues after a kill. Each fit needs a file of its
         own: do not use it for fits side by side or with other parameters.
@@ -255,6 +260,10 @@ class Ridge(_Regressor):
     unseen : {"error", "zero"}, default "error"
         The treatment of levels that the fit did not have, in predictions and later chunks: raise ValueError, or let
         them add nothing.
+    missing : {"error", "drop", "impute"}, default "error"
+        The treatment of missing values. "drop" leaves out rows in which something is missing, by a copy of the others.
+        "impute" has a missing number count as the column's mean, and gives such rows a coefficient of their own; see
+        `fastgd.fit`. Predictions need complete rows, unless it is "impute".
     checkpoint : str, path or None, default None
         A file to which `fit` writes its state, and from which it continues after a kill. Each fit needs a file of its
         own: do not use it for fits side by side or with other parameters.

@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from fastgd._data.columns import is_collection
+from fastgd._data.columns import check_same_index, is_collection
 from fastgd._data.targets import all_classes, encode_labels
 from fastgd._linear.result import FitResult
 from fastgd._optim.result import Status
@@ -68,6 +68,10 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
     unseen : {"error", "zero"}, default "error"
         The treatment of levels that the fit did not have, in predictions and later chunks: raise ValueError, or let
         them add nothing.
+    missing : {"error", "drop", "impute"}, default "error"
+        The treatment of missing values. "drop" leaves out rows in which something is missing, by a copy of the others.
+        "impute" has a missing number count as the column's mean, and gives such rows a coefficient of their own; see
+        `fastgd.fit`. Predictions need complete rows, unless it is "impute".
     checkpoint : str, path or None, default None
         A file to which `fit` writes its state, and from which it continues after a kill. Each fit needs a file of its
         own: do not use it for fits side by side or with other parameters.
@@ -151,7 +155,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like, sparse matrix, table or Dask collection of shape (n, d)
-            The samples, without NaN and infinity.
+            The samples, without infinity, and without NaN unless ``missing`` allows it.
         y : array-like of shape (n,)
             The labels, numbers or text, of at least two classes.
         sample_weight : array-like of shape (n,), or float, optional
@@ -243,9 +247,10 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         X = self._checked(X, reset=reset)
         if is_collection(X):
             return X, y, sample_weight
+        check_same_index(X, y=y, sample_weight=sample_weight)
         check_not_masked("y", y)
         labels = column_or_1d(y, warn=True)
-        return X, labels, as_weight(sample_weight, X, labels)
+        return self._complete(X, labels, as_weight(sample_weight, X, labels))
 
     def _keep(self, result: FitResult) -> None:
         """Set the fitted attributes from a result."""

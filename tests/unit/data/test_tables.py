@@ -321,7 +321,8 @@ WITH_NULLS = {
 def test_nulls_are_named_by_column_and_count_before_any_work(kind):
     message = (
         "X has missing values: int (2, the first in row 1), float (1, the first in row 2), "
-        "bool (1, the first in row 0), text (1, the first in row 1); fill them in or drop the rows"
+        "bool (1, the first in row 0), text (1, the first in row 1); fill them in or drop the rows, or fit with "
+        "missing='drop' or 'impute'"
     )
     for action in (
         lambda table: fastgd.fit(table, [1, 2, 3]),
@@ -357,7 +358,10 @@ BAD = {
     "polars text": (lambda: as_features(pl.DataFrame(NUMBERS)), "X has columns that are not numbers: k (String); name"),
     "more text": (lambda: as_features({**NUMBERS, "l": ["x", "y"]}, ["k"]), "are not numbers: l (<U1); name those"),
     "objects": (lambda: as_features({"a": [1, None]}, "auto"), "neither numbers nor text: a (objects: NoneType, int)"),
-    "mixed": (lambda: as_features({"a": np.array([1, "x"], object)}, ["a"]), "a (objects: int, str); convert them"),
+    "mixed": (
+        lambda: as_features({"a": np.array([1, "x"], object)}, ["a"]),
+        "a (objects: int, str, as 'x' in row 1); convert them",
+    ),
     "a number and its text": (
         lambda: as_features(pd.DataFrame({"a": pd.Categorical([1, "1"])}), "auto"),
         "X: column a has text beside other values",
@@ -374,7 +378,7 @@ BAD = {
     "polars dates": (lambda: as_features(pl.DataFrame({"t": DATES.astype("M8[ms]")}), "auto"), "t (Datetime("),
     "pyarrow dates": (lambda: as_features(pa.table({"t": DATES}), "auto"), "t (timestamp[s])"),
     "decimals": (lambda: as_features(pl.DataFrame({"a": [decimal.Decimal("1.5")]})), "a (Decimal(precision=38"),
-    "null type": (lambda: as_features(pa.table({"a": pa.nulls(2)}), "auto"), "a (null)"),
+    "null type": (lambda: as_features(pa.table({"a": pa.nulls(2)}), "auto"), "without any value: a; leave them out"),
     "128 bits": (lambda: as_features(pl.DataFrame({"a": [1]}, {"a": pl.Int128})), "a (Int128)"),
     "matrix in a column": (lambda: as_features({"a": np.ones((2, 2))}), "column a has shape (2, 2)"),
     "lengths": (lambda: as_features({"a": [1, 2], "b": [1]}), "columns have different lengths: {'a': 2, 'b': 1}"),

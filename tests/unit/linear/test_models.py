@@ -155,7 +155,7 @@ DAMAGES = {
     **{f"no {key}": put(key, ...) for key in [*KEYS, "message", "settings", "history", "version"]},
     "other format": put("format", "pickle"),
     "older": put("format_version", 4),
-    "newer": put("format_version", 7),
+    "newer": put("format_version", 99),
     "coef NaN": put("coef/0", float("nan")),
     "coef infinite": put("coef/0", float("inf")),
     "coef text": put("coef/0", "much"),

@@ -155,7 +155,7 @@ def test_inside_scikit_learns_tools():
 @pytest.mark.parametrize("kind", TABLES)
 def test_a_model_with_categories_is_not_given_to_scikit_learn(kind):
     table = TABLES[kind](COLUMNS)
-    with pytest.raises(ValueError, match="takes numbers only; to convert, encode categories before"):
+    with pytest.raises(ValueError, match="takes complete numbers only; to convert, encode categories and"):
         Ridge(categorical=CATEGORICAL).fit(table, Y["numbers"]).to_sklearn()
     numbers = table[["a", "b"]] if kind != "pyarrow" else table.select(["a", "b"])
     model = Ridge().fit(numbers, Y["numbers"])

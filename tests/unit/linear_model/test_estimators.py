@@ -351,7 +351,11 @@ BAD = [
     (LinearRegression(copy_X=None), {}, "copy_X=None; True or False"),
     (LinearRegression(), {"y": np.zeros(9)}, "inconsistent numbers of samples: [10, 9]"),
     (LinearRegression(), {"y": np.zeros((10, 2, 1))}, "Found array with dim 3"),
-    (LogisticRegression(), {"y": np.where(np.arange(10) % 2, np.nan, 1.0)}, "y contains NaN in row 1"),
+    (
+        LogisticRegression(),
+        {"y": np.where(np.arange(10) % 2, np.nan, 1.0)},
+        "Input y contains NaN. It has no value in row 1",
+    ),
     (LogisticRegression(), {"y": np.linspace(0.0, 1.0, 10)}, "continuous"),
     (LogisticRegression(n_jobs=0), {}, "n_jobs == 0"),
     (LogisticRegression(), {"sample_weight": np.full(10, -1.0)}, "sample_weight is -1.0 in row 0"),
@@ -362,7 +366,7 @@ BAD = [
         for model in (LogisticRegression(), Ridge())
         for name, values in (("X", np.eye(10)), ("y", np.arange(10) % 2), ("sample_weight", np.arange(10)))
     ),
-    (LinearRegression(), {"y": np.full(10, np.nan)}, "y contains NaN in row 0"),
+    (LinearRegression(), {"y": np.full(10, np.nan)}, "Input y contains NaN. It has no value in row 0"),
     (LinearRegression(), {"X": np.full((10, 2), np.inf)}, "infinity in row 0, column 0"),
 ]
 

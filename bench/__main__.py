@@ -28,6 +28,7 @@ TABLES = {
     "annealing": "annealing",
     "accuracy": "accuracy",
     "real": "real",
+    "frames": "frames",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores
 

@@ -66,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
         "data",
         nargs="+",
         help=".parquet, .csv (with a header line; .csv.gz and the like) or .arrow files, folders of them, or patterns; "
-        ".npy; .libsvm, .svm",
+        ".npy; .libsvm, .svm (.svm.gz and the like)",
     )
     fit.add_argument("--target", help="the column to predict; of .npy another such file; in libsvm's files")
     fit.add_argument("--model", choices=MODELS, default="linear", help="default: linear")

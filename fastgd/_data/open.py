@@ -23,7 +23,7 @@ from fastgd._data.survey import check_categories, occurrences
 from fastgd._data.tables import Table, as_features
 from fastgd._data.targets import check_weighted_classes, targets, weights
 
-LIBSVM = (".svm", ".libsvm", ".svmlight")
+LIBSVM = tuple(f".{name}{packed}" for name in ("svm", "libsvm", "svmlight") for packed in ("", ".gz", ".bz2", ".xz"))
 
 
 class Opener(NamedTuple):

@@ -385,34 +385,6 @@ def test_memory_is_bounded_in_one_row_group_that_is_larger(tmp_path, run_python)
     assert float(run_python(MEMORY, tmp_path / "large.parquet", tmp_path / "small.parquet")) < 128
 
 
-@pytest.mark.parametrize("loss", ["squared", "logistic"])
-def test_libsvm(tmp_path, loss):
-    from scipy import sparse
-    from sklearn.datasets import dump_svmlight_file
-
-    rng = np.random.default_rng(0)
-    X = sparse.random_array((6000, 40), density=0.1, format="csr", rng=rng)
-    y = X @ rng.standard_normal(40) + 0.3 * rng.standard_normal(6000)
-    y = (y > 0).astype(int) if loss == "logistic" else y.round(6)
-    for part in range(2):
-        rows = slice(3000 * part, 3000 * part + 3000)
-        dump_svmlight_file(X[rows], y[rows], str(tmp_path / f"{part}.svm"), zero_based=False)
-    whole = fastgd.fit(X, y, loss=loss, l2=1e-3, tol=1e-12)
-    for cache in ("auto", "none"):
-        got = fastgd.fit(tmp_path / "*.svm", loss=loss, l2=1e-3, tol=1e-12, cache=cache, memory_limit="1MB")
-        np.testing.assert_allclose(got.coef, whole.coef, rtol=1e-9, atol=1e-11)
-        assert got.rows == 6000
-    listed = fastgd.fit([tmp_path / "0.svm", tmp_path / "1.svm"], loss=loss, l2=1e-3, tol=1e-12, memory_limit="1MB")
-    assert (listed.coef == fastgd.fit(tmp_path / "?.svm", loss=loss, l2=1e-3, tol=1e-12, memory_limit="1MB").coef).all()
-    (tmp_path / "1.svm").write_text("1 3:4\n0 nonsense\n")
-    with pytest.raises(ValueError, match=r"1.svm: "):
-        fastgd.fit(tmp_path / "*.svm", loss=loss)
-    with pytest.raises(FileNotFoundError, match=r"none.svm"):
-        fastgd.fit(tmp_path / "none.svm")
-    with pytest.raises(ValueError, match=r"target='late': that is in the file"):
-        fastgd.fit(tmp_path / "0.svm", target="late")
-
-
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
 def test_small_files_are_looked_at_like_data_in_memory(tmp_path):
     rng = np.random.default_rng(0)
@@ -436,13 +408,6 @@ UNREADABLE = {
     ),
     "latin-1": ("1.csv", "a,y\né,2\nx,4\n".encode("latin-1"), "column a has text that is not UTF-8"),
     "zero byte": ("1.csv", b"\0,y\n1,2\n3,4\n", r"the name of a column has a zero byte: '\x00'"),
-    "indices from 0": (
-        "1.svm",
-        b"1 0:2 1:3\n0 1:4\n",
-        "Invalid index 0 in SVMlight/LibSVM data file.; they begin",
-    ),
-    "labels alone": ("1.svm", b"1\n0\n", "no line has an entry index:value"),
-    "too large an index": ("1.svm", b"1 99999999999:2\n0 1:3\n", "value too large"),
 }
 
 
@@ -451,7 +416,7 @@ def test_files_that_cannot_be_read_are_named_with_what_is_wrong(what, tmp_path):
     name, content, message = UNREADABLE[what]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError) as error:
-        fastgd.fit(tmp_path / name, **({} if name.endswith(".svm") else {"target": "y"}))
+        fastgd.fit(tmp_path / name, target="y")
     assert str(error.value).startswith(f"{tmp_path / name}: {message}")
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 import fastgd
+import fastgd.io
 
 HOME = Path(fastgd.__file__).parent
 STAIR = """
     _version _typing exceptions | _utils _kernels | losses penalties | _optim | _data io | _linear
-    | linear_model surfaces | plots | _cli | __main__
+    | linear_model surfaces | plots | _cli | __main__ cli | files libsvm chunks
 """
 FLOOR = {name: k for k, step in enumerate(STAIR.split("|")) for name in step.split()}
 MODULES = {".".join(path.relative_to(HOME).with_suffix("").parts): path for path in HOME.rglob("*.py")}
@@ -137,6 +138,24 @@ def test_nothing_else_is_needed():
 def test_importing_loads_nothing_heavy(code, absent, run_python):
     report = f"{code}; import sys; print([name for name in {absent} if name in sys.modules])"
     assert run_python(report) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("old", "names"), [("files", ["Files"]), ("libsvm", ["LibSVM"]), ("chunks", ["Chunk", "Chunks"])]
+)
+def test_old_modules_warn_and_give_what_is_in_io(old, names, monkeypatch):
+    monkeypatch.delitem(sys.modules, f"fastgd.{old}", raising=False)
+    monkeypatch.delattr(fastgd, old, raising=False)
+    with pytest.deprecated_call(match=rf"fastgd\.{old} ends with 0\.3: .* from fastgd\.io") as warned:
+        exec(f"from fastgd.{old} import {', '.join(names)}", found := {})
+    assert all(found[name] is getattr(fastgd.io, name) for name in names)
+    assert [each.filename for each in warned] == ["<string>"]  # the import itself, and so it is shown in scripts
+
+
+def test_commands_run_from_python(run_python):
+    """The exit code of a command, and not the end of Python."""
+    run = "from fastgd import cli; print(cli.main(['guide', 'sparse']), cli.main(['guide', 'nothing']))"
+    assert run_python(run).endswith("\n0 1")
 
 
 def test_public_names():

@@ -8,7 +8,7 @@ from fastgd._cli import flights as flights_demo
 from fastgd._cli import main as cli_main
 from fastgd._cli.doctor import _cache as cache_of_kernels
 from fastgd._cli.main import main, make_parser
-from fastgd._cli.output import describe
+from fastgd._cli.output import describe, print_error
 from fastgd._data import spill
 from fastgd._data.chunks import prefetch
 from fastgd._data.columns import Pieces
@@ -80,6 +80,7 @@ PATCHED = {
     "max_threads": "fastgd._kernels.threads:max_threads",
     "omp_num_threads": "fastgd._kernels.threads:_OMP_NUM_THREADS",
     "pass_outputs": "fastgd._linear.statistics:PASS_OUTPUTS fastgd._linear.objective:PASS_OUTPUTS",
+    "report_page": "fastgd._cli.report:page",
     "serial_gram": "fastgd._kernels.sums:SERIAL_GRAM",
     "small_pass": "fastgd._kernels.sums:_SMALL",
     "spare_disk": "fastgd._data.spill:SPARE",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from fastgd._cli.output import (
     UsageError,
     check_distinct,
     conclude,
+    errors_are_seen,
     print_error,
     print_line,
     summary,
@@ -80,13 +82,12 @@ def run_fit(options: argparse.Namespace) -> int:
             cache=options.cache,
             missing=options.missing,
             format=options.format if data is None else None,
-            progress=sys.stderr.isatty(),
+            progress=errors_are_seen(),
             checkpoint=options.checkpoint,
         )
 
     def save_model() -> None:
         result.save(options.output)
-        print_line(f"\nwrote {options.output}")
 
     def save_report() -> None:
         assert data is not None  # noqa: S101  `_arrays` rejects --report
@@ -106,23 +107,37 @@ def run_fit(options: argparse.Namespace) -> int:
         )
         with replacing(options.report) as temporary:
             temporary.write_text(page, encoding="utf-8")
-        print_line(f"\nwrote {options.report}")
 
-    if options.missing == "drop":
-        print_line(f"left out {result.dropped:,} of {result.dropped + result.rows:,} rows with missing values")
-    failed = False
-    saving = [save_model] * bool(options.output) + [save_report] * bool(options.report)
-    for output in (
-        lambda: print_line(summary(result)),
-        *saving,
-    ):  # if one fails, the others are still written, so that the fit need not be repeated
-        try:
-            output()
-        except OSError as error:
-            print_error(error)
-            failed = True
+    def print_all() -> None:
+        if options.missing == "drop":
+            print_line(f"left out {result.dropped:,} of {result.dropped + result.rows:,} rows with missing values")
+        print_line(summary(result))
+        for path in saved:
+            print_line(f"\nwrote {path}")
+
+    failures: list[Exception] = []
+    saved: list[str] = []
+    try:
+        for path, save in ((options.output, save_model), (options.report, save_report)):
+            if path:
+                with _told(failures):
+                    save()
+                    saved.append(path)
+    finally:  # also if Ctrl-C ends a report
+        with _told(failures):
+            print_all()
     code = conclude(result)
-    return 1 if failed else code
+    return 1 if failures else code
+
+
+@contextmanager
+def _told(failures: list[Exception]) -> Iterator[None]:
+    """Print and add an error of the block, so that what comes after it is done and the fit need not be repeated."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
+        print_error(error)
+        failures.append(error)
 
 
 def _table(options: argparse.Namespace) -> Files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._cli.output import check_distinct, conclude, print_line, summary
+from fastgd._cli.output import check_distinct, conclude, errors_are_seen, print_line, summary
 from fastgd._linear.result import FitResult
 
 try:
@@ -129,7 +128,7 @@ def run_demo(options: argparse.Namespace) -> int:
         data.late[seen],
         loss="logistic",
         l2=1e-6,
-        progress=sys.stderr.isatty(),
+        progress=errors_are_seen(),
     )
     print_line(summary(result))
     scored = score(result, data)

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(error)
         return 1
     except KeyboardInterrupt:
-        print("fastgd: interrupted", file=sys.stderr)
+        print_error("interrupted")
         return 130
 
 

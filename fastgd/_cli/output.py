@@ -7,10 +7,10 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -47,19 +47,51 @@ class UsageError(Exception):
 
 
 def print_line(text: str) -> None:
-    """Print a text and flush; raise OSError if standard output cannot be written, as on a full disk."""
+    """Print a text and flush, what standard output cannot show as escapes; raise OSError if it is full or closed."""
     try:
-        print(text, flush=True)
-    except OSError as error:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python would try again at exit and print a traceback
-        os.close(nowhere)
-        raise OSError(f"standard output: {error.strerror or error}") from None
+        _print(text, sys.stdout)
+    except (OSError, ValueError) as error:
+        raise OSError(f"standard output: {getattr(error, 'strerror', None) or error}") from None
 
 
 def print_error(what: object) -> None:
-    """Print a message or an exception on stderr, in one line."""
-    print("fastgd:", *str(what).split(), file=sys.stderr)
+    """Print a message or an exception on stderr, in one line; nothing if stderr cannot be written."""
+    with suppress(OSError, ValueError):
+        _print(" ".join(["fastgd:", *str(what).split()]), sys.stderr)
+
+
+def errors_are_seen() -> bool:
+    """Return whether stderr is a terminal."""
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    """Print a text and flush, characters that the stream's encoding lacks as escapes.
+
+    Parameters
+    ----------
+    text : str
+    stream : text stream or None
+        None, as Python has it if a stream was closed before it began, prints nothing.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the stream cannot be written, or is closed.
+    """
+    if stream is None:
+        return
+    try:
+        try:
+            print(text, file=stream, flush=True)
+        except UnicodeEncodeError:
+            print(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding), file=stream, flush=True)
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            descriptor, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)  # otherwise Python would try again at exit and print a traceback
+            os.close(nowhere)
+        raise
 
 
 @contextmanager

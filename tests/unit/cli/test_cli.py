@@ -1,6 +1,9 @@
 """The command line, end to end on real flights: same model from every file, exit codes, one clear line for errors."""
 
+import errno
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from internals import flights_demo, main, patch
+from internals import flights_demo, main, patch, print_error
 from pyarrow import csv, parquet
 
 import fastgd
@@ -329,3 +332,117 @@ def test_files_without_named_columns_are_fitted_and_predicted(kind, tmp_path, ca
     for arguments, message in refused.items():
         assert main(["fit", str(given), *more, *arguments.split()]) == 1
         assert capsys.readouterr().err.startswith(f"fastgd: {message}")
+
+
+ENCODINGS = {"cp1252": "\\u6570\\u91cf \\U0001f680 é", "ascii": "\\u6570\\u91cf \\U0001f680 \\xe9"}
+ENCODINGS |= {"latin-1": ENCODINGS["cp1252"], "utf-8": "数量 🚀 é"}
+"""How a name is printed by each encoding."""
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A folder with data, a model of them and their report, all with names in Chinese."""
+    folder = tmp_path_factory.mktemp("foreign")
+    lines = [f"{k},{'甲乙丙'[k % 3]},{2 * k + k % 3}" for k in range(50)]
+    (folder / "数据 é.csv").write_text("\n".join(["数量 🚀 é,种类,y", *lines]), encoding="utf-8")
+    assert main(["fit", str(folder / "数据 é.csv"), "--target", "y", "--output", str(folder / "模型.json")]) == 0
+    return folder
+
+
+def run(arguments, folder, **options):
+    """Run a command in a process whose encodings are not UTF-8 by themselves."""
+    environment = {**os.environ, "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8", **options.pop("env", {})}
+    command = [sys.executable, "-m", "fastgd", *arguments]
+    return subprocess.run(
+        command,
+        **{"stdout": subprocess.PIPE, **options},
+        stderr=subprocess.PIPE,
+        env=environment,
+        cwd=folder,
+        timeout=900,
+    )
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("command", ["fit", "predict"])
+def test_names_that_an_encoding_lacks_are_printed_as_escapes(foreign, tmp_path, command, encoding):
+    output = tmp_path / f"{encoding} 新.{'json' if command == 'fit' else 'csv'}"
+    arguments = {"fit": ["数据 é.csv", "--target", "y"], "predict": ["模型.json", "数据 é.csv"]}[command]
+    env = {"PYTHONIOENCODING": encoding}
+    done = run([command, *arguments, "--output", str(output)], foreign, env=env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    printed = done.stdout.decode(encoding)
+    named = str(output) if encoding == "utf-8" else str(output).replace("新", "\\u65b0")
+    assert printed.endswith(f"{'wrote' if command == 'fit' else 'wrote 50 predictions to'} {named}{os.linesep}")
+    if command == "fit":
+        assert ENCODINGS[encoding] in printed
+        assert load(output).coef_names == load(foreign / "模型.json").coef_names
+        return
+    assert csv.read_csv(output).num_rows == 50
+    failed = run([command, "无.csv", *arguments, "--output", str(output)], foreign, env=env)
+    assert failed.returncode == 1 and failed.stderr.startswith(b"fastgd: ") and failed.stderr.count(b"\n") == 1
+    assert ("无" if encoding == "utf-8" else "\\u65e0") in failed.stderr.decode(encoding)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_does_not_cost_what_was_fitted(foreign, unbuffered, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    files = ["--output", str(tmp_path / "m.json"), "--report", str(tmp_path / "r.html")]
+    env = {"PYTHONUNBUFFERED": unbuffered}
+    done = run(["fit", "数据 é.csv", "--target", "y", "--features", "种类", *files], foreign, stdout=writing, env=env)
+    predict = ["predict", str(tmp_path / "m.json"), "数据 é.csv", "--output", str(tmp_path / "p.csv")]
+    predicted = run(predict, foreign, stdout=writing, env=env)
+    os.close(writing)
+    for each in (done, predicted):
+        assert (each.returncode, each.stderr) == (1, b"fastgd: standard output: Broken pipe\n")
+    assert load(tmp_path / "m.json").rows == csv.read_csv(tmp_path / "p.csv").num_rows == 50
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", *["2>/dev/full"] * os.path.exists("/dev/full")])
+def test_streams_that_are_closed_or_full_before_the_command_begins(foreign, closed, tmp_path):
+    command = f'"$0" -m fastgd fit *.csv --target y --output "$1/m.json" {closed}'
+    shell = ["/bin/sh", "-c", command, sys.executable, str(tmp_path)]
+    assert subprocess.run(shell, cwd=foreign, capture_output=True, timeout=900).returncode == 0
+    assert load(tmp_path / "m.json").converged
+    failed = [*shell[:2], command.replace("--target y", "--target 无"), *shell[3:]]
+    done = subprocess.run(failed, cwd=foreign, capture_output=True, timeout=900)
+    assert done.returncode == 1 and done.stdout == b"" and (b"fastgd: " in done.stderr) == ("2" not in closed)
+
+
+class Broken(io.StringIO):
+    """A stream that fails, or is closed."""
+
+    encoding = "ascii"
+
+    def write(self, _):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("stream", [None, "closed", "broken"])
+def test_errors_that_cannot_be_printed_raise_none(monkeypatch, stream):
+    broken = None if stream is None else Broken()
+    if stream == "closed":
+        broken.close()
+    monkeypatch.setattr(sys, "stderr", broken)
+    print_error(ValueError("数据"))
+    assert main(["guide", "nothing"]) == 1
+    monkeypatch.setattr(sys, "stdout", broken)
+    assert main(["guide", "sparse"]) == (stream is not None)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no room"), ValueError("no ink"), MemoryError("no memory"), KeyboardInterrupt]
+)
+def test_a_report_that_fails_costs_nothing_else(foreign, tmp_path, error, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise error
+
+    patch(monkeypatch, "report_page", fail)
+    files = ["--output", str(tmp_path / "m.json"), "--report", str(tmp_path / "r.html")]
+    code = main(["fit", str(foreign / "数据 é.csv"), "--target", "y", "--features", "种类", *files])
+    printed = capsys.readouterr()
+    assert code == (130 if error is KeyboardInterrupt else 1) and load(tmp_path / "m.json").converged
+    assert printed.err == f"fastgd: {'interrupted' if error is KeyboardInterrupt else error}\n"
+    assert "largest coefficients" in printed.out and printed.out.endswith(f"\nwrote {tmp_path / 'm.json'}\n")

@@ -28,6 +28,8 @@ PER_ROW = 0.5
 """Levels per row beyond which a category tells rows apart."""
 _MARK = re.compile(r"[^\w]*|n[./]?a\.?|nan|null|none|nil|#\w*[/!]?\w*[!?]?", re.IGNORECASE)
 """Texts that stand for missing values whatever their share: punctuation alone, and the usual words."""
+_NEAR = 4096
+"""Rows among which a level is looked for first."""
 _CODE = re.compile(r"\s*[+-]?0\d")
 Place = Callable[[str, str, int], str]
 
@@ -56,7 +58,7 @@ class Occurrences(NamedTuple):
     def of(cls, levels: Sequence[str], codes: NDArray[Any]) -> Occurrences:
         """Return the occurrences of levels in rows, given the number of each row's level, negative for none."""
         others = [number for number, level in enumerate(levels) if not is_number(level)]
-        first = {levels[number]: int(np.argmax(codes == number)) for number in others[: FEW + 1]}
+        first = {levels[number]: _first_row(codes, number) for number in others[: FEW + 1]}
         rows = int(np.count_nonzero(codes >= 0))
         if len(others) in (0, len(levels)):
             return cls(0, rows, first) if others else cls(rows, 0)
@@ -70,6 +72,17 @@ class Occurrences(NamedTuple):
         for level, row in other.first.items() if len(first) <= FEW else ():
             first.setdefault(level, row + rows)
         return Occurrences(self.numbers + other.numbers, self.others + other.others, first)
+
+
+def _first_row(codes: NDArray[Any], number: int) -> int:
+    """Return the first row with a code, which is in most columns among the first."""
+    start, rows = 0, _NEAR
+    while start < len(codes):
+        found = codes[start : start + rows] == number
+        if found.any():
+            return start + int(np.argmax(found))
+        start, rows = start + rows, 8 * rows
+    return len(codes)
 
 
 def check_category(name: str, levels: Sequence[str], found: Occurrences, place: Place = in_row) -> None:

@@ -91,7 +91,7 @@ class Profile(NamedTuple):
             distinct_labels(part.y) if labels else None,
             None if weighted is None else distinct_labels(weighted),
             [dict.fromkeys(feature.levels or ()) for feature in part.features or ()],
-            occurrences(part.design),
+            occurrences(part.design) if encoder.spec.categories == "auto" else [None for _ in part.features or ()],
             _occurrences_of_labels(part.y) if labels and part.y.dtype.kind == "U" else None,
             count_values(part.design, part.weight) if isinstance(part.design, Table) and encoder.fills else None,
             dropped,

@@ -132,6 +132,8 @@ def _chosen_columns(X: Any, spec: DataSpec) -> tuple[Any, Any, list[str]]:
     """Return targets, weights and the names of features, of a table that holds everything."""
     if spec.target is None:
         raise TypeError("y is missing: give targets beside X, or the name of their column by target=")
+    if is_array_like(X):
+        raise ValueError(f"target={spec.target!r}: X has no named columns; give targets as y")
     if not (spec.sample_weight is None or isinstance(spec.sample_weight, str)):
         raise ValueError("sample_weight: the target is a column of X; give the name of the weights' column, too")
     own = {str(name): name for name in column_labels(X)}

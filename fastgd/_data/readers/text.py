@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv as quotes
+import io
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -240,35 +241,37 @@ def open_source(path: str, *, whitespace: bool) -> Any:
         source = archive.open(names[0])
     if not whitespace:
         return source
-    return _Tabbed(pa.input_stream(path, compression="detect") if source is path else source)
+    file = pa.input_stream(path, compression="detect") if source is path else source
+    return io.BufferedReader(_Tabbed(file), BLOCK_BYTES)
 
 
-class _Tabbed:
+class _Tabbed(io.RawIOBase):
     """A file in which runs of spaces and tabs outside of quotes are read as one tab, and those around lines as none."""
 
-    closed = False
-
     def __init__(self, file: Any) -> None:
-        self.file, self.rest = file, b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next lines, at least one, or nothing at the end."""
-        block = self.file.read(max(size, 1 << 16) if size >= 0 else None)
-        whole, _, self.rest = (self.rest + block).rpartition(b"\n") if block else (self.rest, b"", b"")
-        if not whole and block:
-            return self.read(size)
-        lines = whole.split(b"\n") if whole else []
-        tabbed = [_RUNS.sub(_tab, line.strip()) for line in lines]
-        return b"\n".join(tabbed) + b"\n" if tabbed else b""
+        self.file, self.rest, self.ready = file, b"", b""
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as lines are ready, and return the number of bytes, 0 at the end."""
+        while not self.ready:
+            block = self.file.read(BLOCK_BYTES)
+            whole, _, self.rest = (self.rest + block).rpartition(b"\n") if block else (self.rest, b"", b"")
+            if whole:
+                self.ready = b"".join(_RUNS.sub(_tab, line.strip()) + b"\n" for line in whole.split(b"\n"))
+            elif not block:
+                return 0
+        size = min(len(buffer), len(self.ready))
+        buffer[:size], self.ready = self.ready[:size], self.ready[size:]
+        return size
+
     def close(self) -> None:
         """Close the file."""
         self.file.close()
-        self.closed = True
+        super().close()
 
 
 _RUNS = re.compile(rb'("(?:[^"]|"")*")|[ \t\r]+')

@@ -419,3 +419,11 @@ def test_rows_and_headers_of_megabytes(what, size, tmp_path):
     got = fastgd.fit(tmp_path / "t.csv", target="y", features=["a"])
     assert got.rows == 50 and abs(got.coef[0] - 2) < 1e-9
     assert os.path.getsize(tmp_path / "t.csv") > size
+
+
+def test_arrays_have_no_column_for_the_target(tmp_path):
+    np.save(tmp_path / "X.npy", np.ones((3, 2)))
+    with pytest.raises(ValueError, match="target='y': X has no named columns; give targets as y"):
+        fastgd.fit(tmp_path / "X.npy", target="y")
+    with pytest.raises(TypeError, match="y is missing"):
+        fastgd.fit(np.ones((3, 2)), target="y")

@@ -40,7 +40,6 @@ def run_fit(options: argparse.Namespace) -> int:
     ValueError, TypeError, OSError
         If options or data are wrong, or a file cannot be read or written, before the fit.
     """
-    from fastgd._data.missing import drop_incomplete
     from fastgd._data.open import is_libsvm, is_npy
     from fastgd._linear.fit import fit
     from fastgd._optim.messages import without_warning
@@ -94,13 +93,10 @@ def run_fit(options: argparse.Namespace) -> int:
         step = -(-result.rows // REPORT_ROWS)
         rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
         judged = f", judged by one of {step:,} rows" if step > 1 else ""
-        X, y = data.sample(step)
-        if options.missing == "drop":
-            X, y, *_ = drop_incomplete(X, y, None, "auto")
+        data.drop_missing = options.missing == "drop"  # as the fit did, by the weights, too
         page = report.page(
             result,
-            X,
-            y,
+            *data.sample(step),
             target=options.target,
             title=f"{options.target}, predicted from {Path(options.data[0]).name}{rest}{judged}",
             repeat=shlex.join(["fastgd", *options.given]),

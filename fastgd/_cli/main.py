@@ -145,7 +145,7 @@ def _add_text_options(parser: argparse.ArgumentParser) -> None:
         default="infer",
         help="CSV has no line of names; columns are 0, 1, ...",
     )
-    files.add_argument("--na-values", type=_names, default=(), help="texts of CSV for missing values, a,b,c")
+    files.add_argument("--na-values", type=_names, default=(), help="texts of CSV for missing values: --na-values=-,?")
     files.add_argument(
         "--no-default-na", action="store_false", dest="keep_default_na", help="NA, null and the like are text in CSV"
     )

@@ -91,7 +91,8 @@ class ChunkedDataset(ProfiledDataset):
         """Yield all samples, chunk by chunk, and check that they are as many as before."""
         rows, weight = 0, 0.0
         with closing(self.encoder.read(self.chunks)) as parts:
-            for part, _ in parts:
+            for encoded in parts:
+                part = encoded.part
                 if part is None:
                     continue
                 part.check_interrupt = self.check_interrupt
@@ -185,18 +186,26 @@ def chunk_bytes(memory_limit: int) -> int:
 
 
 def first_chunk(chunks: Chunks, encoder: Encoder) -> tuple[InMemory, Encoder]:
-    """Return the heaviest row of the first chunk that has rows, and the encoder that it implies for all others."""
-    iterator, dropped = iter(chunks), 0
+    """Return the heaviest row of a chunk, and the encoder that the chunk implies for all others.
+
+    It is the first that has rows, and in which every column has a value, so that its type is known; if there is none,
+    the first that has rows.
+    """
+    iterator, dropped, first = iter(chunks), 0, None
     try:
         for chunk in iterator:
-            part, left_out = encoder.encode(chunk)
-            dropped += left_out
-            if part:
-                return part.heaviest_row(), encoder.implied_by(part)
+            encoded = encoder.encode(chunk)
+            dropped += encoded.dropped
+            first = first or encoded.part
+            if encoded.part and all(feature.levels != () for feature in encoded.part.features or ()):
+                first = encoded.part
+                break
     finally:
         if isinstance(iterator, Generator):
             iterator.close()
-    raise ValueError(no_rows(dropped))
+    if first is None:
+        raise ValueError(no_rows(dropped))
+    return first.heaviest_row(), encoder.implied_by(first)
 
 
 def profile_chunks(chunks: Chunks, encoder: Encoder, sampler: Sampler, check_interrupt: Callable[[], None]) -> Profile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, pairwise
@@ -24,6 +25,8 @@ _KINDS = {
 SMALL_BYTES = 1 << 24
 """Bytes of a frame up to which its library may put the columns together."""
 
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+"""The names that pandas gives to an index that has none."""
 UNSEEN = -1
 """The code of a level that the model was not fitted on: it adds nothing to a prediction."""
 
@@ -189,17 +192,14 @@ class SeriesColumn:
         if hasattr(getattr(native, "array", None), "codes"):  # a Categorical of pandas
             yield _look_up(native.array.categories.tolist(), native.array.codes, codes, none)
             return
-        if self.dtype == "String" and hasattr(getattr(native, "array", None), "__arrow_array__"):
-            native = native.array.__arrow_array__()
-        if self.dtype == "String" and hasattr(native, "dictionary_encode"):  # Arrow, of which pandas' text is, too
-            for part in stretches(native):
-                for chunk in getattr(part, "chunks", [part]):
+        arrow = _as_arrow(native)
+        if arrow is not None:
+            for part in stretches(arrow):
+                for chunk in part.chunks:
                     encoded = chunk.dictionary_encode()
                     yield _look_up(encoded.dictionary.to_pylist(), _indices(encoded), codes, none)
             return
         for part in stretches(self.series):
-            if self.dtype == "String":
-                part = part.cast(part.dtype)  # pyarrow can't look up its string_view
             yield part.replace_strict({**codes, None: none}).to_numpy()
 
 
@@ -208,37 +208,65 @@ class DictionaryColumn(SeriesColumn):
 
     declared = False
 
+    @property
+    def chunks(self) -> Sequence[Any]:
+        """Its chunks, each with a dictionary of its own."""
+        return _as_arrow(self.series.to_native()).chunks  # type: ignore[no-any-return]
+
     def describe(self) -> str:
         """Return the type of the values for messages."""
-        return str(self.series.to_native().type.value_type)
+        return str(self.chunks[0].type.value_type) if self.chunks else "dictionary"
+
+    def gaps(self) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the rows without a value: without an index, or with one of a null."""
+        masks = [np.zeros(0, bool)]
+        for chunk in self.chunks:
+            empty = [value is None for value in chunk.dictionary.to_pylist()]
+            masks.append(np.array([*empty, True])[_indices(chunk)])
+        return np.concatenate(masks)
+
+    def missing(self, *, nan: bool) -> tuple[int, int]:  # noqa: ARG002
+        """Return the number of missing values and the row of the first."""
+        gaps = self.gaps()
+        count = int(np.count_nonzero(gaps))
+        return count, int(np.argmax(gaps)) if count else 0
 
     @cached_property
     def distinct(self) -> Iterable[Any]:
         """The values that occur, once each: a dictionary may have more."""
         found: dict[Any, None] = {}
-        for chunk in self.series.to_native().chunks:
-            numbers = np.asarray(chunk.indices.drop_null())
-            counts = np.bincount(numbers, minlength=len(chunk.dictionary))
-            values = chunk.dictionary.to_pylist()
+        for chunk in self.chunks:
+            values = [*chunk.dictionary.to_pylist(), None]
+            counts = np.bincount(_indices(chunk) % len(values), minlength=len(values))
             found |= {value: None for value, count in zip(values, counts, strict=True) if count}
         return found
 
     def encode(self, codes: dict[Any, int], none: int = UNSEEN) -> Iterator[NDArray[Any]]:
         """Yield the codes of the values, ``none`` for those that are missing, a chunk at a time."""
-        for chunk in self.series.to_native().chunks:
+        for chunk in self.chunks:
             yield _look_up(chunk.dictionary.to_pylist(), _indices(chunk), codes, none)
+
+
+def _as_arrow(native: Any) -> Any:
+    """Return a column that lies in Arrow's memory as a chunked array, None for any other."""
+    if hasattr(getattr(native, "array", None), "__arrow_array__") and hasattr(native.dtype, "storage"):
+        native = native.array.__arrow_array__()  # pandas' own text
+    elif hasattr(getattr(native, "dtype", None), "pyarrow_dtype"):
+        native = native.array.__arrow_array__()
+    return native if hasattr(native, "chunks") and hasattr(native, "dictionary_encode") else None
 
 
 def _indices(encoded: Any) -> NDArray[np.integer[Any]]:
     """Return the places of Arrow's values in their dictionary, -1 for null."""
-    return np.asarray(encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices)
+    indices = encoded.indices.to_numpy(zero_copy_only=False)
+    return np.where(np.isnan(indices), -1, indices).astype(np.int64) if encoded.null_count else np.asarray(indices)
 
 
 def _look_up(
     values: Sequence[Any], numbers: NDArray[np.integer[Any]], codes: dict[Any, int], none: int
 ) -> NDArray[np.int32]:
     """Return the codes of values that are given by their numbers in a list, ``none`` for the number -1."""
-    own = np.array([*(codes.get(value, UNSEEN) for value in values), none], np.int32)
+    own = np.array([*(none if value is None else codes.get(value, UNSEEN) for value in values), none], np.int32)
     return np.asarray(own[numbers])
 
 
@@ -302,11 +330,16 @@ def is_array_like(X: Any) -> bool:
 def stored_index(X: Any) -> set[str]:
     """Return the columns that are no features unless they are asked for: pandas' index, and what has no name.
 
-    pandas marks its index in the metadata of Arrow tables and Parquet files, and writes it to CSV without a name.
+    pandas marks its index in the metadata of Arrow tables and Parquet files, and writes it to CSV without a name, which
+    it reads as ``Unnamed: 0``.
     """
     marked = getattr(getattr(X, "schema", X), "pandas_metadata", None)
     marked = marked if isinstance(marked, dict) else {}
-    return {"", *(name for name in marked.get("index_columns", ()) if isinstance(name, str))}
+    names = () if is_array_like(X) and not hasattr(type(X), "names") else map(str, column_labels(X))
+    return {
+        *(name for name in marked.get("index_columns", ()) if isinstance(name, str)),
+        *filter(_INDEX.fullmatch, names),
+    }
 
 
 def as_one_array(X: Any) -> tuple[list[str], NDArray[Any]] | None:
@@ -344,7 +377,10 @@ def take_rows(X: Any, kept: NDArray[np.bool_]) -> Any:
 
 def column_labels(X: Any) -> list[Any]:
     """Return the names of a table's columns as its library has them."""
-    return [*(X if isinstance(X, dict) else X.column_names if hasattr(X, "column_names") else X.columns)]
+    for names in ("column_names", "names", "columns"):
+        if hasattr(type(X), names) and not isinstance(X, dict):
+            return [*getattr(X, names)]
+    return [*X]
 
 
 def check_same_index(X: Any, **beside: Any) -> None:
@@ -361,11 +397,14 @@ def check_same_index(X: Any, **beside: Any) -> None:
         other = _own_index(values)
         if index is None or other is None or len(index) != len(other) or index.equals(other):
             continue
-        row = next(row for row, (one, two) in enumerate(zip(index, other, strict=True)) if one != two)
+        pairs = enumerate(zip(map(str, index), map(str, other), strict=True))
+        row = next((row for row, (one, two) in pairs if one != two), None)
+        if row is None:
+            continue
         raise ValueError(
-            f"{name} has another index than X, first in row {row}: {other[row]!r} where X has {index[row]!r}. Rows go "
-            f"together by position; align {name} by {name}.loc[X.index], or if positions are right, give "
-            f"X.reset_index(drop=True) and {name}.reset_index(drop=True)"
+            f"{name} has another index than X, first in row {row}: {other[row]} where X has {index[row]}. Rows go "
+            f"together by position; align {name}, as {name}.loc[X.index] does if it has all of X's labels, or if "
+            f"positions are right, give X.reset_index(drop=True) and {name}.reset_index(drop=True)"
         )
 
 
@@ -399,4 +438,5 @@ def _column(series: nw.Series[Any]) -> ArrayColumn | SeriesColumn:
     native = series.to_native()
     if isinstance(getattr(native, "dtype", None), np.dtype):
         return ArrayColumn(series.to_numpy())
-    return DictionaryColumn(series) if hasattr(getattr(native, "type", None), "index_type") else SeriesColumn(series)
+    arrow = _as_arrow(native) if not isinstance(getattr(native, "dtype", None), np.dtype) else None
+    return DictionaryColumn(series) if hasattr(getattr(arrow, "type", None), "index_type") else SeriesColumn(series)

@@ -247,7 +247,10 @@ def open_partitions(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     found = None
     for number in range(len(partitions)):
         alone_asked = {number: None}
-        if found := partitions.map_reduce(partial(_example, reader), _first, session.check_interrupt, alone_asked):
+        example = partitions.map_reduce(partial(_example, reader), _first, session.check_interrupt, alone_asked)
+        found = found or example
+        if example and all(feature.levels != () for feature in example[0].features or ()):
+            found = example  # every column has a value, so that its type is known
             break
     if found is None:
         raise ValueError("X has no rows" + " in which nothing is missing" * (request.spec.missing == "drop"))

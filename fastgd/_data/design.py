@@ -307,7 +307,8 @@ def check_finite_tile(tile: NDArray[Any], start: int, names: Sequence[str], firs
     if np.isfinite(tile).all():
         return
     row, column = (int(index) for index in np.argwhere(~np.isfinite(tile))[0])
+    more = " (missing='drop' or 'impute' does)" if np.isnan(tile[row, column]) else ""
     raise ValueError(
         f"X contains {name_value(tile[row, column])} in row {start + row}, column {first_column + column} "
-        f"({names[column]}); drop such rows or fill them in"
+        f"({names[column]}); drop such rows or fill them in{more}"
     )

@@ -7,24 +7,40 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunk, Chunks, named, prefetch
+from fastgd._data.columns import check_same_index, column_labels, is_array_like, stored_index
 from fastgd._data.dataset import Dataset, InMemory, OpenedDataset
-from fastgd._data.missing import complete_rows
+from fastgd._data.missing import complete_rows, count_values
 from fastgd._data.schema import DataSpec, Feature
-from fastgd._data.tables import as_features, pack_columns
+from fastgd._data.tables import Table, as_features, pack_columns
 from fastgd._data.targets import MAX_WEIGHT, check_weights, encode_labels, labels_of, numbers
 from fastgd._optim.base import Need
+from fastgd._typing import Floats
 from fastgd._utils.session import Session
 from fastgd.losses import LABELS, Loss
 
 
 class Encoded(NamedTuple):
-    """The samples of a chunk, None if it has no rows, and how many rows were left out."""
+    """The samples of a chunk, None if it has no rows, and what was found in it on the way.
+
+    Attributes
+    ----------
+    part : InMemory or None
+    dropped : int
+        How many rows were left out.
+    rows : ndarray of int, or None
+        Those that were not, if some were.
+    counts : ndarray of shape (columns, 3), or None
+        As `count_values` has them, if missing values are to be filled in.
+    """
 
     part: InMemory | None
     dropped: int = 0
+    rows: NDArray[np.intp] | None = None
+    counts: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,8 @@ class Encoder:
         with named(chunk.name):
             if not len(chunk.y):
                 return Encoded(None)
+            check_same_index(chunk.X, y=chunk.y, sample_weight=chunk.weight)
+            self._check_no_more(chunk.X)
             missing, spec = self.spec.missing, self.spec
             known = missing == "impute" and self.finished  # features say what stands for missing values
             elsewhere = missing == "drop" and self.finished  # levels may occur in rows alone that are left out
@@ -85,13 +103,13 @@ class Encoder:
                 unseen="zero" if elsewhere else "error",
                 missing="error" if known else missing,
             )
-            width, y, weight, dropped = design.shape[1], chunk.y, chunk.weight, 0
+            width, y, weight, rows, dropped = design.shape[1], chunk.y, chunk.weight, None, 0
             if self.features is not None and design.features is None:
                 raise ValueError("X has no named columns, as chunks before have")
             if self.width is not None and design.features is None and width != self.width:
                 raise ValueError(f"X has {width} features; chunks before have {self.width}")
             if missing == "drop":
-                design, y, weight, dropped = complete_rows(design, y, weight, levels_known=self.finished)
+                design, y, weight, rows, dropped = complete_rows(design, y, weight, levels_known=self.finished)
                 if not design.shape[0]:
                     return Encoded(None, dropped)
             n = design.shape[0]
@@ -100,8 +118,21 @@ class Encoder:
                 raise ValueError(f"sample_weight is as large as {weight.max():g}; only ratios matter, so scale it down")
             if self.weighted is not None and self.weighted != (weight is not None):
                 raise ValueError(f"there are {'no ' if weight is None else ''}weights, but not so in chunks before")
-            design = design if self.fills else pack_columns(design)
-            return Encoded(InMemory(design, self._targets(y, n), weight), dropped)
+            counts = None
+            if self.fills and isinstance(design, Table):
+                counts = count_values(design, np.empty(0) if weight is None else weight)
+            design = design if counts is not None else pack_columns(design)
+            return Encoded(InMemory(design, self._targets(y, n), weight), dropped, rows, counts)
+
+    def _check_no_more(self, X: Any) -> None:
+        """Raise ValueError for a table's columns that chunks before lack, which would be dropped."""
+        if self.features is None or is_array_like(X):
+            return
+        known = {feature.name for feature in self.features}
+        if more := [name for name in map(str, column_labels(X)) if name not in known]:
+            more = [name for name in more if name not in stored_index(X)]
+        if more:
+            raise ValueError(f"X has a column {', '.join(more)}, which chunks before lack; all need the same columns")
 
     def _targets(self, y: Any, n: int) -> NDArray[Any]:
         if self.loss.target is LABELS:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from fastgd._data.columns import take_rows
 from fastgd._data.design import Array, Design, tile_ranges
-from fastgd._data.schema import MISSING, Feature
+from fastgd._data.schema import MISSING, Feature, coef_names
 from fastgd._data.sparse import CompressedSparse
 from fastgd._data.tables import Table, as_features, check_coef_names
 from fastgd._typing import Floats
-from fastgd._utils.validation import as_array, is_missing, stretches
+from fastgd._utils.validation import Values, as_array, is_missing, stretches
 
 
 def incomplete_rows(design: Design, *beside: Any) -> NDArray[np.bool_]:
@@ -40,11 +40,15 @@ def incomplete_rows(design: Design, *beside: Any) -> NDArray[np.bool_]:
 
 
 class Complete(NamedTuple):
-    """What is left of samples once incomplete rows are left out, and how many these were."""
+    """What is left of samples once incomplete rows are left out: also which rows these are, and how many are not.
+
+    ``rows`` is None if all are left.
+    """
 
     design: Design
     y: Any
     weight: Any
+    rows: NDArray[np.intp] | None
     dropped: int
 
 
@@ -59,22 +63,59 @@ def complete_rows(design: Design, y: Any, weight: Any, *, levels_known: bool = F
     gaps = incomplete_rows(design, y, weight)
     dropped = int(np.count_nonzero(gaps))
     if not dropped:
-        return Complete(design, y, weight, 0)
+        return Complete(design, y, weight, None, 0)
     kept = np.flatnonzero(~gaps)
+    _check_kept(design, kept, y, weight)
     if isinstance(design, Table) and not levels_known:
         design = design.recoded([_occurring(column.feature, column.values, kept) for column in design.columns])
-    return Complete(design.take(kept), _rows_of(y, kept), None if weight is None else _rows_of(weight, kept), dropped)
+    weight = None if weight is None else _rows_of(weight, kept)
+    return Complete(design.take(kept), _rows_of(y, kept), weight, kept, dropped)
+
+
+def _check_kept(design: Design, kept: NDArray[np.intp], y: Any, weight: Any) -> None:
+    """Raise ValueError for what is not finite or negative in some rows, by their numbers before others are left out."""
+    names = coef_names(design.features, design.shape[1])
+    if isinstance(design, Table):
+        for number, column in enumerate(design.columns):
+            if column.feature.levels is None:
+                check_no_infinity(column.values, column.feature.name, number, kept)
+    elif isinstance(design, Array):
+        for number, values in enumerate(design.X.T):
+            check_no_infinity(values, names[number], number, kept)
+    for name, values in (("y", y), ("sample_weight", weight)):
+        array = np.empty(0) if values is None else as_array(name, values)[kept]
+        if array.dtype.kind == "f" and array.ndim == 1:
+            bad = ~np.isfinite(array) | ((array < 0.0) if name == "sample_weight" else False)
+            if bad.any():
+                row = int(np.argmax(bad))
+                found = "infinity" if np.isinf(array[row]) else f"{array[row]}, which is below 0,"
+                raise ValueError(f"{name} contains {found} in row {kept[row]}; drop such rows or correct them")
+
+
+def check_no_infinity(values: Values, name: str, number: int, kept: NDArray[np.intp] | None = None) -> None:
+    """Raise ValueError for infinity in a column of numbers, in any row or in some, by the number of its row."""
+    start = 0
+    for part in stretches(values):
+        infinite = np.isinf(part)
+        if infinite.any():
+            rows = start + np.flatnonzero(infinite)
+            rows = rows if kept is None else rows[np.isin(rows, kept)]
+            if len(rows):
+                raise ValueError(
+                    f"X contains infinity in row {rows[0]}, column {number} ({name}); drop such rows or fill them in"
+                )
+        start += len(part)
 
 
 def drop_incomplete(
-    X: Any, y: NDArray[Any], weight: Floats | None, categorical: str | Sequence[str]
-) -> tuple[Any, NDArray[Any], Floats | None, int]:
+    X: Any, y: NDArray[Any], weight: Any, categorical: str | Sequence[str]
+) -> tuple[Any, NDArray[Any], Any, int]:
     """Return the rows in which nothing is missing, copied if they are not all, and how many others there are."""
     gaps = incomplete_rows(as_features(X, categorical, missing="drop"), y, weight)
     if not gaps.any():
         return X, y, weight, 0
     kept = np.flatnonzero(~gaps)
-    rows = _rows_of(y, kept), None if weight is None else weight[kept]
+    rows = _rows_of(y, kept), None if weight is None else _rows_of(weight, kept)
     return take_rows(X, ~gaps), *rows, len(gaps) - len(kept)
 
 
@@ -97,16 +138,19 @@ def _occurring(feature: Feature, codes: Any, rows: NDArray[np.intp]) -> Feature:
 def count_values(table: Table, weight: Floats) -> Floats:
     """Return for each column, (columns, 3): rows with a value, the sum of the values if they are numbers, other rows.
 
-    Rows of weight 0 do not count.
+    Rows of weight 0 do not count. A ValueError names the first infinity.
     """
     counts = np.zeros((len(table.columns), 3))
     counted = weight > 0.0 if weight.size else np.ones(table.shape[0], bool)
-    for own, column in zip(counts, table.columns, strict=True):
+    for number, (own, column) in enumerate(zip(counts, table.columns, strict=True)):
         gaps = column.gaps()
         own[0], own[2] = np.count_nonzero(counted & ~gaps), np.count_nonzero(counted & gaps)
         if column.feature.levels is None:
             pairs = zip(stretches(column.values), stretches(counted & ~gaps), strict=True)
-            own[1] = sum(float(part[mask].sum(dtype=np.float64)) for part, mask in pairs)
+            with np.errstate(invalid="ignore"):
+                own[1] = sum(float(part[mask].sum(dtype=np.float64)) for part, mask in pairs)
+            if not np.isfinite(own[1]):
+                check_no_infinity(column.values, column.feature.name, number)
     return counts
 
 
@@ -126,7 +170,7 @@ def filled(features: Sequence[Feature], counts: Floats) -> tuple[Feature, ...]:
 
 def _filled(feature: Feature, values: float, total: float, gaps: float) -> Feature:
     if not values:
-        raise ValueError(f"X: column {feature.name} has no value in any row, so no mean; leave it out")
+        raise ValueError(f"X: column {feature.name} has no value in any row; leave it out")
     if feature.levels is None:
         return feature._replace(fill=total / values, missing=gaps > 0)
     if not gaps:

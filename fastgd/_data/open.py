@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from fastgd._data.chunked import open_chunks
 from fastgd._data.chunks import Chunks, Tuples
-from fastgd._data.columns import check_same_index, column_labels, is_array_like, is_collection, stored_index
+from fastgd._data.columns import (
+    check_same_index,
+    column_labels,
+    is_array_like,
+    is_collection,
+    stored_index,
+    table_columns,
+)
 from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, check_not_empty, is_mapped
 from fastgd._data.encoder import OpenRequest
 from fastgd._data.missing import complete_rows, count_values, filled
@@ -103,21 +110,24 @@ def _open_memory(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     if y is None:
         y, given, only = _chosen_columns(X, spec)
     else:
+        if isinstance(given, str) and not is_npy([given]):
+            raise ValueError(f"sample_weight={given!r}: names of columns go with target=; give the weights beside y")
         _check_absent("for tables and files that have it as a column, beside y", target=spec.target)
         _check_absent("for tables and files that have the target, too", features=spec.features)
     given = map_array(given) if is_path(given) and is_npy([given]) else given
     check_same_index(X, y=y, sample_weight=given)
     design = as_features(X, spec.categories, drop_first=bool(spec.drop_first), missing=spec.missing, only=only)
-    dropped = 0
+    rows, dropped = None, 0
     if spec.missing == "drop":
-        design, y, given, dropped = complete_rows(design, y, given)
-    check_not_empty(design, dropped)  # before y, which is as long
+        design, y, given, rows, dropped = complete_rows(design, y, given)
     n = design.shape[0]
-    chosen, labels, classes = targets(y, n, request.loss, declared=spec.labels_declared)
+    if not n or spec.missing != "impute":
+        check_not_empty(design, dropped)  # before y, which is as long
+    chosen, labels, classes = targets(y, n, request.loss, declared=spec.labels_declared, rows=rows)
     weight = weights(given, n)
     check_weighted_classes(labels, weight, classes)
     if spec.categories == "auto":
-        check_categories(design.features or (), occurrences(design))
+        check_categories(design.features or (), occurrences(design, rows))
     if isinstance(design, Table) and spec.missing == "impute":
         counts = count_values(design, np.empty(0) if weight is None else weight)
         design = design.recoded(filled(design.features, counts))
@@ -134,14 +144,14 @@ def _chosen_columns(X: Any, spec: DataSpec) -> tuple[Any, Any, list[str]]:
         raise TypeError("y is missing: give targets beside X, or the name of their column by target=")
     if is_array_like(X):
         raise ValueError(f"target={spec.target!r}: X has no named columns; give targets as y")
-    if not (spec.sample_weight is None or isinstance(spec.sample_weight, str)):
-        raise ValueError("sample_weight: the target is a column of X; give the name of the weights' column, too")
-    own = {str(name): name for name in column_labels(X)}
-    index = stored_index(X) - {spec.target, spec.sample_weight}
+    if not hasattr(type(X), "__getitem__") or "Lazy" in type(X).__name__:
+        table_columns(X)  # which says what to do with lazy tables
+    own, weight = {str(name): name for name in column_labels(X)}, spec.sample_weight
+    named = weight if isinstance(weight, str) else None
+    index = stored_index(X) - {spec.target, named}
     names = [name for name in own if spec.features is not None or name not in index]
-    chosen = choose_columns(names, spec.target, spec.features, spec.sample_weight)
-    weight = None if spec.sample_weight is None else X[own[spec.sample_weight]]
-    return X[own[spec.target]], weight, chosen.features
+    chosen = choose_columns(names, spec.target, spec.features, named)
+    return X[own[spec.target]], weight if named is None else X[own[named]], chosen.features
 
 
 OPENERS = (
@@ -169,13 +179,13 @@ def is_path(X: Any) -> bool:
 
 def is_npy(paths: Sequence[Any], format_name: str | None = None) -> bool:
     """Whether these are files of arrays, by their format or, if that is not given, their names."""
-    by_name = format_name is None and all(str(path).endswith(".npy") for path in paths)
+    by_name = format_name is None and all(str(path).lower().endswith(".npy") for path in paths)
     return bool(paths) and (format_name == "npy" or by_name)
 
 
 def is_libsvm(paths: Sequence[Any], format_name: str | None = None) -> bool:
     """Whether these are files in libsvm's format, by their format or, if that is not given, their names."""
-    by_name = format_name is None and all(str(path).endswith(LIBSVM) for path in paths)
+    by_name = format_name is None and all(str(path).lower().endswith(LIBSVM) for path in paths)
     return bool(paths) and (format_name == "libsvm" or by_name)
 
 

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FEW = 5
+FEW = 10
 """Different texts among numbers up to which they may be mistakes."""
 FEW_SHARE = 0.1
 """A share, of the rows or of the different values, up to which texts among numbers are mistakes."""
-RARE_LABEL = 0.01
-"""The same for labels, of which a rare one may well be a class: a share of the rows."""
+RARE = 0.01
+"""A share of the rows up to which any texts among numbers are mistakes, also among labels, where some are classes."""
 MANY_LEVELS = 10
 """With fewer levels, a category may have a level for each row."""
 PER_ROW = 0.5
@@ -57,7 +57,8 @@ class Occurrences(NamedTuple):
     @classmethod
     def of(cls, levels: Sequence[str], codes: NDArray[Any]) -> Occurrences:
         """Return the occurrences of levels in rows, given the number of each row's level, negative for none."""
-        others = [number for number, level in enumerate(levels) if not is_number(level)]
+        places = {level: number for number, level in enumerate(levels)}
+        others = [places[level] for level in no_numbers(levels)]
         first = {levels[number]: _first_row(codes, number) for number in others[: FEW + 1]}
         rows = int(np.count_nonzero(codes >= 0))
         if len(others) in (0, len(levels)):
@@ -65,6 +66,12 @@ class Occurrences(NamedTuple):
         counts = np.bincount(codes[codes >= 0], minlength=len(levels))
         of_others = int(counts[others].sum())
         return cls(rows - of_others, of_others, first)
+
+    def at(self, rows: NDArray[np.intp] | None) -> Occurrences:
+        """Return the same with the rows' own numbers, if some were left out before."""
+        if rows is None:
+            return self
+        return self._replace(first={level: int(rows[row]) for level, row in self.first.items() if row < len(rows)})
 
     def merge(self, other: Occurrences, rows: int) -> Occurrences:
         """Return the occurrences in these rows, of which there are so many, followed by others."""
@@ -96,14 +103,20 @@ def check_category(name: str, levels: Sequence[str], found: Occurrences, place: 
     place : callable
         Maps column, level and row to how messages name that place.
     """
-    rows, others = found.numbers + found.others, [level for level in levels if not is_number(level)]
+    rows, others = found.numbers + found.others, no_numbers(levels)
     numbers, few = len(levels) - len(others), len(others) <= max(FEW, FEW_SHARE * len(levels))
     rare = found.others <= FEW_SHARE * rows or (numbers > 1 and len(others) <= FEW_SHARE * len(levels))
     marks = numbers > 1 and all(map(_MARK.fullmatch, others))
-    if numbers and others and few and (rare or marks):
+    if numbers and others and ((few and rare) or marks or found.others <= RARE * rows):
         raise ValueError(
             f"X: column {name} has numbers, but {_first(name, found, place)}; correct that, or say what stands for "
             f"missing values (na_values= of files), or take the column as a category: categorical=['{name}', ...]"
+        )
+    commas = [*filter(has_comma, levels)]
+    if commas and not others:
+        raise ValueError(
+            f"X: column {name} has numbers with commas, such as {commas[0]!r}; if they are decimal points, give "
+            "decimal=',' to fastgd.io.Files, otherwise take them out"
         )
     if len(levels) >= MANY_LEVELS and len(levels) > PER_ROW * rows:
         raise ValueError(
@@ -115,7 +128,7 @@ def check_category(name: str, levels: Sequence[str], found: Occurrences, place: 
 def check_labels(name: str, labels: Sequence[str], found: Occurrences, place: Place = in_row) -> None:
     """Raise ValueError for labels that are numbers but for a few texts, such as a header in the middle of a file."""
     others = [label for label in labels if not is_number(label)]
-    rare = found.others <= RARE_LABEL * (found.numbers + found.others)
+    rare = found.others <= RARE * (found.numbers + found.others)
     marks = all(map(_MARK.fullmatch, others))
     if len(labels) - len(others) > 1 and 0 < len(others) <= FEW and (rare or marks):
         raise ValueError(
@@ -135,3 +148,14 @@ def is_number(text: str) -> bool:
     with suppress(ValueError):
         return isfinite(float(text)) and not _CODE.match(text)
     return False
+
+
+def has_comma(text: str) -> bool:
+    """Return whether a text would be a number if its comma were a point."""
+    return "," in text and is_number(text.replace(",", ".", 1))
+
+
+def no_numbers(levels: Sequence[str]) -> list[str]:
+    """Return the levels that are no numbers; those with commas are numbers if they are more than those without."""
+    plain, commas = sum(map(is_number, levels)), sum(map(has_comma, levels))
+    return [level for level in levels if not (is_number(level) or (commas > plain and has_comma(level)))]

@@ -147,8 +147,9 @@ def choose_columns(
     ValueError, TypeError
         Naming a column that is not there, or that is feature and target at once.
     """
+    known = {*names}
     for what, name in (("target", target), ("sample_weight", weight)):
-        if name is not None and name not in names:
+        if name is not None and name not in known:
             raise ValueError(f"{what} {name}: {owner} has no such column; it has {', '.join(map(str, names))}")
     beside = ColumnChoice([], target, weight).beside
     if features is None:
@@ -158,7 +159,7 @@ def choose_columns(
         return chosen
     if isinstance(features, str) or not all(isinstance(name, str) for name in features) or not features:
         raise TypeError(f"features={features!r}; a list of column names is needed")
-    if missing := [name for name in features if name not in names]:
+    if missing := [name for name in features if name not in known]:
         raise ValueError(f"{owner}: has no column {', '.join(missing)}; it has {', '.join(map(str, names))}")
     for name in beside:
         if name in features:

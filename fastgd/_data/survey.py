@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.dataset import Dataset, InMemory, no_rows
-from fastgd._data.design import Design
-from fastgd._data.missing import count_values, filled
+from fastgd._data.design import Design, Subset
+from fastgd._data.missing import filled
 from fastgd._data.plausible import Occurrences, Place, check_category, check_labels, in_row
 from fastgd._data.schema import Feature
 from fastgd._data.tables import Table, concat_designs, pack_columns, sort_levels
@@ -74,7 +74,7 @@ class Profile(NamedTuple):
     @classmethod
     def of(cls, encoded: Encoded, encoder: Encoder) -> Profile:
         """Return the profile of one part."""
-        part, dropped = encoded
+        part, dropped = encoded.part, encoded.dropped
         if part is None:
             none: list[Any] = [{} for _ in encoder.features or ()]
             return cls(0, 0.0, np.inf, 0.0, None, [0], None, None, none, [None for _ in none], dropped=dropped)
@@ -91,9 +91,11 @@ class Profile(NamedTuple):
             distinct_labels(part.y) if labels else None,
             None if weighted is None else distinct_labels(weighted),
             [dict.fromkeys(feature.levels or ()) for feature in part.features or ()],
-            occurrences(part.design) if encoder.spec.categories == "auto" else [None for _ in part.features or ()],
-            _occurrences_of_labels(part.y) if labels and part.y.dtype.kind == "U" else None,
-            count_values(part.design, part.weight) if isinstance(part.design, Table) and encoder.fills else None,
+            occurrences(part.design, encoded.rows)
+            if encoder.spec.categories == "auto"
+            else [None for _ in part.features or ()],
+            _occurrences_of_labels(part.y, encoded.rows) if labels and part.y.dtype.kind == "U" else None,
+            encoded.counts,
             dropped,
         )
 
@@ -114,10 +116,10 @@ class Profile(NamedTuple):
             _merge_labels(self.weighted_classes, other.weighted_classes),
             [{**one, **more} for one, more in zip(self.levels, other.levels, strict=True)],
             [
-                one and more and one.merge(more, self.rows)
+                one and more and one.merge(more, self.rows + self.dropped)
                 for one, more in zip(self.occurrences, other.occurrences, strict=True)
             ],
-            self.labels and other.labels and self.labels.merge(other.labels, self.rows),
+            self.labels and other.labels and self.labels.merge(other.labels, self.rows + self.dropped),
             None if self.counts is None or other.counts is None else self.counts + other.counts,
             self.dropped + other.dropped,
         )
@@ -152,13 +154,19 @@ class Profile(NamedTuple):
         return replace(encoder, features=features, finished=True)
 
 
-def occurrences(design: Design) -> list[Occurrences | None]:
-    """Return the rows in which the levels of a table's columns occur, None for numbers and declared categories."""
+def occurrences(design: Design, rows: NDArray[np.intp] | None = None) -> list[Occurrences | None]:
+    """Return the rows in which the levels of a table's columns occur, None for numbers and declared categories.
+
+    ``rows`` are the numbers of the table's rows, if some were left out before.
+    """
+    if isinstance(design, Subset):
+        rows, design = design.index, design.design
     if not isinstance(design, Table):
         return [None for _ in design.features or ()]
+    taken = slice(None) if rows is None or len(rows) == design.shape[0] else rows
     return [
-        None if feature.levels is None or declared else Occurrences.of(feature.levels, values[:])
-        for feature, values, declared in design.columns
+        None if feature.levels is None or declared else Occurrences.of(feature.levels, values[taken]).at(rows)
+        for feature, values, declared, _ in design.columns
     ]
 
 
@@ -169,10 +177,10 @@ def check_categories(features: Sequence[Feature], found: Sequence[Occurrences | 
             check_category(feature.name, feature.levels or (), own, place)
 
 
-def _occurrences_of_labels(labels: NDArray[Any]) -> Occurrences:
+def _occurrences_of_labels(labels: NDArray[Any], rows: NDArray[np.intp] | None) -> Occurrences:
     """Return the rows in which labels of text occur."""
     distinct, codes = np.unique(labels, return_inverse=True)
-    return Occurrences.of(distinct.tolist(), codes)
+    return Occurrences.of(distinct.tolist(), codes).at(rows)
 
 
 class ProfiledDataset(Dataset):

@@ -6,6 +6,7 @@ small integer per row, found by the table's own hashing; what is made of them is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from math import isfinite
@@ -39,6 +40,7 @@ from fastgd._data.sparse import Rows, as_sparse, concat_rows
 from fastgd._kernels.layout import Part, SparseRows
 from fastgd._typing import Floats
 from fastgd._utils.validation import (
+    FILL_IN,
     STRETCH_ROWS,
     Values,
     check_no_missing,
@@ -48,6 +50,8 @@ from fastgd._utils.validation import (
     stretches,
 )
 
+_WHOLE = re.compile(r"^(-?\d+)\.0*$")
+"""A whole number with a point, and the same without."""
 NARROW = 8
 """Numeric columns below which a copy is faster to read by rows."""
 
@@ -139,9 +143,7 @@ def _as_array(X: Any, categorical: str | Sequence[str], features: Sequence[Featu
     if any(feature.levels is not None for feature in features or ()):
         raise ValueError("X: the model has categorical columns; give a table with the columns' names")
     if hasattr(X, "tocsr"):
-        if missing == "impute":
-            raise ValueError("missing='impute': X is a sparse matrix; give an array or a table, or fill in its entries")
-        return as_sparse(X)
+        return as_sparse(X if features is None else _spread(X, features))
     design = as_design(X)
     if missing != "impute" and all(feature.fill is None for feature in features or ()):
         return design
@@ -150,6 +152,17 @@ def _as_array(X: Any, categorical: str | Sequence[str], features: Sequence[Featu
     if len(features) != design.shape[1]:
         raise ValueError(f"X has {design.shape[1]} features, but the model was fitted on {len(features)}")
     return _as_table(features, [ArrayColumn(column) for column in design.X.T], "error", gaps_allowed=True)
+
+
+def _spread(X: Any, features: Sequence[Feature]) -> Any:
+    """Return a sparse matrix with an empty column for each coefficient of what is missing, of which it has nothing."""
+    widths = [feature.width for feature in features]
+    if X.ndim != 2 or X.shape[1] != len(widths):
+        raise ValueError(f"X has shape {X.shape}, but the model was fitted on {len(widths)} features")
+    if max(widths) == 1:
+        return X
+    X, first = X.tocsr(), np.cumsum([0, *widths])
+    return type(X)((X.data, first[X.indices], X.indptr), shape=(X.shape[0], int(first[-1])))
 
 
 def _features(
@@ -175,6 +188,10 @@ def _as_table(
     features: Sequence[Feature], chosen: Sequence[ArrayColumn | SeriesColumn], unseen: str, *, gaps_allowed: bool
 ) -> Table:
     """Return columns as a table, after checks of their lengths, kinds and gaps."""
+    chosen = [
+        _typed(feature, column) if gaps_allowed or feature.missing or feature.fill is not None else column
+        for feature, column in zip(features, chosen, strict=True)
+    ]
     lengths = {feature.name: len(column) for feature, column in zip(features, chosen, strict=True)}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"X: columns have different lengths: {lengths}")
@@ -182,11 +199,21 @@ def _as_table(
     if not gaps_allowed:
         _check_gaps(list(zip(features, chosen, strict=True)), unseen)
     columns = [
-        Column(feature, column.values) if feature.levels is None else _encode(feature, column, unseen)
+        _encode(feature, column, unseen) if feature.levels is not None else _numbers_of(feature, column.values)
         for feature, column in zip(features, chosen, strict=True)
     ]
     check_coef_names([column.feature for column in columns])
     return Table(columns)
+
+
+def _typed(feature: Feature, column: ArrayColumn | SeriesColumn) -> ArrayColumn | SeriesColumn:
+    """Return a column as it is, or if it has no value, and so no type, in these rows, as one of its feature's kind."""
+    numbers = feature.levels is None
+    if column.kind == NUMBERS or (column.kind == TEXT and not numbers) or not len(column):
+        return column
+    if column.missing(nan=True)[0] < len(column):
+        return column
+    return ArrayColumn(np.full(len(column), np.nan) if numbers else np.full(len(column), None, object))
 
 
 def _check_gaps(pairs: Sequence[tuple[Feature, ArrayColumn | SeriesColumn]], unseen: str) -> None:
@@ -202,7 +229,14 @@ def _check_gaps(pairs: Sequence[tuple[Feature, ArrayColumn | SeriesColumn]], uns
         and not (imputes and unseen == "zero" and feature.levels is not None)
     ]
     if any(column.missing(nan=feature.levels is not None)[0] for feature, column in strict):
-        check_no_missing({feature.name: column.missing(nan=True) for feature, column in strict})
+        missing = {feature.name: column.missing(nan=True) for feature, column in strict}
+        check_no_missing(missing, "the fit had none there, so that unseen='zero' takes them" if imputes else FILL_IN)
+
+
+def _numbers_of(feature: Feature, values: Values) -> Column:
+    """Return a column of numbers; if the feature fills in what is missing, it is looked whether anything is."""
+    complete = feature.fill is not None and not any(np.isnan(part).any() for part in stretches(values))
+    return Column(feature, values, complete=complete)
 
 
 def check_coef_names(features: Sequence[Feature]) -> None:
@@ -226,18 +260,21 @@ def check_unseen(unseen: str) -> None:
 class Column(NamedTuple):
     """One column of a table: real numbers, or for a categorical feature the index of each row's level.
 
-    ``declared`` says that the caller's library, not only its text, calls it a category.
+    ``declared`` says that the caller's library, not only its text, calls it a category; ``complete``, that there is
+    nothing to fill in.
     """
 
     feature: Feature
     values: Values
     declared: bool = False
+    complete: bool = False
 
     def dense(self) -> list[Values]:
         """Return the dense columns of its coefficients, in order; none of a category."""
         if self.feature.levels is not None:
             return []
-        filled = self.values if self.feature.fill is None else Filled(self.values, self.feature.fill)
+        fill = None if self.complete else self.feature.fill
+        filled = self.values if fill is None else Filled(self.values, fill)
         return [filled, Gaps(self.values)] if self.feature.missing else [filled]
 
     def gaps(self) -> NDArray[np.bool_]:
@@ -313,7 +350,7 @@ class Table(Design):
             return Part(X)
         columns, ones = np.empty((stop - start, len(self.codes)), np.int32), np.empty((stop - start, len(self.codes)))
         first = 0
-        for j, (feature, values, _) in enumerate(self.codes):
+        for j, (feature, values, *_) in enumerate(self.codes):
             codes, least = values[rows], int(feature.reference)
             column = np.maximum(codes, least).astype(np.int32)  # a cast of its own is faster than one on the way
             column += first - least
@@ -359,7 +396,8 @@ class Table(Design):
                 codes = [numbers.get(level, UNSEEN) for level in own.levels]
                 recode = np.array([*codes, _code_of_missing(feature)], _code_dtype(feature.levels or ()))
                 column = column._replace(values=recode[column.values[:]])
-            columns.append(column._replace(feature=feature))
+            filling = feature.levels is None and own != feature
+            columns.append(_numbers_of(feature, column.values) if filling else column._replace(feature=feature))
         return Table(columns)
 
     def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
@@ -387,7 +425,7 @@ class Table(Design):
     def _check_numbers(self, part: NDArray[Any], start: int, number: int) -> None:
         """Raise ValueError that counts the missing numbers of all columns, or names the infinity in this part."""
         numeric = [column for column in self.columns if column.feature.fill is None]
-        check_no_missing({feature.name: find_missing(values) for feature, values, _ in numeric})
+        check_no_missing({column.feature.name: find_missing(column.values) for column in numeric})
         check_finite_tile(part[:, None], start, [self.features[number].name], number)
 
 
@@ -437,10 +475,16 @@ def concat_designs(designs: Sequence[Design], features: Sequence[Feature] | None
     if isinstance(first, Table):
         tables = [table.recoded(features or ()).columns for table in designs if isinstance(table, Table)]
         columns = zip(*tables, strict=True)
-        return Table([c[0]._replace(values=np.concatenate([each.values[:] for each in c])) for c in columns])
+        return Table([_concatenated(column) for column in columns])
     if isinstance(first, Array):
         return Packed(np.concatenate([design.tile(0, design.shape[0]).X for design in designs]), first.features)
     return concat_rows([design for design in designs if isinstance(design, Rows)])
+
+
+def _concatenated(parts: Sequence[Column]) -> Column:
+    """Return the rows of several parts of a column as one."""
+    values = np.concatenate([part.values[:] for part in parts])
+    return parts[0]._replace(values=values, complete=all(part.complete for part in parts))
 
 
 def _check_known(what: str, wanted: Iterable[str], names: Collection[str]) -> None:
@@ -459,7 +503,7 @@ def _check_kinds(features: Sequence[Feature], columns: Sequence[ArrayColumn | Se
     if not wrong:
         return
     if empty := [name for name, column in wrong if column.describe().lower() in ("null", "unknown")]:
-        raise ValueError(f"X has columns without any value: {', '.join(empty)}; leave them out")
+        raise ValueError(f"X has columns without any value: {', '.join(empty)}; fill them in, or leave them out")
     text = any(column.kind == TEXT for _, column in wrong)
     found = ", ".join(f"{name} ({column.describe()})" for name, column in wrong)
     raise ValueError(
@@ -479,7 +523,9 @@ def _encode(feature: Feature, column: ArrayColumn | SeriesColumn, unseen: str) -
     if not feature.levels:
         feature = feature._replace(levels=tuple(found if column.ordered else sort_levels(found)))
     numbers, levels = _numbered(feature), feature.levels or ()
-    unknown = sort_levels(found.keys() - numbers)
+    if found.keys() - numbers:
+        texts = _with_whole_numbers_alike(texts, numbers)
+    unknown = sort_levels(set(texts.values()) - numbers.keys())
     if unknown and unseen == "error":
         raise ValueError(
             f"X: column {feature.name} has levels that the model was not fitted on: {', '.join(unknown[:5])}; "
@@ -491,6 +537,15 @@ def _encode(feature: Feature, column: ArrayColumn | SeriesColumn, unseen: str) -
         encoded[first : first + len(part)] = part
         first += len(part)
     return Column(feature, encoded, column.declared)
+
+
+def _with_whole_numbers_alike(texts: dict[Any, str], known: Collection[str]) -> dict[Any, str]:
+    """Return the level of each value; a whole number with a point, as CSV may have it, is the one without."""
+    alike: dict[str, list[str]] = {}
+    for level in known:
+        alike.setdefault(_WHOLE.sub(r"\1", level), []).append(level)
+    found = {text: alike.get(_WHOLE.sub(r"\1", text), []) for text in texts.values() if text not in known}
+    return {value: found[text][0] if len(found.get(text, ())) == 1 else text for value, text in texts.items()}
 
 
 def _numbered(feature: Feature) -> dict[str, int]:

@@ -17,11 +17,12 @@ MAX_WEIGHT = 1e9
 
 
 def targets(
-    y: ArrayLike, n: int, loss: Loss, *, declared: bool = False
+    y: ArrayLike, n: int, loss: Loss, *, declared: bool = False, rows: NDArray[np.intp] | None = None
 ) -> tuple[Loss, NDArray[Any], NDArray[Any] | None]:
     """Return the loss for as many classes as there are, y as numbers, and the labels that 0, 1, ... stand for.
 
-    Labels that look like numbers with mistakes are refused, unless they are ``declared`` to be meant.
+    Labels that look like numbers with mistakes are refused, unless they are ``declared`` to be meant. ``rows`` are the
+    rows' own numbers for messages, if some were left out before.
     """
     if loss.target is not LABELS:
         return loss, numbers(y, n), None
@@ -34,7 +35,7 @@ def targets(
     distinct = np.unique(np.concatenate([np.unique(part) for part in stretches(labels)]))
     if labels.dtype.kind == "U" and not (declared or is_declared(y)):
         texts = distinct.tolist()
-        check_labels("y", texts, Occurrences.of(texts, _encode(labels, distinct, np.dtype(np.int32))))
+        check_labels("y", texts, Occurrences.of(texts, _encode(labels, distinct, np.dtype(np.int32))).at(rows))
     chosen, classes = choose_classes(distinct, loss)
     dtype = np.dtype(bool) if len(classes) == 2 else np.min_scalar_type(len(classes))
     return chosen, _encode(labels, distinct, dtype), classes

@@ -253,6 +253,7 @@ def fit(
     check_callback(callback)
     threads = check_threads(n_threads)
     _check_checkpoint(checkpoint)
+    target = None if target is None else str(target)  # pandas may have numbers for names
     data_spec = DataSpec(target, features, sample_weight, categorical, drop_first, memory_limit, cache, missing, format)
     needs = REGISTRY[solver].needs if solver != "auto" else frozenset({Need.HESSIAN})
     skip_profile = ONE_PASS_SIZE if spec.loss.quadratic and Need.HESSIAN in needs and start is None else 0

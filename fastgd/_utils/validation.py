@@ -90,14 +90,15 @@ class Values(Protocol):
         """Return the rows of a slice or of an array of row numbers."""
 
 
-def check_no_missing(missing: Mapping[str, tuple[int, int]]) -> None:
+FILL_IN = "fill them in or drop the rows, or fit with missing='drop' or 'impute'"
+"""What can be done about missing values."""
+
+
+def check_no_missing(missing: Mapping[str, tuple[int, int]], what_to_do: str = FILL_IN) -> None:
     """Raise one error for all columns with missing values, given how many and the first one's row."""
     found = [f"{name} ({count}, the first in row {row})" for name, (count, row) in missing.items() if count]
     if found:
-        raise ValueError(
-            f"X has missing values: {', '.join(found)}; fill them in or drop the rows, or fit with missing='drop' or "
-            "'impute'"
-        )
+        raise ValueError(f"X has missing values: {', '.join(found)}; {what_to_do}")
 
 
 def find_missing(values: Values) -> tuple[int, int]:
@@ -118,12 +119,18 @@ def as_array(name: str, values: Any) -> NDArray[Any]:
     if hasattr(values, "tocsr"):
         raise ValueError(f"{name} is a sparse matrix; an array is needed, as {name}.toarray() gives one")
     try:
-        array = np.asarray(values)
+        array = np.asarray(values, object if _has_masked_gaps(values) else None)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
         check_one_type(name, values)
     return array
+
+
+def _has_masked_gaps(values: Any) -> bool:
+    """Return whether values are of pandas' nullable types and some are missing, so that whole numbers become floats."""
+    dtype = getattr(values, "dtype", None)
+    return hasattr(dtype, "na_value") and hasattr(values, "isna") and bool(values.isna().any())
 
 
 def check_not_masked(name: str, values: Any) -> None:
@@ -160,7 +167,8 @@ def check_present(name: str, array: NDArray[Any]) -> None:
     """Raise ValueError for None or NA in objects or text, naming the argument and the first row."""
     missing = is_missing(array) if array.dtype.kind in "OT" else np.zeros(1, bool)
     if missing.any():
-        raise ValueError(f"{name} has no value in row {int(np.argmax(missing))}; fill it in or drop the row")
+        row = int(np.argmax(missing))
+        raise ValueError(f"{name} has no value in row {row}; fill it in or drop the row (missing='drop' does)")
 
 
 def check_vector(name: str, values: ArrayLike, n: int) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastgd import exceptions
 from fastgd._data.columns import is_collection, is_frame
+from fastgd._data.dataset import no_rows
 from fastgd._data.missing import drop_incomplete
 from fastgd._data.schema import Feature, check_missing
 from fastgd._data.tables import check_unseen
@@ -94,7 +95,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         ('sklearn.linear_model._ridge', 0.5, [0.5])
         """
         check_is_fitted(self)
-        if any(feature.levels is not None or feature.fill is not None for feature in self._features() or ()):
+        if any(feature.levels is not None or feature.missing for feature in self._features() or ()):
             raise ValueError(
                 "scikit-learn's estimator takes complete numbers only; to convert, encode categories and fill in "
                 "missing values before the fit"
@@ -222,7 +223,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         )
         if self._stream is not None and weight is not None and not weight.any():
             return
-        check_unsupported("missing", self.missing == "impute", False, "a mean takes all samples; fit fills in")
+        if not len(y):
+            if self._stream is None:
+                raise ValueError(no_rows(self._dropped))
+            return
         options = ChunkOptions(classes=classes, l2=self._l2, unseen=self.unseen, **self._options())
         self.stream_, result = learn_chunk(self._stream, X, y, weight, options)
         result = replace(result, dropped=self._dropped)
@@ -241,6 +245,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
                 f"partial_fit needs solver='sgd', the only one that goes sample by sample; "
                 f"this has solver={self.solver!r}"
             )
+        if self.missing == "impute":
+            raise AttributeError("partial_fit has no missing='impute': a mean takes all samples; fit fills in")
         return True
 
     def _start(self) -> FitResult | Floats | None:
@@ -284,17 +290,22 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             self, X, reset=reset, dtype="numeric", accept_sparse=True, order=None, ensure_all_finite=False
         )
 
-    def _complete(self, X: Any, y: NDArray[Any], weight: Floats | None) -> tuple[Any, NDArray[Any], Floats | None]:
+    def _complete(self, X: Any, y: NDArray[Any], sample_weight: Any) -> tuple[Any, NDArray[Any], Floats | None]:
         """Return samples in memory without those that ``missing="drop"`` leaves out; raise ValueError if y has gaps."""
         check_missing(self.missing)
         self._dropped = 0
         if self.missing == "drop":
-            X, y, weight, self._dropped = drop_incomplete(X, y, weight, self.categorical)
+            each = None if sample_weight is None or np.isscalar(sample_weight) else sample_weight
+            check_consistent_length(X, y, each)
+            X, y, each, self._dropped = drop_incomplete(X, y, each, self.categorical)
+            sample_weight = sample_weight if each is None else each
         gaps = np.concatenate([np.zeros(0, bool), *(is_missing(part) for part in stretches(np.ravel(y)))])
         if gaps.any():
             row = int(np.argmax(gaps)) // max(1, y.size // len(y))
-            raise ValueError(f"Input y contains NaN. It has no value in row {row}; fill it in or drop the row")
-        return X, y, weight
+            raise ValueError(
+                f"Input y contains NaN. It has no value in row {row}; fill it in or drop the row (missing='drop' does)"
+            )
+        return X, y, as_weight(sample_weight, X, y)
 
     def _total_weight(self, X: Any, y: Any, weight: Any) -> float:
         """Return the sum of the weights of all samples, 1 each if there are none."""
@@ -315,10 +326,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return LinearPredictor(coef, intercept, self._features(), classes, flat, self.unseen)
 
     def __sklearn_tags__(self) -> Any:
-        """Return the tags of the base class, with sparse X allowed, and NaN if missing values are dealt with."""
+        """Return the tags of the base class, with sparse X allowed, and NaN if predictions fill it in."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.missing != "error"
+        tags.input_tags.allow_nan = self.missing == "impute"
         return tags
 
 

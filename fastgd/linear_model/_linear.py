@@ -15,7 +15,7 @@ from fastgd._data.columns import check_same_index, is_collection
 from fastgd._linear.result import FitResult
 from fastgd._typing import Floats
 from fastgd._utils.validation import check_flag, check_not_masked, check_number
-from fastgd.linear_model._base import LinearModel, as_weight, check_unsupported
+from fastgd.linear_model._base import LinearModel, check_unsupported
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -97,7 +97,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         targets = check_array(y, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name="y")
         if targets.ndim not in (1, 2):
             raise ValueError(f"y should be a 1d array, or 2d with several targets; got one of shape {targets.shape}")
-        return self._complete(X, targets, as_weight(sample_weight, X, targets))
+        return self._complete(X, targets, sample_weight)
 
     def _keep(self, result: FitResult) -> None:
         """Set the fitted attributes from a result."""

@@ -19,8 +19,8 @@ from fastgd._data.targets import all_classes, encode_labels
 from fastgd._linear.result import FitResult
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
-from fastgd._utils.validation import check_not_masked, check_vector
-from fastgd.linear_model._base import LinearModel, as_weight, check_unsupported
+from fastgd._utils.validation import as_array, check_not_masked, check_vector
+from fastgd.linear_model._base import LinearModel, check_unsupported
 
 
 @dataclass(eq=False, repr=False)
@@ -176,6 +176,11 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
             X, labels, weight = self._samples(X, y, sample_weight, reset=True)
             if not is_collection(X):
                 _check_labels(labels)
+            if is_collection(X) and isinstance(self.class_weight, str) and self.missing == "drop":
+                raise ValueError(
+                    f"class_weight={self.class_weight!r} takes all rows of Dask's collections, also those that "
+                    "missing='drop' leaves out; drop these before, by dropna() of a dataframe"
+                )
             if self.class_weight is not None:
                 weight = self._balanced(labels, weight)
             self._keep(self._fit(X, labels, weight, "logistic"))
@@ -249,8 +254,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
             return X, y, sample_weight
         check_same_index(X, y=y, sample_weight=sample_weight)
         check_not_masked("y", y)
-        labels = column_or_1d(y, warn=True)
-        return self._complete(X, labels, as_weight(sample_weight, X, labels))
+        labels = column_or_1d(as_array("y", y) if self.missing == "drop" else y, warn=True)
+        return self._complete(X, labels, sample_weight)
 
     def _keep(self, result: FitResult) -> None:
         """Set the fitted attributes from a result."""

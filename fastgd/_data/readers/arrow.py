@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
@@ -24,6 +25,7 @@ from fastgd._utils.atomic_io import check_writable, replacing
 
 try:
     import pyarrow as pa
+    import pyarrow.compute as pc
     from pyarrow import csv, ipc, parquet
 except ImportError:
     raise ImportError("reading and writing files needs pyarrow: pip install 'fastgd[cli]'") from None
@@ -62,8 +64,9 @@ class Files(Chunks):
         The encoding of CSV.
     header : {"infer", 0, None}
         None if CSV has no first line of names: columns are "0", "1", ... then.
-    na_values : str or sequence of str
+    na_values : str, number, or sequence of these
         Texts of CSV that stand for missing values, beside those of pandas: empty, "NA", "NaN", "null", "None", ...
+        Numbers do so however they are written.
     keep_default_na : bool
         Whether those of pandas do, too; otherwise only empty text does.
     quoting : {0, 3}
@@ -105,10 +108,12 @@ class Files(Chunks):
         decimal: str = ".",
         encoding: str = "utf-8",
         header: str | int | None = "infer",
-        na_values: str | Sequence[Any] = (),
+        na_values: str | float | Sequence[Any] = (),
         keep_default_na: bool = True,
         quoting: int = 0,
     ) -> None:
+        target, weight = (name if name is None else str(name) for name in (target, weight))
+        features = features if features is None or isinstance(features, str) else [*map(str, features)]
         dialect = Dialect(sep, decimal, encoding, header, na_values, keep_default_na, quoting)
         self.files, self.kind = find_files(paths, format)
         self.is_text = self.kind == CSV
@@ -119,6 +124,7 @@ class Files(Chunks):
         self.drop_missing = drop_missing
         self.dropped = 0
         self.chunk_bytes = CHUNK_BYTES
+        self.null_numbers = dialect.null_numbers
         self.told: dict[str, str] = {}
         self.texts: dict[str, TextFile] = {}
         self.schemas: dict[str, pa.Schema] = {}
@@ -132,7 +138,8 @@ class Files(Chunks):
             with reading(file.path):
                 if features is None:
                     self._check_no_more(schema, index)
-                if missing := [name for name in self.columns if name not in schema.names]:
+                names = {*schema.names}
+                if missing := [name for name in self.columns if name not in names]:
                     raise ValueError(f"has no column {', '.join(missing)}, which {self.files[0].path} has")
                 self.schemas[file.path] = pa.schema([schema.field(name) for name in self.columns])
         self.types: dict[str, pa.DataType] = {}
@@ -182,7 +189,10 @@ class Files(Chunks):
                 common = found
                 continue
             differ = not pa.types.is_null(found) and _kind(found) != _kind(common) and name not in self.told
-            if differ and not (self.is_text and _kind(common) == "text"):  # text looks like numbers in some files
+            may = (
+                self.is_text and _kind(common) == "text" and name != self.target
+            )  # it looks like numbers in some files
+            if differ and not may:
                 hint = f". If it is a category, name it: categorical=['{name}', ...]" if self.is_text else ""
                 first = self.files[0].path
                 raise ValueError(f"{file.path}: column {name} has type {found}; in {first} it has type {common}{hint}")
@@ -222,7 +232,8 @@ class Files(Chunks):
     def _schema(self, file: DataFile, dialect: Dialect) -> tuple[pa.Schema, set[str]]:
         """Return the columns of a file with their types, keys of its folders included, and those of them to leave out.
 
-        A key that is a column of the file, too, is read from the file.
+        A key that is a column of the file, too, is read from the file. One that is in the path as it was given, and has
+        one value, is left out: it is where the file lies, not what it holds.
         """
         if self.kind == PARQUET:
             schema = parquet.read_schema(file.path)
@@ -239,7 +250,11 @@ class Files(Chunks):
             schema = schema.append(pa.field(key, pa.int64() if numbers else pa.string()))
         if problem := _find_problem(schema.names):
             raise ValueError(problem)
-        return schema, stored_index(schema)
+        return schema, stored_index(schema) | {key for key in file.given if self._is_constant(key)}
+
+    def _is_constant(self, key: str) -> bool:
+        """Return whether a key of folders has one value in all files."""
+        return len({file.keys.get(key) for file in self.files}) == 1
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the chunks from the start."""
@@ -309,6 +324,9 @@ class Files(Chunks):
         """Return a column with the type that it has in all files if it has none, and text dictionary-encoded."""
         if pa.types.is_null(column.type) and not pa.types.is_null(self._type(name)):
             return pa.nulls(len(column), TEXT if self._kind_of(name) == "text" else self._type(name))
+        if pa.types.is_floating(column.type) and self.null_numbers:
+            known = pc.is_in(column, pa.array(self.null_numbers, column.type))
+            column = pc.if_else(known, pa.scalar(None, column.type), column)
         return _coded(column) if _kind(column.type) == "text" else column
 
     def _stored(self, file: DataFile, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
@@ -470,7 +488,7 @@ def _is_parquet(file: Path) -> bool:
 
 
 def _find_problem(names: Sequence[str]) -> str | None:
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if twice:
         return f"several columns of the same name: {', '.join(twice)}"
     if odd := [name for name in names if "\0" in name]:

@@ -26,10 +26,11 @@ _NULL_KEY = "__HIVE_DEFAULT_PARTITION__"
 
 
 class DataFile(NamedTuple):
-    """A file, the texts of the keys that its folders have, and its size and time when it was first seen."""
+    """A file, the keys that its folders have, those in the path as it was given, and its size and time at first."""
 
     path: str
     keys: dict[str, str | None]
+    given: frozenset[str]
     stamp: tuple[int, int]
 
     def check_unchanged(self) -> None:
@@ -51,6 +52,7 @@ def find_files(paths: Any, format_name: str | None) -> tuple[list[DataFile], str
     if format_name not in (None, *BY_NAME):
         raise ValueError(f"format={format_name!r}; choose one of {', '.join(BY_NAME)}")
     found: list[str] = []
+    given: dict[str, frozenset[str]] = {}
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         matching = [str(path)] if os.path.lexists(path) else sorted(glob.glob(str(path), recursive=True))
         inside = [file for match in matching for file in (_inside(match) if os.path.isdir(match) else [match])]
@@ -58,6 +60,7 @@ def find_files(paths: Any, format_name: str | None) -> tuple[list[DataFile], str
             what = "no file of this pattern" if glob.has_magic(str(path)) else "no such file"
             raise FileNotFoundError(f"{path}: {'no files in this folder' if os.path.isdir(path) else what}")
         found += dict.fromkeys(inside)
+        given |= dict.fromkeys(inside, frozenset(_keys(_fixed_part(str(path)))))
     _check_given_once(found)
     for path in found:
         if not os.path.exists(path):
@@ -70,7 +73,17 @@ def find_files(paths: Any, format_name: str | None) -> tuple[list[DataFile], str
     for path, own in zip(found, keys, strict=True):
         if own.keys() != keys[0].keys():
             raise ValueError(f"{path}: is in folders of {', '.join(own) or 'no keys'}, others of {', '.join(keys[0])}")
-    return [DataFile(path, own, stamp(path)) for path, own in zip(found, keys, strict=True)], kinds[found[0]]
+    files = [DataFile(path, own, given[path], stamp(path)) for path, own in zip(found, keys, strict=True)]
+    return files, kinds[found[0]]
+
+
+def _fixed_part(path: str) -> str:
+    """Return a file's path, or that of something in a folder or below what a pattern begins with."""
+    if os.path.lexists(path):
+        return str(Path(path, "_")) if os.path.isdir(path) else path
+    parts = Path(path).parts
+    magic = [glob.has_magic(part) for part in parts]
+    return str(Path(*parts[: magic.index(True)], "_"))
 
 
 def _check_given_once(paths: Sequence[str]) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import codecs
 import csv as quotes
-import io
+import os
 import re
+import shutil
+import tempfile
+import weakref
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from fastgd._data.plausible import is_number
+from fastgd._data.readers.paths import PACKED
+from fastgd._data.spill import folder
 
 try:
     import pyarrow as pa
@@ -43,6 +48,10 @@ NA_VALUES = (*_EMPTY, "NULL", "NaN", "None", "n/a", "nan", "null")
 """The texts that pandas takes as missing, too."""
 _WIDTHS = re.compile(r"Expected (\d+) columns, got (\d+)")
 _COLUMN = re.compile(r"CSV column #(\d+)")
+_PACKED_WELL = 1000
+"""How many times as long as a packed file its text is at most."""
+_EMPTY_BLOCK = "Empty CSV file or block"
+_ENCODING = "name its encoding: encoding='latin-1' or the like"
 _SHOWN = 200
 """Characters of a line that a message shows."""
 WHITESPACE = r"\s+"
@@ -59,7 +68,7 @@ class Dialect:
     decimal: str = "."
     encoding: str = "utf-8"
     header: str | int | None = "infer"
-    na_values: str | Iterable[Any] = ()
+    na_values: str | float | Iterable[Any] = ()
     keep_default_na: bool = True
     quoting: int = quotes.QUOTE_MINIMAL
 
@@ -72,7 +81,7 @@ class Dialect:
         if self.sep == self.decimal:
             raise ValueError(f"sep={self.sep!r} is the decimal point, too; they must differ")
         try:
-            codecs.lookup(self.encoding)
+            "".encode(self.encoding)
         except (LookupError, TypeError):
             raise ValueError(f"encoding={self.encoding!r}; a name such as 'utf-8' or 'latin-1' is needed") from None
         if self.sep == WHITESPACE and " ".encode(self.encoding) != b" ":
@@ -83,14 +92,24 @@ class Dialect:
             raise ValueError(f"quoting={self.quoting!r}; choose 0 (quotes are read) or 3 (they are text)")
         if not isinstance(self.keep_default_na, bool):
             raise TypeError(f"keep_default_na={self.keep_default_na!r}; True or False is needed")
-        if isinstance(self.na_values, Mapping) or not isinstance(self.na_values, Iterable):
-            raise TypeError(f"na_values={self.na_values!r}; a text or a list of texts is needed")
+        if isinstance(self.na_values, Mapping) or not isinstance(self.na_values, (Iterable, int, float)):
+            raise TypeError(f"na_values={self.na_values!r}; a text, a number, or a list of these is needed")
+
+    @property
+    def marks(self) -> list[str]:
+        """The texts of ``na_values``."""
+        several = isinstance(self.na_values, Iterable) and not isinstance(self.na_values, str)
+        return [*map(str, self.na_values if several else [self.na_values])]  # type: ignore[arg-type]
 
     @property
     def nulls(self) -> list[str]:
         """The texts that stand for missing values."""
-        more = [self.na_values] if isinstance(self.na_values, str) else map(str, self.na_values)
-        return [*(NA_VALUES if self.keep_default_na else [""]), *more]
+        return [*(NA_VALUES if self.keep_default_na else [""]), *self.marks]
+
+    @property
+    def null_numbers(self) -> list[float]:
+        """The numbers that stand for missing values, however they are written."""
+        return [float(mark) for mark in self.marks if is_number(mark) and "," not in mark]
 
     def separator(self, path: str) -> str:
         """Return the separator of a file, of which `open_source` makes a tab of whitespace: by default a comma."""
@@ -107,6 +126,9 @@ class TextFile:
 
     def __init__(self, path: str, dialect: Dialect) -> None:
         self.path, self.dialect = path, dialect
+        self.source = prepared(path, whitespace=dialect.sep == WHITESPACE)
+        if self.source != path:
+            weakref.finalize(self, Path(self.source).unlink, missing_ok=True)
         self.least_block = 1
         self.names: list[str] | None = None
         try:
@@ -118,9 +140,23 @@ class TextFile:
                 if len(self.schema) == 1:
                     self._check_separated(next(iter(reader), None))
         except pa.ArrowInvalid as error:
+            self._check_first_line()
             raise _as_value_error(error) from None
+        except UnicodeError:
+            raise ValueError(f"there is text that is not {dialect.encoding}; {_ENCODING}") from None
         if dialect.header == "infer":
             _check_header(self.schema.names)
+
+    def _check_first_line(self) -> None:
+        """Raise ValueError if the first line, on which others do not fit, is separated by something else."""
+        with pa.input_stream(self.source, compression="detect") as file:
+            line = file.read(1 << 16).partition(b"\n")[0].decode(self.dialect.encoding, "replace").strip()
+        for sep in (";", "\t", "|") if self.dialect.sep is None and "," not in line else ():
+            if sep in line:
+                raise ValueError(
+                    f"the first line, {line[:_SHOWN]!r}, has no ',': give sep={sep!r}, and decimal=',' if that is what "
+                    "numbers have"
+                )
 
     def _check_separated(self, batch: pa.RecordBatch | None) -> None:
         """Raise ValueError for a single column that looks like several, separated by something else."""
@@ -155,15 +191,15 @@ class TextFile:
             block = max(block, self.least_block)
             read = csv.ReadOptions(block_size=block, encoding=dialect.encoding, **names)
             try:
-                source = open_source(self.path, whitespace=dialect.sep == WHITESPACE)
-                return csv.open_csv(source, read_options=read, parse_options=parse, convert_options=convert)
+                return csv.open_csv(self.source, read_options=read, parse_options=parse, convert_options=convert)
             except pa.ArrowInvalid as error:
                 if not self._enlarge(block, error):
                     raise
 
     def _enlarge(self, block: int, error: pa.ArrowInvalid) -> bool:
         """Have blocks be larger if a row or the header did not fit into one; return whether that was the error."""
-        if "straddling" not in str(error) and "Empty CSV file or block" not in str(error):
+        size = os.path.getsize(self.source) * (_PACKED_WELL if self.source.lower().endswith(tuple(PACKED)) else 1)
+        if "straddling" not in str(error) and (_EMPTY_BLOCK not in str(error) or block >= size):
             return False
         if block >= MAX_BLOCK_BYTES:
             raise ValueError(
@@ -227,51 +263,49 @@ class TextFile:
         return None
 
 
-def open_source(path: str, *, whitespace: bool) -> Any:
-    """Return what pyarrow reads a text file from: its path, or a file that unpacks .zip or puts tabs for whitespace."""
-    source: Any = path
-    if path.lower().endswith(".zip"):
-        try:
-            archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile:
-            raise ValueError("is not, or not all of, a zip file") from None
-        names = [name for name in archive.namelist() if not name.endswith("/")]
-        if len(names) != 1:
-            raise ValueError(f"has {len(names)} files; one is needed, so unpack it")
-        source = archive.open(names[0])
-    if not whitespace:
-        return source
-    file = pa.input_stream(path, compression="detect") if source is path else source
-    return io.BufferedReader(_Tabbed(file), BLOCK_BYTES)
+def prepared(path: str, *, whitespace: bool) -> str:
+    """Return the path of what pyarrow can read: a temporary copy of what .zip holds, or has whitespace in it.
+
+    pyarrow reads ahead in threads of its own, which must not call Python while it ends. The caller removes the copy.
+    """
+    if not (whitespace or path.lower().endswith(".zip")):
+        return path
+    descriptor, copy = tempfile.mkstemp(".csv", "fastgd-", folder())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            source = _unzipped(path) if path.lower().endswith(".zip") else pa.input_stream(path, compression="detect")
+            with source:
+                _copy_tabbed(source, file) if whitespace else shutil.copyfileobj(source, file)
+    except BaseException:
+        Path(copy).unlink(missing_ok=True)
+        raise
+    return copy
 
 
-class _Tabbed(io.RawIOBase):
-    """A file in which runs of spaces and tabs outside of quotes are read as one tab, and those around lines as none."""
+def _copy_tabbed(source: Any, file: IO[bytes]) -> None:
+    """Copy lines with a tab for each run of spaces and tabs outside of quotes, and none around lines."""
+    rest = b""
+    while block := source.read(BLOCK_BYTES):
+        whole, _, rest = (rest + block).rpartition(b"\n")
+        file.writelines(_tabbed(line) for line in whole.split(b"\n") if whole)
+    file.write(_tabbed(rest) if rest else b"")
 
-    def __init__(self, file: Any) -> None:
-        self.file, self.rest, self.ready = file, b"", b""
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
+def _unzipped(path: str) -> Any:
+    """Return the only file of an archive."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile:
+        raise ValueError("is not, or not all of, a zip file") from None
+    names = [name for name in archive.namelist() if not name.endswith("/")]
+    if len(names) != 1:
+        raise ValueError(f"has {len(names)} files; one is needed, so unpack it")
+    return archive.open(names[0])
 
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer as far as lines are ready, and return the number of bytes, 0 at the end."""
-        while not self.ready:
-            block = self.file.read(BLOCK_BYTES)
-            whole, _, self.rest = (self.rest + block).rpartition(b"\n") if block else (self.rest, b"", b"")
-            if whole:
-                self.ready = b"".join(_RUNS.sub(_tab, line.strip()) + b"\n" for line in whole.split(b"\n"))
-            elif not block:
-                return 0
-        size = min(len(buffer), len(self.ready))
-        buffer[:size], self.ready = self.ready[:size], self.ready[size:]
-        return size
 
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
-        super().close()
+def _tabbed(line: bytes) -> bytes:
+    """Return a line with tabs, and its end."""
+    return _RUNS.sub(_tab, line.strip()) + b"\n"
 
 
 _RUNS = re.compile(rb'("(?:[^"]|"")*")|[ \t\r]+')
@@ -320,6 +354,8 @@ def _as_value_error(error: Exception, before: str = "") -> ValueError:
     """Return an error of pyarrow in its words, shortened, without options that are not ours."""
     text = " ".join(str(error).split()).removeprefix("CSV parse error: ")
     text = _WIDTHS.sub(r"a row has \2 values, but the first line has \1", text)
-    if "invalid UTF8" in text or "utf-8' codec" in text:
-        text = "there is text that is not UTF-8; name its encoding: encoding='latin-1' or the like"
+    if "invalid UTF8" in text or "' codec" in text:
+        text = f"there is text in another encoding; {_ENCODING}"
+    if _EMPTY_BLOCK in text:
+        text = "there are no rows; a header and lines of values are needed"
     return ValueError(before + (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."))

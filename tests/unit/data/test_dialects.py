@@ -111,6 +111,27 @@ def test_packed_files_and_tabs(ending, packed, tmp_path, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("given", [-999, [-999], "-999", ["-999.0", "x"]])
+@pytest.mark.parametrize("written", ["-999", "-999.0", "-999.00"])
+def test_numbers_stand_for_missing_values_however_they_are_written(written, given, tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{written if k == 7 else k + 0.5},{k}\n" for k in range(30)))
+    assert fastgd.fit(Files(tmp_path / "t.csv", "y", na_values=given), missing="drop").dropped == 1
+
+
+def test_copies_of_what_is_unpacked_are_removed(tmp_path, monkeypatch, run_python):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "tmp").mkdir()
+    FRAME.to_csv(tmp_path / "t.csv.zip", index=False)
+    files = Files(tmp_path / "t.csv.zip", "y")
+    assert len(list((tmp_path / "tmp").iterdir())) == 1
+    del files
+    assert not list((tmp_path / "tmp").iterdir())
+    code = "import sys, fastgd.io; fastgd.io.Files(sys.argv[1], 'y')"
+    run_python(code, tmp_path / "t.csv.zip")
+    assert not list((tmp_path / "tmp").iterdir())
+
+
 def test_archives_of_several_files_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "t.csv.zip", "w") as archive:
         archive.writestr("a.csv", "a,y\n1,2\n")
@@ -152,7 +173,9 @@ HEADERS = [
     ("a,b,y\n1,2,3\n", {"header": 2}, "header=2; choose 'infer' or 0"),
     ("a,b,y\n1,2,3\n", {"quoting": 1}, "quoting=1; choose 0"),
     ("a,b,y\n1,2,3\n", {"format": "excel"}, "format='excel'; choose one of parquet, csv, arrow"),
-    ("é,b,y\n1,2,3\n", {"encoding": "ascii"}, "t.csv: "),
+    ("é,b,y\n1,2,3\n", {"encoding": "ascii"}, "t.csv: there is text .*name its encoding"),
+    ("a,b,y\n1,2,3\n", {"encoding": "base64"}, "encoding='base64'; a name such as"),
+    ("a;b;y\n1,5;2;3,5\n", {}, "has no ',': give sep=';', and decimal=','"),
 ]
 
 

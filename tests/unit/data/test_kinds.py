@@ -2,6 +2,7 @@
 
 import os
 
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -319,11 +320,14 @@ def test_a_table_may_hold_its_target_and_weights(make, rng):
     got = fastgd.fit(whole, target="y", sample_weight="w")
     assert (got.coef == want.coef).all() and got.coef_names == ["a", "b"]
     assert fastgd.fit(whole, target="y", features=["b", "w"]).coef_names == ["b", "w"]
+    array = fastgd.fit(whole, target="y", features=["a", "b"], sample_weight=data["w"])
+    assert (array.coef == want.coef).all()
+    with pytest.raises(ValueError, match="sample_weight='w': names of columns go with target="):
+        fastgd.fit(X, data["y"], sample_weight="w")
     for options, message in (
         ({"target": "z"}, "target z: X has no such column; it has a, b, y, w"),
         ({"target": "y", "features": ["y"]}, "features: y is the target"),
         ({"target": "y", "categorical": ["w"], "sample_weight": "w"}, "categorical w: no such column"),
-        ({"target": "y", "sample_weight": data["w"]}, "give the name of the weights' column"),
     ):
         with pytest.raises(ValueError, match=message):
             fastgd.fit(whole, **options)
@@ -427,3 +431,89 @@ def test_arrays_have_no_column_for_the_target(tmp_path):
         fastgd.fit(tmp_path / "X.npy", target="y")
     with pytest.raises(TypeError, match="y is missing"):
         fastgd.fit(np.ones((3, 2)), target="y")
+
+
+CSV_AND_MEMORY = [
+    (np.array([1.0, 2.0, 3.0]), ["1.0", "2.0", "3.0"]),
+    (np.array([1, 2, 3]), ["1", "2", "3"]),
+    (np.array([1.5, 2.0, 3.0]), ["1.5", "2.0", "3.0"]),
+]
+
+
+@pytest.mark.parametrize(("values", "levels"), CSV_AND_MEMORY, ids=["floats", "integers", "fractions"])
+def test_whole_numbers_are_one_level_in_memory_and_in_csv(values, levels, tmp_path):
+    """CSV keeps the text 1.0, and a float has the level 1: a model of one predicts the other."""
+    frame = pd.DataFrame({"g": values[np.arange(90) % 3], "y": np.array([0.0, 5.0, 1.0])[np.arange(90) % 3]})
+    path = tmp_path / "g.csv"
+    frame.to_csv(path, index=False)
+    of_file = fastgd.fit(path, target="y", categorical=["g"])
+    assert list(of_file.features[0].levels) == levels
+    np.testing.assert_allclose(of_file.predict(frame[["g"]]), frame["y"], atol=1e-8)
+    of_memory = fastgd.fit(frame[["g"]], frame["y"], categorical=["g"])
+    np.testing.assert_allclose(of_memory.predict({"g": np.array(levels)[np.arange(90) % 3]}), frame["y"], atol=1e-8)
+    with pytest.raises(ValueError, match="not fitted on: 01"):
+        of_memory.predict({"g": np.array(["01"])})
+
+
+def test_pandas_names_of_an_index_are_no_features(tmp_path):
+    frame = pd.DataFrame({"a": np.arange(9.0) % 4, "y": np.arange(9.0) % 5}).sample(frac=1, random_state=0)
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv")
+    for X in (
+        tmp_path / "t.csv",
+        pd.read_csv(tmp_path / "t.csv"),
+        pl.read_csv(tmp_path / "t.csv"),
+        pl.read_parquet(tmp_path / "t.parquet"),
+    ):
+        assert fastgd.fit(X, target="y").coef_names == ["a"]
+
+
+def test_where_a_file_lies_is_no_feature(tmp_path):
+    frame = pd.DataFrame({"a": np.arange(9.0) % 4, "y": np.arange(9.0) % 5})
+    for run in ("run=3", "run=4"):
+        (tmp_path / run).mkdir()
+        write(frame, tmp_path / run / "t.csv")
+    paths = sorted(tmp_path.rglob("*.csv"))
+    assert fastgd.fit(paths[0], target="y").coef_names == ["a"]
+    assert fastgd.fit(tmp_path / "run=3", target="y").coef_names == ["a"]
+    asked = fastgd.fit(paths[0], target="y", features=["a", "run"], l2=0.1)  # as a model does
+    assert asked.coef_names == ["a", "run"]
+    for given in (paths, tmp_path, tmp_path / "run=*"):
+        assert fastgd.fit(given, target="y", l2=0.1).coef_names == ["a", "run"]
+
+
+@pytest.mark.parametrize("where", ["chunks", "dask"])
+def test_chunks_go_by_position_and_have_the_same_columns(where):
+    frame = pd.DataFrame({"a": np.arange(40.0) % 7, "y": np.arange(40.0)})
+    X, y = frame[["a"]].sample(frac=1, random_state=0), frame["y"].sample(frac=1, random_state=1)
+    if where == "dask":
+        X, y = (dd.from_pandas(each, npartitions=1, sort=False) for each in (X, y))
+        given = (X, y)
+    else:
+        given = ([(X, y)], None)
+        with pytest.raises(ValueError, match=r"chunk 1, .* X has a column b, which chunks before lack"):
+            fastgd.fit([(frame[["a"]], frame["y"]), (frame[["a"]].assign(b=1.0), frame["y"])])
+    with pytest.raises(ValueError, match="y has another index than X"):
+        fastgd.fit(*given)
+
+
+def test_labels_of_files_are_of_one_kind(tmp_path):
+    (tmp_path / "0.csv").write_text("a,y\n" + "".join(f"{k % 7},{['yes', 'no'][k % 2]}\n" for k in range(50)))
+    (tmp_path / "1.csv").write_text("a,y\n" + "".join(f"{k % 7},{k % 2}\n" for k in range(50)))
+    with pytest.raises(ValueError, match=r"1\.csv: column y has type int64; in .*0\.csv it has type string"):
+        fastgd.fit(tmp_path, target="y", loss="logistic")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n\n", "a,y", "a,y\n"])
+def test_files_without_rows_are_told(text, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"(t\.csv: (there are no rows|Empty CSV file)|X has no rows)"):
+        fastgd.fit(tmp_path / "t.csv", target="y")
+
+
+def test_a_wide_header_takes_no_longer_than_it_has_columns(tmp_path):
+    names = [f"c{j}" for j in range(30_000)]
+    (tmp_path / "t.csv").write_text(
+        "\n".join([",".join([*names, "y"]), *(",".join(["1"] * 30_000 + [str(k)]) for k in range(3))])
+    )
+    assert fastgd.fit(tmp_path / "t.csv", target="y", features=["c7"], l2=0.1).rows == 3

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from internals import main
 from pyarrow import csv, ipc, parquet
+from scipy import sparse
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -355,8 +356,9 @@ def test_the_command_line_has_it(missing, source, tmp_path, capsys, wanted):
 
 def test_a_stream_of_single_chunks_cannot_know_means():
     model = fastgd.LinearRegression(solver="sgd", missing="impute")
-    with pytest.raises(ValueError, match="a mean takes all samples; fit fills in"):
+    with pytest.raises(AttributeError, match="partial_fit") as caught:
         model.partial_fit(FRAME[NUMBERS], TARGETS["squared"])
+    assert "a mean takes all samples; fit fills in" in str(caught.value.__cause__)
     dropping = fastgd.LinearRegression(solver="sgd", missing="drop").partial_fit(FRAME[NUMBERS], TARGETS["squared"])
     rows = FRAME[NUMBERS].notna().all(axis=1)
     assert (dropping.result_.rows, dropping.result_.dropped) == (rows.sum(), N - rows.sum())
@@ -374,3 +376,111 @@ def test_files_that_leave_out_rows_say_how_many(tmp_path):
     path, _ = in_file("parquet")(FRAME, pd.Series(TARGETS["squared"]), tmp_path)
     files = Files(path, "y", drop_missing=True)
     assert fastgd.fit(files, l2=1e-3).rows == COMPLETE.sum() and files.dropped == N - COMPLETE.sum()
+
+
+KINDS = ["a", None, "b"] * 40
+DICTIONARIES = {
+    "nulls among indices": lambda: pa.table({"k": pa.array(KINDS).dictionary_encode()}),
+    "nulls in the dictionary": lambda: pa.table(
+        {"k": pa.DictionaryArray.from_arrays(pa.array([0, 2, 1] * 40, pa.int8()), pa.array(["a", "b", None]))}
+    ),
+    "unsigned indices": lambda: pl.DataFrame({"k": KINDS}, schema={"k": pl.Categorical}).to_arrow(),
+    "pandas by pyarrow": lambda: pa.table({"k": pa.array(KINDS).dictionary_encode()}).to_pandas(
+        types_mapper=pd.ArrowDtype
+    ),
+    "pandas": lambda: pd.DataFrame({"k": pd.Categorical(KINDS)}),
+}
+
+
+@pytest.mark.parametrize("kind", DICTIONARIES)
+def test_nulls_of_categories_are_missing_however_they_are_stored(kind):
+    table, y = DICTIONARIES[kind](), np.array([0.0, 10.0, 1.0] * 40)
+    with pytest.raises(ValueError, match=r"X has missing values: k \(40, the first in row 1\)"):
+        fastgd.fit(table, y)
+    filled = fastgd.fit(table, y, missing="impute")
+    assert filled.coef_names == ["k[b]", "k[missing]"]
+    np.testing.assert_allclose(filled.predict(table), y, atol=1e-8)
+    assert fastgd.fit(table, y, missing="drop").dropped == 40
+
+
+def test_the_first_infinity_is_named_beside_missing_values():
+    X = np.ones((9, 2)) * np.arange(9)[:, None]
+    X[5, 1], X[7, 1], X[8, 1] = np.nan, np.inf, -np.inf
+    for given in ((X, np.arange(9.0)), ([(pd.DataFrame(X), np.arange(9.0))], None)):
+        with pytest.raises(ValueError, match="X contains infinity in row 7, column 1"):
+            fastgd.fit(*given, missing="impute")
+
+
+def test_sparse_matrices_have_nothing_to_fill_in():
+    X, y = FRAME[NUMBERS].fillna(0.0).to_numpy(), np.asarray(TARGETS["squared"])
+    got = fastgd.fit(sparse.csr_array(X), y, missing="impute", l2=1e-3)
+    np.testing.assert_allclose(got.coef, fastgd.fit(sparse.csr_array(X), y, l2=1e-3).coef)
+    with pytest.raises(ValueError, match="X contains NaN"):
+        fastgd.fit(sparse.csr_array(FRAME[NUMBERS].to_numpy()), y, missing="impute", l2=1e-3)
+    dense = fastgd.fit(FRAME[NUMBERS].to_numpy(), y, missing="impute")
+    np.testing.assert_allclose(dense.predict(sparse.csr_array(X)), dense.predict(X), rtol=1e-9)
+    with pytest.raises(ValueError, match="the model was fitted on 4 features"):
+        dense.predict(sparse.csr_array(np.column_stack((X, X[:, :3]))))
+
+
+def test_a_start_is_taken_from_other_rows():
+    y = np.asarray(TARGETS["squared"])
+    X = FRAME[NUMBERS]
+    first = fastgd.fit(X[:700], y[:700], missing="impute", l2=1e-3)
+    second = fastgd.fit(X[500:], y[500:], missing="impute", l2=1e-3, start=first)
+    assert second.converged and second.features != first.features
+    model = fastgd.Ridge(missing="impute", warm_start=True).fit(FRAME[NUMBERS][:600], y[:600])
+    model.fit(FRAME[NUMBERS][600:], y[600:])
+
+
+def test_a_prediction_of_one_row_may_lack_everything():
+    y = np.asarray(TARGETS["squared"])
+    model = fastgd.fit(FRAME, y, missing="impute")
+    row = FRAME.index[FRAME["a"].isna() & FRAME["kind"].isna()][0]
+    values = FRAME.loc[[row]]
+    want = model.predict(FRAME)[row]
+    objects = values.assign(**{name: pd.Series([None], [row], object) for name in ("a", "kind")})
+    for one in (values, objects, pl.DataFrame(objects.to_dict("list")), pa.table(objects.to_dict("list"))):
+        np.testing.assert_allclose(model.predict(one), want)
+
+
+def test_weights_may_be_missing_where_rows_are_left_out():
+    X, y, weight = FRAME[["full"]], np.asarray(TARGETS["squared"]), np.ones(N)
+    weight[7] = np.nan
+    got = fastgd.Ridge(missing="drop").fit(X, y, sample_weight=weight)
+    want = fastgd.Ridge().fit(X.drop(7), np.delete(y, 7), sample_weight=np.ones(N - 1))
+    assert (got.coef_ == want.coef_).all() and got.result_.dropped == 1
+    assert fastgd.Ridge(missing="impute").fit(X, y).to_sklearn().coef_.shape == (1,)
+
+
+def test_labels_keep_their_type_where_rows_are_left_out():
+    base = 2**53
+    for labels in (
+        pd.array([base, base + 1, None] * 20, dtype="Int64"),
+        pd.array([True, False, None] * 20, dtype="boolean"),
+    ):
+        X = np.random.default_rng(0).standard_normal((60, 2))
+        model = fastgd.LogisticRegression(missing="drop").fit(X, pd.Series(labels))
+        assert model.classes_.tolist() == sorted(set(labels.dropna().tolist()))
+
+
+def test_class_weights_of_dask_take_complete_rows():
+    X, y = da.from_array(FRAME[NUMBERS].to_numpy(), (300, 4)), da.from_array(np.asarray(TARGETS["logistic"]), 300)
+    with pytest.raises(ValueError, match="drop these before, by dropna"):
+        fastgd.LogisticRegression(missing="drop", class_weight="balanced").fit(X, y)
+
+
+@pytest.mark.parametrize("place", ["first", "second"])
+def test_a_chunk_may_lack_all_of_a_column(place):
+    y = np.arange(100.0) % 7
+    full = pd.DataFrame({"a": y, "b": np.arange(100) % 3, "t": np.array(["u", "v"])[np.arange(100) % 2]})
+    empty = pd.DataFrame({"a": y, "b": [None] * 100, "t": [None] * 100})
+    chunks = [(empty, y), (full, y)] if place == "first" else [(full, y), (empty, y)]
+    got = fastgd.fit(chunks, missing="impute", l2=1e-3)
+    assert sorted(got.coef_names) == ["a", "b", "b[missing]", "t[missing]", "t[v]"]
+    assert fastgd.fit(chunks, missing="drop").dropped == 100
+
+
+def test_one_level_and_what_is_missing():
+    got = fastgd.fit({"k": np.array(["b", None] * 20, object)}, np.array([1.0, 3.0] * 20), missing="impute")
+    assert got.coef_names == ["k[missing]"] and abs(got.coef[0] - 2.0) < 1e-9

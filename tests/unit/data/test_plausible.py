@@ -10,6 +10,7 @@ from internals import main
 from pyarrow import parquet
 
 import fastgd
+from fastgd import io as fastgd_io
 
 N = 400
 MARKS = ["?", "None", "na", ".", "-", "--", "*", "missing", "unknown", "n.a.", "#VALUE!", "1,5", "12a", "header"]
@@ -111,7 +112,7 @@ CATEGORIES = {
     "zip codes": ([f"{k:05d}" for k in range(500, 540)] + ["K1A"], [1] * 41),
     "mostly letters": (["AA", "UA", "9"], [10, 10, 1]),
     "numbers with letters": ([f"{k}{'x' * (k % 5 == 0)}" for k in range(100)], [1] * 100),
-    "diagnoses": ([str(k) for k in range(100, 140)] + [f"V{k}" for k in range(10)], [4] * 40 + [1] * 10),
+    "diagnoses": ([str(k) for k in range(100, 140)] + [f"V{k}" for k in range(15)], [4] * 40 + [1] * 15),
     "a large rest": (["10", "12", "other"], [1, 1, 1]),
     "yes and no": (["yes", "no"], [1, 5]),
     "one": (["7"], [1]),
@@ -215,3 +216,43 @@ def test_regressions_name_the_target_that_is_no_number(tmp_path, capsys):
         fastgd.fit(path, target="y")
     assert main(["fit", str(path), "--target", "y"]) == 1
     assert "--target y: not numbers, as '?' in row 33 of " in capsys.readouterr().err
+
+
+def test_many_different_mistakes_are_mistakes():
+    """Marks at any number, and anything at all if it is rare."""
+    scores = [str(k % 10) for k in range(2000)]
+    for odd in (["?", "-", ".", "*", "n/a", "none", "na", "--"] * 40, [f"typo {k}" for k in range(15)], ["3 kg"] * 100):
+        values = np.array(odd + scores)
+        with pytest.raises(ValueError, match=f"column a has numbers, but {odd[0]!r} in row 0".replace("?", ".")):
+            fastgd.fit({"a": values}, np.arange(len(values)) % 7)
+
+
+def test_numbers_with_commas_are_told(tmp_path):
+    values = np.array([f"{k % 20 / 2:.1f}".replace(".", ",") for k in range(N)])
+    with pytest.raises(ValueError, match=r"numbers with commas, such as '0,0'; .* decimal=','"):
+        fastgd.fit({"a": values}, np.arange(N) % 7)
+    values[30] = "?"
+    path = tmp_path / "t.csv"
+    path.write_text("a;y\n" + "".join(f"{value};{k % 7}\n" for k, value in enumerate(values)))
+    with pytest.raises(ValueError, match=r"column a has numbers, but '\?' in row 30 of "):
+        fastgd.fit(fastgd_io.Files(path, "y", sep=";", decimal=","))
+
+
+@pytest.mark.parametrize("where", ["memory", "chunks"])
+def test_rows_are_counted_before_others_are_left_out(where):
+    """Messages name the row that the caller has, also where earlier rows are left out."""
+    X = np.random.default_rng(0).standard_normal((60, 2))
+    X[:10, 0] = np.nan
+    y = np.arange(60.0) % 7
+    texts = np.array([str(k % 5) for k in range(60)], object)
+    frame = pd.DataFrame(X).rename(columns=str)
+    at = {row: np.arange(60) == row for row in (20, 30, 40)}
+    cases = {
+        "X contains infinity in row 20": (frame.assign(**{"1": np.where(at[20], np.inf, X[:, 1])}), y),
+        "y contains infinity in row 30": (frame, np.where(at[30], np.inf, y)),
+        r"column t has numbers, but '\?' in row 40": (frame.assign(t=np.where(at[40], "?", texts)), y),
+    }
+    for message, (table, target) in cases.items():
+        given = (table, target) if where == "memory" else ([(table, target)], None)
+        with pytest.raises(ValueError, match=message):
+            fastgd.fit(*given, missing="drop")

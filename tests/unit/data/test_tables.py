@@ -378,7 +378,10 @@ BAD = {
     "polars dates": (lambda: as_features(pl.DataFrame({"t": DATES.astype("M8[ms]")}), "auto"), "t (Datetime("),
     "pyarrow dates": (lambda: as_features(pa.table({"t": DATES}), "auto"), "t (timestamp[s])"),
     "decimals": (lambda: as_features(pl.DataFrame({"a": [decimal.Decimal("1.5")]})), "a (Decimal(precision=38"),
-    "null type": (lambda: as_features(pa.table({"a": pa.nulls(2)}), "auto"), "without any value: a; leave them out"),
+    "null type": (
+        lambda: as_features(pa.table({"a": pa.nulls(2)}), "auto"),
+        "without any value: a; fill them in, or leave",
+    ),
     "128 bits": (lambda: as_features(pl.DataFrame({"a": [1]}, {"a": pl.Int128})), "a (Int128)"),
     "matrix in a column": (lambda: as_features({"a": np.ones((2, 2))}), "column a has shape (2, 2)"),
     "lengths": (lambda: as_features({"a": [1, 2], "b": [1]}), "columns have different lengths: {'a': 2, 'b': 1}"),

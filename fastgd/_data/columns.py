@@ -342,26 +342,41 @@ def stored_index(X: Any) -> set[str]:
     }
 
 
-def as_one_array(X: Any) -> tuple[list[str], NDArray[Any]] | None:
+def has_fast_arrays(X: Any) -> bool:
+    """Return whether something is a frame in memory, of pandas or polars."""
+    return type(X).__name__ == "DataFrame" and type(X).__module__.partition(".")[0] in ("pandas", "polars")
+
+
+def as_one_array(X: Any, wanted: Sequence[str] | None = None) -> tuple[list[str], NDArray[Any]] | None:
     """Return the names and values (n, d) of a small pandas or polars frame of numbers; None for anything else.
 
     Each library puts its columns together much faster than they are read one by one.
+
+    Parameters
+    ----------
+    X : object
+    wanted : sequence of str, optional
+        The columns to look at, in this order; None for all.
     """
-    library = type(X).__module__.partition(".")[0]
-    if (library, type(X).__name__) not in (("pandas", "DataFrame"), ("polars", "DataFrame")):
+    if not has_fast_arrays(X):
         return None
+    names = [*map(str, X.columns)]
+    if len(set(names)) < len(names) or (wanted is not None and not set(names) >= set(wanted)):
+        return None
+    if wanted is not None and [*wanted] != names:
+        labels = dict(zip(names, X.columns, strict=True))
+        X, names = X[[labels[name] for name in wanted]], [*wanted]
     rows, columns = X.shape
     if columns < 2 or 8 * rows * columns > SMALL_BYTES:
         return None
-    if library == "pandas":
-        plain = all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in set(X.dtypes))
+    kinds = set(X.dtypes)
+    if type(X).__module__.startswith("pandas"):
+        plain = all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in kinds)
+        array = X.to_numpy(np.float64 if np.dtype(bool) in kinds else None) if plain else None
     else:
-        numeric = all(dtype.is_numeric() and not dtype.is_decimal() for dtype in set(X.dtypes))
-        plain = numeric and not sum(X.null_count().row(0))
-    if not plain:
-        return None
-    array = X.to_numpy()
-    return (unique_names(X.columns), array) if array.dtype.kind in "iuf" else None
+        numeric = all(dtype.is_numeric() and not dtype.is_decimal() for dtype in kinds)
+        array = X.to_numpy() if numeric and not sum(X.null_count().row(0)) else None
+    return (names, array) if array is not None and array.dtype.kind in "iuf" else None
 
 
 def take_rows(X: Any, kept: NDArray[np.bool_]) -> Any:

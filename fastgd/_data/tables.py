@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from fastgd._data.columns import (
     ArrayColumn,
     SeriesColumn,
     as_one_array,
+    column_labels,
+    has_fast_arrays,
     stored_index,
     table_columns,
 )
@@ -118,22 +121,16 @@ def as_features(
 
 def _as_numbers(X: Any, features: Sequence[Feature] | None, only: Sequence[str] | None) -> Array | None:
     """Return a small frame of numbers without gaps as one array; None for anything else, which takes longer."""
-    if any(feature.width != 1 or feature.levels is not None for feature in features or ()):
+    if not has_fast_arrays(X) or any(each.width != 1 or each.levels is not None for each in features or ()):
         return None
-    whole = as_one_array(X)
-    if whole is None:
+    left_out = stored_index(X) if features is None and only is None else set()
+    wanted = only if features is None else [feature.name for feature in features]
+    if left_out:
+        wanted = [name for name in map(str, column_labels(X)) if name not in left_out]
+    whole = as_one_array(X, wanted)
+    if whole is None or np.isnan(whole[1].sum()):
         return None
-    names, array = whole
-    if features is None:
-        left_out = stored_index(X)
-        features = [Feature(name) for name in ([n for n in names if n not in left_out] if only is None else only)]
-    wanted = [feature.name for feature in features]
-    if wanted != names:
-        places = {name: place for place, name in enumerate(names)}
-        if not wanted or not places.keys() >= set(wanted):
-            return None
-        array = array[:, [places[name] for name in wanted]]
-    return None if np.isnan(array.sum()) else Array(array, tuple(features))
+    return Array(whole[1], tuple(map(Feature, whole[0])) if features is None else tuple(features))
 
 
 def _as_array(X: Any, categorical: str | Sequence[str], features: Sequence[Feature] | None, missing: str) -> Design:
@@ -368,12 +365,20 @@ class Table(Design):
         has to be compiled for them. Others are no contiguous array, as one kernel reads them all.
         """
         count = len(self.numbers)
-        if self.rows_contiguous:
-            X = np.empty((stop - start, count))
-        elif self.together is not None:
+        if self.together is not None and not self.rows_contiguous:
             return self.together[start:stop]
-        else:
-            X = np.empty((count, stop - start + 1))[:, :-1].T
+        if 8 * self.shape[0] * count <= COPY_BYTES:
+            return self._whole[start:stop]
+        return self._copied(start, stop)
+
+    @cached_property
+    def _whole(self) -> Floats:
+        """The numeric columns of a small table, copied once, as that takes longer than a pass."""
+        return self._copied(0, self.shape[0])
+
+    def _copied(self, start: int, stop: int) -> Floats:
+        rows, count = stop - start, len(self.numbers)
+        X = np.empty((rows, count)) if self.rows_contiguous else np.empty((count, rows + 1))[:, :-1].T
         for j, values in enumerate(self.numbers):
             X[:, j] = values[start:stop]
         return X

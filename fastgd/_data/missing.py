@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.columns import take_rows
-from fastgd._data.design import Array, Design, tile_ranges
+from fastgd._data.design import Array, Design, check_finite_tile, tile_ranges
 from fastgd._data.schema import MISSING, Feature, coef_names
 from fastgd._data.sparse import CompressedSparse
 from fastgd._data.tables import Table, as_features, check_coef_names
@@ -74,14 +74,17 @@ def complete_rows(design: Design, y: Any, weight: Any, *, levels_known: bool = F
 
 def _check_kept(design: Design, kept: NDArray[np.intp], y: Any, weight: Any) -> None:
     """Raise ValueError for what is not finite or negative in some rows, by their numbers before others are left out."""
-    names = coef_names(design.features, design.shape[1])
     if isinstance(design, Table):
         for number, column in enumerate(design.columns):
             if column.feature.levels is None:
                 check_no_infinity(column.values, column.feature.name, number, kept)
     elif isinstance(design, Array):
-        for number, values in enumerate(design.X.T):
-            check_no_infinity(values, names[number], number, kept)
+        names = coef_names(design.features, design.shape[1])
+        for start, stop in tile_ranges(design):
+            tile = design.tile(start, stop).X
+            rows = np.flatnonzero(np.isinf(tile).any(axis=1)) + start
+            for row in rows[np.isin(rows, kept)]:
+                check_finite_tile(tile[row - start : row - start + 1], row, names)
     for name, values in (("y", y), ("sample_weight", weight)):
         array = np.empty(0) if values is None else as_array(name, values)[kept]
         if array.dtype.kind == "f" and array.ndim == 1:

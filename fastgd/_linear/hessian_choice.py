@@ -89,11 +89,12 @@ def block_passes(problem: LinearProblem, blocks: Blocks) -> float:
 def affordable_blocks(problem: LinearProblem) -> Blocks | None:
     """Return the blocks of a Hessian that take its place, None if it is affordable itself or has no blocks.
 
-    They do where the Hessian is too large, and where they are all of it and it has many rows.
+    They do where the Hessian is too large, and where they are all of it and it has many rows; but not where rows can
+    only be read by going through all columns: sub-samples and products then take longer than the passes that they save.
     """
     n, d = problem.dataset.shape
     cost = hessian_cost(problem, n)
-    if cost.size <= SMALL:
+    if cost.size <= SMALL or not problem.dataset.local_sample.design.row_access:
         return None
     dense = len(problem.dataset.pivot()[0])
     blocks = choose_blocks(problem.dataset.features, dense, d - dense)

@@ -142,8 +142,8 @@ def test_threads_layouts_and_weights_of_one_change_no_bit(group, loss, solver):
 
 
 def answers():
-    """The digests of all cases for each number of threads that is possible here."""
-    threads = [count for count in THREADS if count <= max_threads()]
+    """The digests of all cases for one thread and for more than there are cores."""
+    threads = [count for count in (THREADS[0], THREADS[-1]) if count <= max_threads()]
     return {
         "/".join(case): [bits(SOURCES[case[0]][0](), *case[1:], n_threads=count) for count in threads] for case in CASES
     }
@@ -152,7 +152,7 @@ def answers():
 def test_more_threads_than_cores_in_another_process_change_no_bit(run_python):
     code = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
     told = json.loads(run_python(code, __file__, NUMBA_NUM_THREADS=str(max(THREADS))))
-    assert {name: len(digests) for name, digests in told.items()} == {"/".join(case): len(THREADS) for case in CASES}
+    assert {name: len(digests) for name, digests in told.items()} == {"/".join(case): 2 for case in CASES}
     for case in CASES:
         assert set(told["/".join(case)]) == {bits(SOURCES[case[0]][0](), *case[1:])}, case
 

@@ -25,9 +25,8 @@ import fastgd
 from fastgd import losses
 
 N = 5000
-TARGETS = {
+TARGETS = {  # passes over these columns know of a loss its slopes alone; each more compiles kernels for half a minute
     "squared": lambda y: y,
-    "huber": lambda y: y,
     "logistic": lambda y: y > 0.3,
     "softmax": lambda y: np.digitize(y, [-1.0, 0.0, 0.5]),
     "two targets": lambda y: np.column_stack((y, 3.0 - y**2)),
@@ -157,7 +156,7 @@ def test_rows_are_those_of_the_dense_array(drop_first, as_dense, rng):
     coef = rng.standard_normal((1, X.shape[1]))
     own = np.empty_like(coef)
     own[:, design.order] = coef
-    loss, zeros = losses.LOSSES["huber"](), np.zeros((1, X.shape[1]))
+    loss, zeros = losses.LOSSES["logistic"](), np.zeros((1, X.shape[1]))
     got = passes.change_sums(tile, (own, [0.5]), (zeros, [0.0]), loss, firsts, 8).sum(axis=0)
     expected = passes.change_sums(dense, (coef, [0.5]), (zeros, [0.0]), loss, starts, 8).sum(axis=0)
     np.testing.assert_allclose(np.append(got[:2], got[2:][design.order]), expected, rtol=1e-11, atol=1e-12)

@@ -256,3 +256,6 @@ def test_rows_are_counted_before_others_are_left_out(where):
         given = (table, target) if where == "memory" else ([(table, target)], None)
         with pytest.raises(ValueError, match=message):
             fastgd.fit(*given, missing="drop")
+    X[20, 1] = np.inf
+    with pytest.raises(ValueError, match=r"X contains infinity in row 20, column 1"):
+        fastgd.fit(*((X, y) if where == "memory" else ([(X, y)], None)), missing="drop")

@@ -199,11 +199,15 @@ def fit_fastgd(problem: Problem, tol: float, solver: str = "auto") -> Callable[[
     return give
 
 
+class NotOfferedError(Exception):
+    """A rival has no such model; its cell in the table is empty."""
+
+
 def fit_glum(problem: Problem, tol: float) -> Callable[[], Fit]:
     from glum import GeneralizedLinearRegressor
 
     if problem.loss == "logistic" and len(np.unique(problem.y)) > 2:
-        raise NotImplementedError("two classes are needed")
+        raise NotOfferedError("two classes are needed")
     X = problem.X
     if problem.categorical:
         X = X.astype(dict.fromkeys(problem.categorical, "category"))
@@ -274,7 +278,7 @@ def main() -> None:
     problem = PROBLEMS[name]()
     try:
         who.fit(problem.head(), who.tolerances[-1])()
-    except (ImportError, NotImplementedError) as error:
+    except (ImportError, NotOfferedError) as error:
         print(json.dumps({"missing": str(error)}), flush=True)
         return
     print(json.dumps({"bytes": problem.nbytes, "shape": problem.X.shape}), flush=True)

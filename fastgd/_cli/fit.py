@@ -85,10 +85,7 @@ def run_fit(options: argparse.Namespace) -> int:
             checkpoint=options.checkpoint,
         )
 
-    def save_model() -> None:
-        result.save(options.output)
-
-    def save_report() -> None:
+    def save_report(path: str) -> None:
         assert data is not None  # noqa: S101  `_arrays` rejects --report
         step = -(-result.rows // REPORT_ROWS)
         rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
@@ -101,7 +98,7 @@ def run_fit(options: argparse.Namespace) -> int:
             title=f"{options.target}, predicted from {Path(options.data[0]).name}{rest}{judged}",
             repeat=shlex.join(["fastgd", *options.given]),
         )
-        with replacing(options.report) as temporary:
+        with replacing(path) as temporary:
             temporary.write_text(page, encoding="utf-8")
 
     def print_all() -> None:
@@ -114,20 +111,20 @@ def run_fit(options: argparse.Namespace) -> int:
     failures: list[Exception] = []
     saved: list[str] = []
     try:
-        for path, save in ((options.output, save_model), (options.report, save_report)):
+        for path, save in ((options.output, result.save), (options.report, save_report)):
             if path:
-                with _told(failures):
-                    save()
+                with _collected(failures):
+                    save(path)
                     saved.append(path)
     finally:  # also if Ctrl-C ends a report
-        with _told(failures):
+        with _collected(failures):
             print_all()
     code = conclude(result)
     return 1 if failures else code
 
 
 @contextmanager
-def _told(failures: list[Exception]) -> Iterator[None]:
+def _collected(failures: list[Exception]) -> Iterator[None]:
     """Print and add an error of the block, so that what comes after it is done and the fit need not be repeated."""
     try:
         yield

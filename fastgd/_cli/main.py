@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except UsageError as error:
         parser.error(str(error))
-    except (ValueError, TypeError, OSError, ImportError, NotImplementedError, MemoryError) as error:
-        print_error(error)
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        print_error(str(error) or "there is not enough memory")
         return 1
     except KeyboardInterrupt:
         print_error("interrupted")

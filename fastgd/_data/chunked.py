@@ -141,7 +141,7 @@ def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
         raise ValueError(f"cache={spec.cache!r}; choose 'auto', 'disk' or 'none'")
     memory, automatic = spec.memory_bytes, spec.cache == "auto"
     chunks.limit(chunk_bytes(memory))
-    chunks.expect(_told(spec, request.loss))
+    chunks.expect(_known_kinds(spec, request.loss))
     place = chunks.place
     example, encoder = first_chunk(chunks, request.encoder)
     may_fit = automatic and EXPANSION * chunks.stored_bytes <= memory / SAMPLE_SHARE
@@ -174,7 +174,7 @@ def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
     return encoder.opened(dataset, None if spilled is None else str(spilled), profile.dropped)
 
 
-def _told(spec: DataSpec, loss: Loss) -> dict[str, str]:
+def _known_kinds(spec: DataSpec, loss: Loss) -> dict[str, str]:
     """Return what is known of columns before they are read: categories by name, and targets that are numbers."""
     kinds = {} if isinstance(spec.categorical, str) else dict.fromkeys(spec.categorical, "text")
     return {spec.target: "numbers", **kinds} if spec.target and loss.target is not LABELS else kinds

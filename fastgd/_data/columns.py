@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._utils.validation import as_array, find_missing, is_missing, is_missing_value, stretches
+from fastgd._utils.validation import as_array, find_missing, is_missing, is_missing_value, missing_mask, stretches
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -107,7 +107,7 @@ class ArrayColumn:
 
     def gaps(self) -> NDArray[np.bool_]:
         """Return a mask (n,) of the rows without a value."""
-        return np.concatenate([np.zeros(0, bool), *map(is_missing, stretches(self.values))])
+        return missing_mask(self.values)
 
     @cached_property
     def distinct(self) -> Iterable[Any]:
@@ -166,7 +166,7 @@ class SeriesColumn:
     def gaps(self) -> NDArray[np.bool_]:
         """Return a mask (n,) of the rows without a value, NaN among them."""
         if self.kind == NUMBERS:
-            return ArrayColumn(self.values).gaps()
+            return missing_mask(self.values)
         return np.asarray(self.series.is_null().to_numpy(), bool)
 
     @cached_property
@@ -348,18 +348,16 @@ def has_fast_arrays(X: Any) -> bool:
 
 
 def as_one_array(X: Any, wanted: Sequence[str] | None = None) -> tuple[list[str], NDArray[Any]] | None:
-    """Return the names and values (n, d) of a small pandas or polars frame of numbers; None for anything else.
+    """Return the names and values (n, d) of a frame if it is small, of numbers and without nulls; otherwise None.
 
     Each library puts its columns together much faster than they are read one by one.
 
     Parameters
     ----------
-    X : object
+    X : pandas or polars DataFrame
     wanted : sequence of str, optional
         The columns to look at, in this order; None for all.
     """
-    if not has_fast_arrays(X):
-        return None
     names = [*map(str, X.columns)]
     if len(set(names)) < len(names) or (wanted is not None and not set(names) >= set(wanted)):
         return None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastgd._data.chunks import Chunk, Chunks, named, prefetch
 from fastgd._data.columns import check_same_index, column_labels, is_array_like, stored_index
 from fastgd._data.dataset import Dataset, InMemory, OpenedDataset
+from fastgd._data.design import Design
 from fastgd._data.missing import complete_rows, count_values
 from fastgd._data.schema import DataSpec, Feature
 from fastgd._data.tables import Table, as_features, pack_columns
@@ -90,19 +91,7 @@ class Encoder:
         with named(chunk.name):
             if not len(chunk.y):
                 return Encoded(None)
-            check_same_index(chunk.X, y=chunk.y, sample_weight=chunk.weight)
-            self._check_no_more(chunk.X)
-            missing, spec = self.spec.missing, self.spec
-            known = missing == "impute" and self.finished  # features say what stands for missing values
-            elsewhere = missing == "drop" and self.finished  # levels may occur in rows alone that are left out
-            design = as_features(
-                chunk.X,
-                spec.categories,
-                drop_first=bool(spec.drop_first),
-                features=self.features,
-                unseen="zero" if elsewhere else "error",
-                missing="error" if known else missing,
-            )
+            missing, design = self.spec.missing, self._design(chunk)
             width, y, weight, rows, dropped = design.shape[1], chunk.y, chunk.weight, None, 0
             if self.features is not None and design.features is None:
                 raise ValueError("X has no named columns, as chunks before have")
@@ -124,14 +113,29 @@ class Encoder:
             design = design if counts is not None else pack_columns(design)
             return Encoded(InMemory(design, self._targets(y, n), weight), dropped, rows, counts)
 
+    def _design(self, chunk: Chunk) -> Design:
+        """Return the features of a chunk, whose columns and index are looked at in the first pass."""
+        if not self.finished:
+            check_same_index(chunk.X, y=chunk.y, sample_weight=chunk.weight)
+            self._check_no_more(chunk.X)
+        missing, spec = self.spec.missing, self.spec
+        known = missing == "impute" and self.finished  # features say what stands for missing values
+        elsewhere = missing == "drop" and self.finished  # levels may occur in rows alone that are left out
+        return as_features(
+            chunk.X,
+            spec.categories,
+            drop_first=bool(spec.drop_first),
+            features=self.features,
+            unseen="zero" if elsewhere else "error",
+            missing="error" if known else missing,
+        )
+
     def _check_no_more(self, X: Any) -> None:
         """Raise ValueError for a table's columns that chunks before lack, which would be dropped."""
         if self.features is None or is_array_like(X):
             return
-        known = {feature.name for feature in self.features}
+        known = stored_index(X) | {feature.name for feature in self.features}
         if more := [name for name in map(str, column_labels(X)) if name not in known]:
-            more = [name for name in more if name not in stored_index(X)]
-        if more:
             raise ValueError(f"X has a column {', '.join(more)}, which chunks before lack; all need the same columns")
 
     def _targets(self, y: Any, n: int) -> NDArray[Any]:

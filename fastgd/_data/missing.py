@@ -17,7 +17,7 @@ from fastgd._data.schema import MISSING, Feature, coef_names
 from fastgd._data.sparse import CompressedSparse
 from fastgd._data.tables import Table, as_features, check_coef_names
 from fastgd._typing import Floats
-from fastgd._utils.validation import Values, as_array, is_missing, stretches
+from fastgd._utils.validation import Values, as_array, missing_mask, stretches
 
 
 def incomplete_rows(design: Design, *beside: Any) -> NDArray[np.bool_]:
@@ -33,9 +33,7 @@ def incomplete_rows(design: Design, *beside: Any) -> NDArray[np.bool_]:
         gaps[design.X.tocoo().row[np.isnan(design.X.data)]] = True
     for values in beside:
         if values is not None:
-            array = as_array("y", values)
-            marks = np.concatenate([is_missing(part) for part in stretches(array)] or [np.zeros(0, bool)])
-            gaps |= marks.reshape(len(gaps), -1).any(axis=1)
+            gaps |= missing_mask(np.ravel(as_array("y", values))).reshape(len(gaps), -1).any(axis=1)
     return gaps
 
 

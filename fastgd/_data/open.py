@@ -25,12 +25,11 @@ from fastgd._data.columns import (
 from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, check_not_empty, is_mapped
 from fastgd._data.encoder import OpenRequest
 from fastgd._data.missing import complete_rows, count_values, filled
+from fastgd._data.readers.paths import LIBSVM
 from fastgd._data.schema import DataSpec, choose_columns
 from fastgd._data.survey import check_categories, occurrences
 from fastgd._data.tables import Table, as_features
 from fastgd._data.targets import check_weighted_classes, targets, weights
-
-LIBSVM = tuple(f".{name}{packed}" for name in ("svm", "libsvm", "svmlight") for packed in ("", ".gz", ".bz2", ".xz"))
 
 
 class Opener(NamedTuple):

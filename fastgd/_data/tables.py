@@ -186,7 +186,7 @@ def _as_table(
 ) -> Table:
     """Return columns as a table, after checks of their lengths, kinds and gaps."""
     chosen = [
-        _typed(feature, column) if gaps_allowed or feature.missing or feature.fill is not None else column
+        _empty_as_missing(feature, column) if gaps_allowed or feature.missing or feature.fill is not None else column
         for feature, column in zip(features, chosen, strict=True)
     ]
     lengths = {feature.name: len(column) for feature, column in zip(features, chosen, strict=True)}
@@ -203,7 +203,7 @@ def _as_table(
     return Table(columns)
 
 
-def _typed(feature: Feature, column: ArrayColumn | SeriesColumn) -> ArrayColumn | SeriesColumn:
+def _empty_as_missing(feature: Feature, column: ArrayColumn | SeriesColumn) -> ArrayColumn | SeriesColumn:
     """Return a column as it is, or if it has no value, and so no type, in these rows, as one of its feature's kind."""
     numbers = feature.levels is None
     if column.kind == NUMBERS or (column.kind == TEXT and not numbers) or not len(column):

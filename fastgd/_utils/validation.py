@@ -103,9 +103,14 @@ def check_no_missing(missing: Mapping[str, tuple[int, int]], what_to_do: str = F
 
 def find_missing(values: Values) -> tuple[int, int]:
     """Return the number of None, NaN and NA, and the row of the first."""
-    marks = np.concatenate([np.zeros(0, bool), *map(is_missing, stretches(values))])
+    marks = missing_mask(values)
     count = int(marks.sum())
     return count, int(marks.argmax()) if count else 0
+
+
+def missing_mask(values: Values) -> NDArray[np.bool_]:
+    """Return a mask (n,) of the rows of a column that are None, NaN or NA."""
+    return np.concatenate([np.zeros(0, bool), *map(is_missing, stretches(values))])
 
 
 def stretches(values: Values) -> Iterator[Any]:

@@ -33,7 +33,7 @@ from fastgd._linear.settings import TOL
 from fastgd._optim.messages import without_warning
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
-from fastgd._utils.validation import check_flag, check_not_masked, check_vector, is_missing, stretches
+from fastgd._utils.validation import check_flag, check_not_masked, check_vector, missing_mask
 from fastgd.linear_model._min_norm import least_norm
 
 MAX_ITER = 1000
@@ -194,7 +194,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             tol=self.tol,
             max_iter=MAX_ITER if self.max_iter is None else self.max_iter,
             time_limit=self.time_limit,
-            missing=self.missing,
+            missing="error" if self.missing == "drop" and not is_collection(X) else self.missing,  # see `_complete`
             checkpoint=self.checkpoint,
             **self._options(),
         )
@@ -299,7 +299,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             check_consistent_length(X, y, each)
             X, y, each, self._dropped = drop_incomplete(X, y, each, self.categorical)
             sample_weight = sample_weight if each is None else each
-        gaps = np.concatenate([np.zeros(0, bool), *(is_missing(part) for part in stretches(np.ravel(y)))])
+        gaps = missing_mask(np.ravel(y))
         if gaps.any():
             row = int(np.argmax(gaps)) // max(1, y.size // len(y))
             raise ValueError(

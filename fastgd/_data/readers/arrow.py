@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastgd._data.chunks import Chunk, Chunks
 from fastgd._data.columns import stored_index
 from fastgd._data.plausible import is_number
-from fastgd._data.readers.paths import CSV, IPC, PARQUET, DataFile, are_whole_numbers, check_unpacked, find_files
+from fastgd._data.readers.paths import CSV, IPC, PACKED, PARQUET, DataFile, are_whole_numbers, find_files, packed_as
 from fastgd._data.readers.text import TEXT, Dialect, TextFile, type_of
 from fastgd._data.schema import choose_columns
 from fastgd._utils.atomic_io import check_writable, replacing
@@ -125,7 +125,7 @@ class Files(Chunks):
         self.dropped = 0
         self.chunk_bytes = CHUNK_BYTES
         self.null_numbers = dialect.null_numbers
-        self.told: dict[str, str] = {}
+        self.kinds: dict[str, str] = {}
         self.texts: dict[str, TextFile] = {}
         self.schemas: dict[str, pa.Schema] = {}
         self.keys: dict[str, dict[str, str | None]] = {}
@@ -168,7 +168,7 @@ class Files(Chunks):
     def expect(self, kinds: Mapping[str, str]) -> None:
         """Have columns read as "text" or "numbers", whatever they look like."""
         guessed = self.columns if self.is_text else self.files[0].keys
-        self.told = {name: kind for name, kind in kinds.items() if name in guessed}
+        self.kinds = {name: kind for name, kind in kinds.items() if name in guessed}
         self.types = {}
 
     def _type(self, name: str) -> pa.DataType:
@@ -188,7 +188,7 @@ class Files(Chunks):
             if pa.types.is_null(common):
                 common = found
                 continue
-            differ = not pa.types.is_null(found) and _kind(found) != _kind(common) and name not in self.told
+            differ = not pa.types.is_null(found) and _kind(found) != _kind(common) and name not in self.kinds
             may = (
                 self.is_text and _kind(common) == "text" and name != self.target
             )  # it looks like numbers in some files
@@ -196,7 +196,7 @@ class Files(Chunks):
                 hint = f". If it is a category, name it: categorical=['{name}', ...]" if self.is_text else ""
                 first = self.files[0].path
                 raise ValueError(f"{file.path}: column {name} has type {found}; in {first} it has type {common}{hint}")
-        untyped = self.is_text and pa.types.is_null(common) and name not in self.told
+        untyped = self.is_text and pa.types.is_null(common) and name not in self.kinds
         return self._type_of_first_values(name) if untyped else common
 
     def _type_of_first_values(self, name: str) -> pa.DataType:
@@ -241,7 +241,8 @@ class Files(Chunks):
             with _open_ipc(file.path) as reader:
                 schema = reader.schema
         else:
-            check_unpacked(file.path)
+            if ending := packed_as(file.path, PACKED):
+                raise ValueError(f"is packed; name it .csv{ending}")
             self.texts[file.path] = TextFile(file.path, dialect)
             schema = self.texts[file.path].schema
         self.keys[file.path] = {key: text for key, text in file.keys.items() if key not in schema.names}
@@ -250,7 +251,7 @@ class Files(Chunks):
             schema = schema.append(pa.field(key, pa.int64() if numbers else pa.string()))
         if problem := _find_problem(schema.names):
             raise ValueError(problem)
-        return schema, stored_index(schema) | {key for key in file.given if self._is_constant(key)}
+        return schema, stored_index(schema) | {key for key in file.given_keys if self._is_constant(key)}
 
     def _is_constant(self, key: str) -> bool:
         """Return whether a key of folders has one value in all files."""
@@ -259,8 +260,10 @@ class Files(Chunks):
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the chunks from the start."""
         for table, name in self.tables():
-            weight = None if self.weight is None else as_numpy(table[self.weight])
-            yield Chunk(_plain(table.select(self.features)), as_numpy(table[self.target]), weight, name)
+            with reading(name):
+                weight = None if self.weight is None else as_numpy(table[self.weight])
+                chunk = Chunk(_plain(table.select(self.features)), as_numpy(table[self.target]), weight, name)
+            yield chunk
 
     def tables(self) -> Iterator[tuple[pa.Table, str]]:
         """Yield the columns from the start, a chunk at a time, and the name that messages give to its rows."""
@@ -302,7 +305,7 @@ class Files(Chunks):
 
     def _kind_of(self, name: str) -> str:
         """Return how a column is read: "numbers", "text", or the name of another type."""
-        return self.told.get(name, _kind(self._type(name)))
+        return self.kinds.get(name, _kind(self._type(name)))
 
     def _batches(self, file: DataFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield some columns of a file, a chunk at a time; text is dictionary-encoded."""
@@ -351,12 +354,12 @@ class Files(Chunks):
 
         Whole numbers may have fractions further down, so they are read as floats, but for labels.
         """
-        kind = self._kind_of(name)
+        kind, found = self._kind_of(name), self._type(name) if pa.types.is_null(found) else found
         if kind == "text":
             return TEXT
         if kind != "numbers":
             return self._type(name)
-        labels = name == self.target and name not in self.told and pa.types.is_integer(self._type(name))
+        labels = name == self.target and name not in self.kinds and pa.types.is_integer(self._type(name))
         return found if pa.types.is_boolean(found) or (labels and pa.types.is_integer(found)) else pa.float64()
 
 

@@ -14,6 +14,7 @@ from typing import IO, Any
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunk, Chunks
+from fastgd._data.readers.paths import UNPACKED_BY, check_given_once, packed_as, stamp
 
 try:
     from sklearn.datasets import load_svmlight_file
@@ -24,8 +25,6 @@ CHUNK_BYTES = 1 << 24
 """Bytes of text in a chunk at most, but for the rest of its last line."""
 SEARCHED_BYTES = 1 << 20
 """Bytes of text in which the largest index is searched at a time."""
-PACKED = {".gz": ("gzip", b"\x1f\x8b"), ".bz2": ("bz2", b"BZh"), ".xz": ("lzma", b"\xfd7zXZ")}
-"""The module that unpacks files of each ending, and their first bytes."""
 DAMAGE: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
 """What those modules raise for damaged files; an OSError has no number then."""
 with suppress(ImportError):  # some builds of Python lack it
@@ -74,7 +73,7 @@ class LibSVM(Chunks):
         self, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], width: int | None = None
     ) -> None:
         found = _find([paths] if isinstance(paths, (str, os.PathLike)) else paths)
-        self.files = [(path, _stamp(path)) for path in found]
+        self.files = [(path, stamp(path)) for path in found]
         self.stored_bytes = sum(size for _, (size, _) in self.files)
         self.chunk_bytes = CHUNK_BYTES
         self.width = max(map(_largest_index, found)) if width is None else width
@@ -87,8 +86,8 @@ class LibSVM(Chunks):
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the chunks from the start."""
-        for path, stamp in self.files:
-            if _stamp(path) != stamp:
+        for path, first in self.files:
+            if stamp(path) != first:
                 raise ValueError(f"{path}: changed while it was in use")
             for line, text in _blocks(path, self.chunk_bytes):
                 X, y = self._parse(text, path, line)
@@ -131,23 +130,8 @@ def _find(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
         found += [path] if os.path.lexists(path) else sorted(glob.glob(path)) or [path]
     if not found:
         raise ValueError("paths: no file is given")
-    seen: dict[str, str] = {}
-    for path in found:
-        real = os.path.realpath(path)
-        if real in seen:
-            also = "" if seen[real] == path else f", also as {seen[real]}"
-            raise ValueError(f"{path}: is given twice{also}; each of its rows would count twice")
-        seen[real] = path
+    check_given_once(found)
     return found
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    """Return what tells whether a file has changed: its size and the time of its last change."""
-    try:
-        stat = os.stat(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file, or no longer") from None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _blocks(path: str, size: int) -> Iterator[tuple[int, bytes]]:
@@ -169,14 +153,11 @@ def _blocks(path: str, size: int) -> Iterator[tuple[int, bytes]]:
 def _open(path: str) -> IO[bytes]:
     """Open a file, packed or not; a ValueError says if only its content is packed, not its name."""
     ending = os.path.splitext(path)[1].lower()
-    if ending in PACKED:
-        unpacked: IO[bytes] = import_module(PACKED[ending][0]).open(path)
+    if ending in UNPACKED_BY:
+        unpacked: IO[bytes] = import_module(UNPACKED_BY[ending]).open(path)
         return unpacked
-    with open(path, "rb") as file:
-        content = file.read(8)
-    for ending, (_, begin) in PACKED.items():
-        if content.startswith(begin):
-            raise ValueError(f"{path}: is packed; name it {path}{ending}")
+    if lacking := packed_as(path, UNPACKED_BY):
+        raise ValueError(f"{path}: is packed; name it {path}{lacking}")
     return open(path, "rb")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -13,14 +13,20 @@ from urllib.parse import unquote
 PARQUET, CSV, IPC = "Parquet", "CSV", "Arrow IPC"
 BY_NAME = {"parquet": PARQUET, "csv": CSV, "arrow": IPC}
 """The formats of tables, by the names that callers give them."""
-PACKED = {
+_MARKS = {
     ".gz": b"\x1f\x8b",
     ".bz2": b"BZh",
+    ".xz": b"\xfd7zXZ",
     ".zst": b"\x28\xb5\x2f\xfd",
     ".lz4": b"\x04\x22\x4d\x18",
     ".zip": b"PK\x03\x04",
 }
 """The first bytes of packed files, by their endings."""
+PACKED = (".gz", ".bz2", ".zst", ".lz4", ".zip")
+"""The endings of packed CSV."""
+UNPACKED_BY = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
+"""The endings of packed files in libsvm's format, and the modules that unpack them."""
+LIBSVM = tuple(f".{name}{packed}" for name in ("svm", "libsvm", "svmlight") for packed in ("", *UNPACKED_BY))
 _SUFFIXES = {".parquet": PARQUET, ".csv": CSV, ".tsv": CSV, ".arrow": IPC, ".feather": IPC, ".ipc": IPC}
 _NULL_KEY = "__HIVE_DEFAULT_PARTITION__"
 
@@ -30,7 +36,7 @@ class DataFile(NamedTuple):
 
     path: str
     keys: dict[str, str | None]
-    given: frozenset[str]
+    given_keys: frozenset[str]
     stamp: tuple[int, int]
 
     def check_unchanged(self) -> None:
@@ -61,7 +67,7 @@ def find_files(paths: Any, format_name: str | None) -> tuple[list[DataFile], str
             raise FileNotFoundError(f"{path}: {'no files in this folder' if os.path.isdir(path) else what}")
         found += dict.fromkeys(inside)
         given |= dict.fromkeys(inside, frozenset(_keys(_fixed_part(str(path)))))
-    _check_given_once(found)
+    check_given_once(found)
     for path in found:
         if not os.path.exists(path):
             raise FileNotFoundError(f"{path}: a link to {os.path.realpath(path)}, which is not there")
@@ -86,7 +92,7 @@ def _fixed_part(path: str) -> str:
     return str(Path(*parts[: magic.index(True)], "_"))
 
 
-def _check_given_once(paths: Sequence[str]) -> None:
+def check_given_once(paths: Sequence[str]) -> None:
     """Raise ValueError for a file whose rows would count twice."""
     seen: dict[str, str] = {}
     for path in paths:
@@ -131,16 +137,18 @@ def _format(path: str) -> str:
     return _SUFFIXES[suffix]
 
 
-def check_unpacked(path: str) -> None:
-    """Raise ValueError for a packed text file whose name does not say so."""
+def packed_as(path: str, endings: Iterable[str]) -> str | None:
+    """Return the ending that a file lacks, as its content is packed in one of these ways; None if it lacks none."""
     with open(path, "rb") as file:
-        begin = file.read(4)
-    for ending, mark in PACKED.items():
-        if begin.startswith(mark) and not path.lower().endswith(tuple(PACKED)):
-            raise ValueError(f"is packed; name it .csv{ending}")
+        begin = file.read(8)
+    found = next((ending for ending in endings if begin.startswith(_MARKS[ending])), None)
+    return None if found is None or path.lower().endswith(found) else found
 
 
 def stamp(path: str) -> tuple[int, int]:
     """Return what tells whether a file has changed: its size and the time of its last change."""
-    stat = os.stat(path)
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file, or no longer") from None
     return stat.st_size, stat.st_mtime_ns

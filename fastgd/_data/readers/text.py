@@ -198,7 +198,7 @@ class TextFile:
 
     def _enlarge(self, block: int, error: pa.ArrowInvalid) -> bool:
         """Have blocks be larger if a row or the header did not fit into one; return whether that was the error."""
-        size = os.path.getsize(self.source) * (_PACKED_WELL if self.source.lower().endswith(tuple(PACKED)) else 1)
+        size = os.path.getsize(self.source) * (_PACKED_WELL if self.source.lower().endswith(PACKED) else 1)
         if "straddling" not in str(error) and (_EMPTY_BLOCK not in str(error) or block >= size):
             return False
         if block >= MAX_BLOCK_BYTES:
@@ -329,9 +329,12 @@ def _check_header(names: Sequence[str]) -> None:
         )
 
 
-def type_of(texts: Iterable[str], decimal: str) -> pa.DataType:
-    """Return the type of a column with these texts: numbers if all are, otherwise text."""
-    return pa.float64() if all(_fits(text, pa.float64(), decimal) for text in texts) else pa.string()
+def type_of(texts: Sequence[str], decimal: str) -> pa.DataType:
+    """Return the type of a column with these texts: numbers or truth values if all are, otherwise text."""
+    for kind in (pa.float64(), pa.bool_()):
+        if all(_fits(text, kind, decimal) for text in texts):
+            return kind
+    return pa.string()
 
 
 def _is_number(of: pa.DataType) -> bool:

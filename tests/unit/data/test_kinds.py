@@ -138,10 +138,7 @@ def test_a_column_gets_its_type_from_its_first_values(kind, first, tmp_path):
     (tmp_path / "b.csv").write_text(f"a,b,y\n{text}\n")
     got = fastgd.fit(tmp_path, target="y", missing="drop")
     assert got.rows == n - empty and got.dropped == empty + 2 * first
-    assert got.coef_names == [
-        "a",
-        *(["b[v]", "b[w]"] if kind == "text" else ["b"] if kind != "truth" else got.coef_names[1:]),
-    ]
+    assert got.coef_names == ["a", *(["b[v]", "b[w]"] if kind == "text" else ["b"])]
     assert got.loss < 1e-12
 
 
@@ -284,9 +281,8 @@ def test_files_as_polars_writes_them(tmp_path, capsys):
             assert main(["predict", model, path, "--output", output]) == 0
             np.testing.assert_allclose(csv.read_csv(output)["prediction"].to_numpy(), frame["y"], atol=1e-6)
     folder = tmp_path / "by t"
-    frame.write_parquet(pl.PartitionBy(folder, key="t", include_key=True)) if hasattr(pl, "PartitionBy") else None
-    if folder.exists():
-        assert fastgd.fit(folder, target="y").coef_names == ["a", "t[v]", "t[w]"]
+    frame.write_parquet(pl.PartitionBy(folder, key="t", include_key=True))
+    assert fastgd.fit(folder, target="y").coef_names == ["a", "t[v]", "t[w]"]
     capsys.readouterr()
 
 
@@ -511,7 +507,7 @@ def test_files_without_rows_are_told(text, tmp_path):
         fastgd.fit(tmp_path / "t.csv", target="y")
 
 
-def test_a_wide_header_takes_no_longer_than_it_has_columns(tmp_path):
+def test_a_wide_header_is_read(tmp_path):
     names = [f"c{j}" for j in range(30_000)]
     (tmp_path / "t.csv").write_text(
         "\n".join([",".join([*names, "y"]), *(",".join(["1"] * 30_000 + [str(k)]) for k in range(3))])

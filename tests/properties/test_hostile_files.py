@@ -278,7 +278,10 @@ def test_malformed_csv_is_refused_in_a_line(content, tmp_path, capsys):
 COLUMNS = {
     "lists": pa.array([[1.0], [2.0]]),
     "structs": pa.array([{"a": 1}, {"a": 2}]),
+    "lists of one size": pa.array([[1.0], [2.0]], pa.list_(pa.float64(), 1)),
+    "maps": pa.array([[(1, 2)], [(3, 4)]], pa.map_(pa.int64(), pa.int64())),
     "dates": pa.array([1, 2], pa.date32()),
+    "dates in a dictionary": pa.array([1, 2], pa.date32()).dictionary_encode(),
     "timestamps": pa.array([1, 2], pa.timestamp("ns")),
     "durations": pa.array([1, 2], pa.duration("s")),
     "binary": pa.array([b"\xff", b"b"]),
@@ -291,16 +294,16 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("role", ["feature", "target"])
+@pytest.mark.parametrize("role", ["feature", "target", "weight"])
 @pytest.mark.parametrize("kind", COLUMNS)
 @pytest.mark.parametrize("model", ["linear", "logistic"])
 def test_columns_of_other_kinds_are_refused_in_a_line(kind, role, model, tmp_path, capsys):
     column = COLUMNS[kind]
     plain = pa.array([0.5, 2.0][: len(column)], pa.float64())
-    named = {"a": column, "y": plain} if role == "feature" else {"a": plain, "y": column}
+    named = {"feature": plain, "target": plain, "weight": plain} | {role: column}
     parquet.write_table(pa.table(named), tmp_path / "data.parquet")
-    arguments = ["fit", str(tmp_path / "data.parquet"), "--target", "y", "--model", model, "--l2", "0.1"]
-    code, _ = one_line_or_a_model(arguments, capsys)
+    arguments = ["fit", str(tmp_path / "data.parquet"), "--target", "target", "--weight", "weight"]
+    code, _ = one_line_or_a_model([*arguments, "--model", model, "--l2", "0.1"], capsys)
     assert code == 1
 
 

@@ -142,6 +142,7 @@ class Files(Chunks):
                 if missing := [name for name in self.columns if name not in names]:
                     raise ValueError(f"has no column {', '.join(missing)}, which {self.files[0].path} has")
                 self.schemas[file.path] = pa.schema([schema.field(name) for name in self.columns])
+                self._check_target(self.schemas[file.path])
         self.types: dict[str, pa.DataType] = {}
 
     def _choose(self, schema: pa.Schema, index: set[str], features: Sequence[str] | None) -> None:
@@ -164,6 +165,12 @@ class Files(Chunks):
             raise ValueError(
                 f"has a column {', '.join(more)}, which {self.files[0].path} lacks; name those to take by features="
             )
+
+    def _check_target(self, schema: pa.Schema) -> None:
+        """Raise ValueError if the target is neither numbers nor text, or the weights are not numbers."""
+        for name, role, allowed in ((self.target, "target", ["numbers", "text"]), (self.weight, "weight", ["numbers"])):
+            if name and _kind(found := schema.field(name).type) not in [*allowed, "null"]:
+                raise ValueError(f"column {name} has type {found}; a {role} has {' or '.join(allowed)}; convert it")
 
     def expect(self, kinds: Mapping[str, str]) -> None:
         """Have columns read as "text" or "numbers", whatever they look like."""

@@ -1,4 +1,4 @@
-"""The five pictures that carry the lecture, by the library's own functions: results/figures/."""
+"""The pictures of the guide, five of the lecture and one of coefficients, by the library: results/figures/."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def run() -> str:
         "local_and_global": local_and_global(),
         "saddle": saddle(),
         "flights": flights(),
+        "coefficients": coefficients(),
     }
     for name, axes in drawn.items():
         plots.save(axes, FIGURES / f"{name}.png", dpi=90)
@@ -61,3 +62,9 @@ def flights():
     return plots.history(
         without_warning(fastgd.fit)(data.table, data.late, **options).history, "Which flights come late? The descent"
     )
+
+
+def coefficients():
+    data = demo.flights()
+    result = fastgd.fit(data.table, data.late, loss="logistic", covariance="HC1")
+    return plots.coefficients(result, most=20)

@@ -3,9 +3,9 @@
 The public names are imported at first use. Importing fastgd imports neither numba nor scikit-learn. ``fastgd guide``
 on the command line lists the chapters of the documentation.
 
-Functions: `fit`, `minimize`, `stationary`, `learning_rates`, `load`, `warmup`. Estimators with the interface of
-scikit-learn: `LinearRegression`, `Ridge`, `LogisticRegression`. Results: `FitResult`, `Result`, `History`, `Status`.
-Losses: `Loss`, `Huber`. Modules: `surfaces`, `plots`, and `fastgd.io` for files.
+Functions: `fit`, `inference`, `minimize`, `stationary`, `learning_rates`, `load`, `warmup`. Estimators with the
+interface of scikit-learn: `LinearRegression`, `Ridge`, `LogisticRegression`. Results: `FitResult`, `Inference`,
+`Result`, `History`, `Status`. Losses: `Loss`, `Huber`. Modules: `surfaces`, `plots`, and `fastgd.io` for files.
 
 Examples
 --------
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fastgd import surfaces as surfaces
     from fastgd._linear.fit import fit as fit
     from fastgd._linear.fit import warmup as warmup
+    from fastgd._linear.inference.estimate import inference as inference
+    from fastgd._linear.inference.inference import Inference as Inference
     from fastgd._linear.result import FitResult as FitResult
     from fastgd._linear.result import load as load
     from fastgd._optim.minimize import minimize as minimize
@@ -51,7 +53,9 @@ _MODULE_OF = {
     "learning_rates": "surfaces._learning_rates",
     "warmup": "_linear.fit",
     "load": "_linear.result",
+    "inference": "_linear.inference.estimate",
     "FitResult": "_linear.result",
+    "Inference": "_linear.inference.inference",
     "ClusterError": "exceptions",
     "Result": "_optim.result",
     "History": "_optim.result",

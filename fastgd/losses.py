@@ -58,6 +58,8 @@ class Loss:
     """Whether the loss of a sample falls for ever, and below ln 2, as its linear predictor grows to the right side."""
     curvature_bound: ClassVar[float]
     """The largest ∂²L/∂z² there is; descent scales its coordinates by it."""
+    curvature: ClassVar[Any] = None
+    """A static function ``curvature(loss, y, z)`` that gives ∂²L/∂z²; None: it is found by differences of slopes."""
     _asdict: Callable[[], dict[str, Any]]
 
     def gradient_scale(self, spread: float) -> float:
@@ -89,6 +91,11 @@ class Squared(_NoParameters, Loss):
         residual = z - y
         return residual * residual, 2.0 * residual
 
+    @staticmethod
+    def curvature(loss, y, z):  # noqa: ARG004
+        """Return ∂²L/∂z² at one sample."""
+        return 2.0
+
 
 class Logistic(_NoParameters, Loss):
     """Logistic regression: ``−[y ln h(z) + (1 − y) ln(1 − h(z))]``, ``h(z) = 1/(1 + e^(−z))``, y in {0, 1}.
@@ -112,6 +119,12 @@ class Logistic(_NoParameters, Loss):
         value = max(m, 0.0) + twice_artanh(e * (1.0 + e) * inverse)
         return value, sign * (1.0 if m >= 0.0 else e) * ((2.0 + e) * inverse)
 
+    @staticmethod
+    def curvature(loss, y, z):  # noqa: ARG004
+        """Return ∂²L/∂z² at one sample."""
+        e = exp_nonpositive(-abs(z))
+        return e / ((1.0 + e) * (1.0 + e))
+
 
 class _Threshold(NamedTuple):
     delta: float = 1.35
@@ -128,6 +141,11 @@ class Huber(_Threshold, Loss):
         residual = z - y
         clipped = min(max(residual, -loss.delta), loss.delta)
         return clipped * (2.0 * residual - clipped), 2.0 * clipped
+
+    @staticmethod
+    def curvature(loss, y, z):
+        """Return ∂²L/∂z² at one sample."""
+        return 2.0 if abs(z - y) <= loss.delta else 0.0
 
     def gradient_scale(self, spread: float) -> float:
         """Return delta at most: the standard deviation of wild targets says nothing about slopes."""

@@ -83,6 +83,8 @@ def run_fit(options: argparse.Namespace) -> int:
             format=options.format if data is None else None,
             progress=errors_are_seen(),
             checkpoint=options.checkpoint,
+            covariance=options.covariance or ("classical" if options.summary and not options.cluster else None),
+            weights=options.weights,
         )
 
     def save_report(path: str) -> None:
@@ -104,7 +106,7 @@ def run_fit(options: argparse.Namespace) -> int:
     def print_all() -> None:
         if options.missing == "drop":
             print_line(f"left out {result.dropped:,} of {result.dropped + result.rows:,} rows with missing values")
-        print_line(summary(result))
+        print_line(str(result.summary()) if result.inference else summary(result))
         for path in saved:
             print_line(f"\nwrote {path}")
 
@@ -148,6 +150,7 @@ def _table(options: argparse.Namespace) -> Files:
         options.target,
         features=options.features,
         weight=options.weight,
+        clusters=options.cluster,
         **text_options(options),
     )
     if options.model == "linear" and not data.target_is_numbers:
@@ -169,6 +172,7 @@ def _arrays(options: argparse.Namespace) -> list[Any]:
     from fastgd._data.open import is_libsvm, is_npy
 
     of_tables = {"--features": options.features, "--weight": options.weight, "--report": options.report}
+    of_tables |= {"--cluster": options.cluster}
     of_tables |= {"--categorical": options.categorical != "auto"}
     for option, value in of_tables.items():
         if value:

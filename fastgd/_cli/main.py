@@ -18,7 +18,7 @@ from fastgd._cli.guide import run_guide
 from fastgd._cli.output import MODELS, UsageError, print_error
 from fastgd._cli.predict import run_predict
 from fastgd._data.schema import FORMATS
-from fastgd._linear.settings import TOL
+from fastgd._linear.settings import COVARIANCES, TOL, WEIGHTS
 from fastgd._optim.registry import SOLVERS, check_solver
 from fastgd._version import __version__
 
@@ -102,6 +102,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--threads", type=_at_least(1), help="default: all cores")
     fit.add_argument("--checkpoint", help="keep the state of the fit in this file, and go on from it if it is there")
+    fit.add_argument("--summary", action="store_true", help="print standard errors, tests and intervals")
+    fit.add_argument(
+        "--covariance",
+        choices=COVARIANCES,
+        help="what standard errors assume, see the chapter inference; default with --summary: classical",
+    )
+    fit.add_argument("--cluster", help="the column of clusters, within which rows may depend on each other")
+    fit.add_argument("--weights", choices=WEIGHTS, default="precision", help="what weights mean for standard errors")
     fit.add_argument("--output", help="write the model here, as JSON")
     fit.add_argument("--report", help="write a page about the fit here, .html (extra: plot)")
 

@@ -88,6 +88,7 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, re
 {_table(("", ""), facts, numbers=0)}
 <h2>The coefficients</h2>
 {_coefficients(result)}
+{_inference(result)}
 <h2>How well it fits</h2>
 {judged}
 <h2>How it got there</h2>
@@ -107,6 +108,18 @@ def _coefficients(result: FitResult) -> str:
     more = f"<p>{left:,} more, with smaller effects, are in the model.</p>" if left else ""
     cells = [(row.name, f"{row.coef:.6g}", f"{row.effect:.4g}") for row in rows]
     return _table(("name", "coefficient", "effect per standard deviation"), cells, numbers=2) + more
+
+
+def _inference(result: FitResult) -> str:
+    """Return the summary and the intervals of coefficients as HTML, if the fit has standard errors."""
+    if result.inference is None:
+        return ""
+    words = "Coefficients and their intervals"
+    try:
+        drawn = _picture(plots.coefficients(result), words)
+    except ValueError:  # none of them has a standard error
+        drawn = ""
+    return f"<h2>How sure the coefficients are</h2>{result.summary()._repr_html_()}{drawn}"
 
 
 def _tolerance(result: FitResult) -> str:

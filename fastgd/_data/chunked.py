@@ -135,13 +135,13 @@ class ChunkedDataset(ProfiledDataset):
 
 def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
     """Open chunks as a data set: by a first pass, or if they have few features, all numbers, by the first chunk."""
-    spec, session = replace(request.spec, target=chunks.target), request.session
+    spec, session = replace(request.spec, target=chunks.target, clusters=chunks.clusters), request.session
     request = request._replace(spec=spec)
     if spec.cache not in ("auto", "disk", "none"):
         raise ValueError(f"cache={spec.cache!r}; choose 'auto', 'disk' or 'none'")
     memory, automatic = spec.memory_bytes, spec.cache == "auto"
     chunks.limit(chunk_bytes(memory))
-    chunks.expect(_known_kinds(spec, request.loss))
+    chunks.expect(_known_kinds(chunks, spec, request.loss))
     place = chunks.place
     example, encoder = first_chunk(chunks, request.encoder)
     may_fit = automatic and EXPANSION * chunks.stored_bytes <= memory / SAMPLE_SHARE
@@ -174,9 +174,11 @@ def open_chunks(chunks: Chunks, request: OpenRequest) -> OpenedDataset:
     return encoder.opened(dataset, None if spilled is None else str(spilled), profile.dropped)
 
 
-def _known_kinds(spec: DataSpec, loss: Loss) -> dict[str, str]:
-    """Return what is known of columns before they are read: categories by name, and targets that are numbers."""
+def _known_kinds(chunks: Chunks, spec: DataSpec, loss: Loss) -> dict[str, str]:
+    """Return what is known of columns before they are read: categories by name, clusters, and targets of numbers."""
     kinds = {} if isinstance(spec.categorical, str) else dict.fromkeys(spec.categorical, "text")
+    if spec.clusters and spec.clusters != spec.target and spec.clusters not in chunks.features:
+        kinds.setdefault(spec.clusters, "text")
     return {spec.target: "numbers", **kinds} if spec.target and loss.target is not LABELS else kinds
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -21,12 +21,13 @@ AHEAD = 1
 
 
 class Chunk(NamedTuple):
-    """Samples as a caller gives them, and how errors name them."""
+    """Samples as a caller gives them, how errors name them, and the clusters of rows if they are asked for."""
 
     X: Any
     y: Any
     weight: Any
     name: str
+    groups: Any = None
 
 
 class Chunks(ABC):
@@ -39,6 +40,10 @@ class Chunks(ABC):
 
     target: str | None = None
     """The name of the targets' column, if they have one."""
+    features: Sequence[str] = ()
+    """The names of the columns to predict from, if they have any."""
+    clusters: str | None = None
+    """The name of the column that says which rows may depend on each other, if that is asked for."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Chunk]:

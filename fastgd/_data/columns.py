@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -386,6 +387,18 @@ def take_rows(X: Any, kept: NDArray[np.bool_]) -> Any:
     import narwhals as nw
 
     return nw.from_native(X, eager_only=True).filter(kept.tolist()).to_native()
+
+
+def make_frame(columns: dict[str, Any]) -> Any:
+    """Return a table of pandas, or if that is not installed of polars or pyarrow."""
+    try:
+        import narwhals as nw
+    except ImportError:
+        raise ImportError("making DataFrames needs narwhals: pip install 'fastgd[tables]'") from None
+    backend: Any = next((name for name in ("pandas", "polars", "pyarrow") if find_spec(name)), None)
+    if backend is None:
+        raise ImportError("a table is one of pandas, polars or pyarrow; install one of them")
+    return nw.from_dict(columns, backend=backend).to_native()
 
 
 def column_labels(X: Any) -> list[Any]:

@@ -38,42 +38,47 @@ class Reader(NamedTuple):
     ----------
     encoder : Encoder
     columns : ColumnChoice or None
-        Of a frame that holds everything: which columns are features, target and weights. None if a partition has
-        blocks of X, y and weights.
+        Of a frame that holds everything: which columns are features, target, weights and clusters. None if a partition
+        has blocks of X, y and of what is in ``beside``.
     starts : list of int, or None
         Each partition's first row, where known.
     around : ndarray of shape (dense,), or None
         The pivot of dense columns, see `Dataset.recentred`.
+    beside : tuple of str
+        Which of "sample_weight" and "clusters" there are blocks of.
     """
 
     encoder: Encoder
     columns: ColumnChoice | None
     starts: list[int] | None
     around: Floats | None = None
+    beside: tuple[str, ...] = ()
 
     def name(self, number: int) -> str:
         """Return how messages name a partition."""
         return f"partition {number}" + ("" if self.starts is None else f", from row {self.starts[number]}")
 
-    def __call__(self, number: int, X: Any, y: Any = None, weight: Any = None) -> InMemory | None:
+    def __call__(self, number: int, *blocks: Any) -> InMemory | None:
         """Return the samples of a partition, None if it has none."""
-        part = self.encode(number, X, y, weight).part
+        part = self.encode(number, *blocks).part
         return part if part is None or self.around is None else part.recentred(self.around)
 
-    def encode(self, number: int, X: Any, y: Any = None, weight: Any = None) -> Encoded:
+    def encode(self, number: int, X: Any, *beside: Any) -> Encoded:
         """Return the samples of a partition, and how many rows were left out."""
+        given = dict(zip(("y", *self.beside), beside, strict=True)) if beside else {}
         if self.columns is not None:
             chosen = self.columns
-            y, weight = X[chosen.target], None if chosen.weight is None else X[chosen.weight]
+            named = {"y": chosen.target, "sample_weight": chosen.weight, "clusters": chosen.clusters}
+            given = {what: X[column] for what, column in named.items() if column is not None}
             X = X[chosen.features]
         name = self.name(number)
-        rows = {"X": len(X) if hasattr(X, "columns") else X.shape[0], "y": len(y)}
-        if weight is not None:
-            rows["sample_weight"] = len(weight)
+        rows = {"X": len(X) if hasattr(X, "columns") else X.shape[0]}
+        rows |= {what: len(block) for what, block in given.items()}
         if len(set(rows.values())) > 1:
             found = ", ".join(f"{what} has {count} rows" for what, count in rows.items())
             raise ValueError(f"{name}: {found}; all have to be cut alike")
-        return self.encoder.encode(Chunk(X, y, weight, name))
+        chunk = Chunk(X, given["y"], given.get("sample_weight"), name, given.get("clusters"))
+        return self.encoder.encode(chunk)
 
 
 class DaskDataset(ProfiledDataset):
@@ -239,11 +244,14 @@ def open_partitions(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
             f"n_threads={session.n_threads}: of Dask's partitions each task takes one thread; leave it out"
         )
     collections, columns = _choose_collections(X, y, request)
-    _check_alike(dict(zip(("X", "y", "sample_weight"), collections, strict=False)))
+    spec = request.spec
+    given = {"sample_weight": spec.sample_weight, "clusters": spec.clusters}
+    beside = () if columns else tuple(name for name, value in given.items() if value is not None)
+    _check_alike(dict(zip(("X", "y", *beside), collections, strict=False)))
     partitions = Partitions(collections)
     rows = partition_rows(collections[0])
     starts = None if np.isnan(rows).any() else [0, *map(int, np.cumsum(rows)[:-1])]
-    reader = Reader(request.encoder, columns, starts)
+    reader = Reader(request.encoder, columns, starts, beside=beside)
     found = None
     for number in range(len(partitions)):
         alone_asked = {number: None}
@@ -282,12 +290,14 @@ def _choose_collections(X: Any, y: Any, request: OpenRequest) -> tuple[list[Any]
             raise ValueError("target: X has no named columns; give y")
         if not (spec.sample_weight is None or isinstance(spec.sample_weight, str)):
             raise ValueError("sample_weight: the target is a column of X; give the name of the weights' column, too")
-        chosen = choose_columns([*X.columns], spec.target, spec.features, spec.sample_weight)
+        if not (spec.clusters is None or isinstance(spec.clusters, str)):
+            raise ValueError("clusters: the target is a column of X; give the name of the clusters' column, too")
+        chosen = choose_columns([*X.columns], spec.target, spec.features, spec.sample_weight, clusters=spec.clusters)
         return [X[chosen.all]], chosen
     for name, value in (("target", spec.target), ("features", spec.features)):
         if value is not None:
             raise ValueError(f"{name}={value!r}: that is for dataframes without y; leave it out")
-    return [X, y, *([] if spec.sample_weight is None else [spec.sample_weight])], None
+    return [X, y, *(each for each in (spec.sample_weight, spec.clusters) if each is not None)], None
 
 
 def _check_alike(collections: Mapping[str, Any]) -> None:

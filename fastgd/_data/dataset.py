@@ -84,6 +84,11 @@ class Dataset(ABC):
         """The numbers of rows and of coefficients."""
 
     @property
+    def known(self) -> bool:
+        """Whether it is known how many rows there are."""
+        return True
+
+    @property
     def rounding(self) -> float:
         """The rounding unit of the numbers as they are stored."""
         return float(np.finfo(self.dtype).eps)
@@ -190,6 +195,8 @@ class InMemory(Dataset):
     sample_rows : int, optional
         Given where X lies on disk and is only mapped into memory: how many rows a sample may have. It is copied,
         because rows here and there cost as much to read as all of them.
+    groups : ndarray of shape (n,), optional
+        The cluster of each row, for standard errors.
     """
 
     def __init__(
@@ -200,8 +207,10 @@ class InMemory(Dataset):
         *,
         check_interrupt: Callable[[], None] = no_check,
         sample_rows: int | None = None,
+        groups: NDArray[Any] | None = None,
     ) -> None:
         self.design = design
+        self.groups = groups
         self.dtype = design.dtype
         self.row_bytes = design.row_bytes
         self.y = y
@@ -318,7 +327,8 @@ class InMemory(Dataset):
         """Return some of the samples; unless told to copy, many rows are read where they lie."""
         weight = self.weight[rows] if self.weight.size else None
         design = self.design.copy_rows(rows) if copy or self.mapped else self.design.take(rows)
-        return InMemory(design, self.y[rows], weight, check_interrupt=self.check_interrupt)
+        groups = None if self.groups is None else self.groups[rows]
+        return InMemory(design, self.y[rows], weight, check_interrupt=self.check_interrupt, groups=groups)
 
     def heaviest_row(self) -> InMemory:
         """Return the first of the samples that no other outweighs."""
@@ -326,7 +336,7 @@ class InMemory(Dataset):
 
     def with_design(self, design: Design) -> InMemory:
         """Return the same samples with other features."""
-        return InMemory(design, self.y, self.weight, check_interrupt=self.check_interrupt)
+        return InMemory(design, self.y, self.weight, check_interrupt=self.check_interrupt, groups=self.groups)
 
     def by_rows(self) -> InMemory:
         """Return the same samples with tiles whose sparse entries are stored by rows."""
@@ -336,7 +346,7 @@ class InMemory(Dataset):
         """Return the same samples with dense columns as differences from a pivot, in the order of tiles."""
         rows = self.sample_rows if self.mapped else None
         design, check = Recentred(self.design, pivot), self.check_interrupt
-        other = InMemory(design, self.y, self.weight, check_interrupt=check, sample_rows=rows)
+        other = InMemory(design, self.y, self.weight, check_interrupt=check, sample_rows=rows, groups=self.groups)
         other.passes = self.passes
         return other
 

@@ -17,7 +17,7 @@ from fastgd._data.design import Design
 from fastgd._data.missing import complete_rows, count_values
 from fastgd._data.schema import DataSpec, Feature
 from fastgd._data.tables import Table, as_features, pack_columns
-from fastgd._data.targets import MAX_WEIGHT, check_weights, encode_labels, labels_of, numbers
+from fastgd._data.targets import MAX_WEIGHT, check_frequencies, check_weights, encode_labels, labels_of, numbers
 from fastgd._optim.base import Need
 from fastgd._typing import Floats
 from fastgd._utils.session import Session
@@ -92,17 +92,20 @@ class Encoder:
             if not len(chunk.y):
                 return Encoded(None)
             missing, design = self.spec.missing, self._design(chunk)
-            width, y, weight, rows, dropped = design.shape[1], chunk.y, chunk.weight, None, 0
+            width, y, weight, groups, rows, dropped = design.shape[1], chunk.y, chunk.weight, chunk.groups, None, 0
             if self.features is not None and design.features is None:
                 raise ValueError("X has no named columns, as chunks before have")
             if self.width is not None and design.features is None and width != self.width:
                 raise ValueError(f"X has {width} features; chunks before have {self.width}")
             if missing == "drop":
-                design, y, weight, rows, dropped = complete_rows(design, y, weight, levels_known=self.finished)
+                complete = complete_rows(design, y, weight, groups, levels_known=self.finished)
+                design, y, weight, groups, rows, dropped = complete
                 if not design.shape[0]:
                     return Encoded(None, dropped)
             n = design.shape[0]
             weight = None if weight is None else check_weights(weight, n)
+            if weight is not None and self.spec.weights == "frequency":
+                check_frequencies(weight)
             if weight is not None and weight.max() > MAX_WEIGHT:
                 raise ValueError(f"sample_weight is as large as {weight.max():g}; only ratios matter, so scale it down")
             if self.weighted is not None and self.weighted != (weight is not None):
@@ -111,7 +114,8 @@ class Encoder:
             if self.fills and isinstance(design, Table):
                 counts = count_values(design, np.empty(0) if weight is None else weight)
             design = design if counts is not None else pack_columns(design)
-            return Encoded(InMemory(design, self._targets(y, n), weight), dropped, rows, counts)
+            groups = None if groups is None else labels_of("clusters", groups, n)
+            return Encoded(InMemory(design, self._targets(y, n), weight, groups=groups), dropped, rows, counts)
 
     def _design(self, chunk: Chunk) -> Design:
         """Return the features of a chunk, whose columns and index are looked at in the first pass."""

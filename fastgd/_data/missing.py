@@ -21,7 +21,7 @@ from fastgd._utils.validation import Values, as_array, missing_mask, stretches
 
 
 def incomplete_rows(design: Design, *beside: Any) -> NDArray[np.bool_]:
-    """Return a mask (n,) of the rows in which features, targets or weights lack a value, or are NaN."""
+    """Return a mask (n,) of the rows in which features, or what is beside them, lack a value, or are NaN."""
     gaps = np.zeros(design.shape[0], bool)
     if isinstance(design, Table):
         for column in design.columns:
@@ -46,28 +46,29 @@ class Complete(NamedTuple):
     design: Design
     y: Any
     weight: Any
+    groups: Any
     rows: NDArray[np.intp] | None
     dropped: int
 
 
-def complete_rows(design: Design, y: Any, weight: Any, *, levels_known: bool = False) -> Complete:
+def complete_rows(design: Design, y: Any, weight: Any, groups: Any = None, *, levels_known: bool = False) -> Complete:
     """Return the rows in which nothing is missing: where they lie, or copied if they are few.
 
     Levels that occur only in other rows are forgotten, unless ``levels_known``.
     """
-    for name, values in (("y", y), ("sample_weight", weight)):
+    for name, values in (("y", y), ("sample_weight", weight), ("clusters", groups)):
         if values is not None and len(values) != design.shape[0]:
             raise ValueError(f"{name} has {len(values)} rows; X has {design.shape[0]}")
-    gaps = incomplete_rows(design, y, weight)
+    gaps = incomplete_rows(design, y, weight, groups)
     dropped = int(np.count_nonzero(gaps))
     if not dropped:
-        return Complete(design, y, weight, None, 0)
+        return Complete(design, y, weight, groups, None, 0)
     kept = np.flatnonzero(~gaps)
     _check_kept(design, kept, y, weight)
     if isinstance(design, Table) and not levels_known:
         design = design.recoded([_occurring(column.feature, column.values, kept) for column in design.columns])
-    weight = None if weight is None else _rows_of(weight, kept)
-    return Complete(design.take(kept), _rows_of(y, kept), weight, kept, dropped)
+    weight, groups = (None if each is None else _rows_of(each, kept) for each in (weight, groups))
+    return Complete(design.take(kept), _rows_of(y, kept), weight, groups, kept, dropped)
 
 
 def _check_kept(design: Design, kept: NDArray[np.intp], y: Any, weight: Any) -> None:

@@ -29,7 +29,7 @@ from fastgd._data.readers.paths import LIBSVM
 from fastgd._data.schema import DataSpec, choose_columns
 from fastgd._data.survey import check_categories, occurrences
 from fastgd._data.tables import Table, as_features
-from fastgd._data.targets import check_weighted_classes, targets, weights
+from fastgd._data.targets import check_frequencies, check_weighted_classes, labels_of, targets, weights
 
 
 class Opener(NamedTuple):
@@ -79,7 +79,10 @@ def _open_files(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
         raise ValueError("sample_weight: weights are in the files, too; give the name of their column")
     from fastgd._data.readers.arrow import Files
 
-    files = Files(X, spec.target, features=spec.features, weight=spec.sample_weight, format=spec.format)
+    if not (spec.clusters is None or isinstance(spec.clusters, str)):
+        raise ValueError("clusters: they are in the files, too; give the name of their column")
+    weight, clusters = spec.sample_weight, spec.clusters
+    files = Files(X, spec.target, features=spec.features, weight=weight, clusters=clusters, format=spec.format)
     return open_chunks(files, request)
 
 
@@ -101,29 +104,34 @@ def _open_tuples(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
 
 
 def _open_memory(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
-    spec, given, only = request.spec, request.spec.sample_weight, None
+    spec, given, groups, only = request.spec, request.spec.sample_weight, request.spec.clusters, None
     mapped = is_mapped(X)
     _check_absent("for data that are streamed", cache=_unusual_cache(request))
     if not mapped:
         _check_absent("for data that are streamed or mapped", memory_limit=spec.memory_limit)
     if y is None:
-        y, given, only = _chosen_columns(X, spec)
+        y, given, groups, only = _chosen_columns(X, spec)
     else:
         if isinstance(given, str) and not is_npy([given]):
             raise ValueError(f"sample_weight={given!r}: names of columns go with target=; give the weights beside y")
+        if isinstance(groups, str):
+            raise ValueError(f"clusters={groups!r}: names of columns go with target=; give the clusters beside y")
         _check_absent("for tables and files that have it as a column, beside y", target=spec.target)
         _check_absent("for tables and files that have the target, too", features=spec.features)
     given = map_array(given) if is_path(given) and is_npy([given]) else given
-    check_same_index(X, y=y, sample_weight=given)
+    check_same_index(X, y=y, sample_weight=given, clusters=groups)
     design = as_features(X, spec.categories, drop_first=bool(spec.drop_first), missing=spec.missing, only=only)
     rows, dropped = None, 0
     if spec.missing == "drop":
-        design, y, given, rows, dropped = complete_rows(design, y, given)
+        design, y, given, groups, rows, dropped = complete_rows(design, y, given, groups)
     n = design.shape[0]
+    groups = None if groups is None else labels_of("clusters", groups, n)
     if not n or spec.missing != "impute":
         check_not_empty(design, dropped)  # before y, which is as long
     chosen, labels, classes = targets(y, n, request.loss, declared=spec.labels_declared, rows=rows)
-    weight = weights(given, n)
+    weight = weights(given, n, ratios=spec.weights is None)
+    if weight is not None and spec.weights == "frequency":
+        check_frequencies(weight)
     check_weighted_classes(labels, weight, classes)
     if spec.categories == "auto":
         check_categories(design.features or (), occurrences(design, rows))
@@ -132,25 +140,26 @@ def _open_memory(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
         design = design.recoded(filled(design.features, counts))
     sample_rows = int(spec.memory_bytes / SAMPLE_SHARE // design.row_bytes) if mapped else None
     check = request.session.check_interrupt
-    dataset = InMemory(design, labels, weight, check_interrupt=check, sample_rows=sample_rows)
+    dataset = InMemory(design, labels, weight, check_interrupt=check, sample_rows=sample_rows, groups=groups)
     several = labels.shape[1] if labels.ndim == 2 else 0
     return OpenedDataset(dataset, chosen, classes, several, weight is not None, None, dropped)
 
 
-def _chosen_columns(X: Any, spec: DataSpec) -> tuple[Any, Any, list[str]]:
-    """Return targets, weights and the names of features, of a table that holds everything."""
+def _chosen_columns(X: Any, spec: DataSpec) -> tuple[Any, Any, Any, list[str]]:
+    """Return targets, weights, clusters and the names of features, of a table that holds everything."""
     if spec.target is None:
         raise TypeError("y is missing: give targets beside X, or the name of their column by target=")
     if is_array_like(X):
         raise ValueError(f"target={spec.target!r}: X has no named columns; give targets as y")
     if not hasattr(type(X), "__getitem__") or "Lazy" in type(X).__name__:
         table_columns(X)  # which says what to do with lazy tables
-    own, weight = {str(name): name for name in column_labels(X)}, spec.sample_weight
-    named = weight if isinstance(weight, str) else None
-    index = stored_index(X) - {spec.target, named}
+    own, weight, clusters = {str(name): name for name in column_labels(X)}, spec.sample_weight, spec.clusters
+    named, grouped = (each if isinstance(each, str) else None for each in (weight, clusters))
+    index = stored_index(X) - {spec.target, named, grouped}
     names = [name for name in own if spec.features is not None or name not in index]
-    chosen = choose_columns(names, spec.target, spec.features, named)
-    return X[own[spec.target]], weight if named is None else X[own[named]], chosen.features
+    chosen = choose_columns(names, spec.target, spec.features, named, clusters=grouped)
+    weight, clusters = weight if named is None else X[own[named]], clusters if grouped is None else X[own[grouped]]
+    return X[own[spec.target]], weight, clusters, chosen.features
 
 
 OPENERS = (
@@ -205,7 +214,10 @@ def _check_absent(where: str, **options: Any) -> None:
 
 def _check_columns_absent(where: str, y: Any, request: OpenRequest) -> None:
     spec = request.spec
-    _check_absent(where, y=y, target=spec.target, features=spec.features, sample_weight=spec.sample_weight)
+    given = {"target": spec.target, "features": spec.features, "sample_weight": spec.sample_weight}
+    _check_absent(where, y=y, **given)
+    if spec.clusters is not None:
+        raise ValueError("clusters: these samples have no column for them; give files with named columns, or Dask's")
 
 
 def _unusual_cache(request: OpenRequest) -> str | None:

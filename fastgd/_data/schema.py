@@ -71,7 +71,10 @@ def coef_names(features: Sequence[Feature] | None, d: int, chosen: Iterable[int]
 
 @dataclass(frozen=True)
 class DataSpec:
-    """How a caller wants X and y to be read: arguments of `fastgd.fit` of the same names."""
+    """How a caller wants X and y to be read: arguments of `fastgd.fit` of the same names.
+
+    ``weights`` is None if only their ratios matter, as without a covariance.
+    """
 
     target: str | None = None
     features: Sequence[str] | None = None
@@ -82,6 +85,8 @@ class DataSpec:
     cache: str = "auto"
     missing: str = "error"
     format: str | None = None
+    clusters: Any = None
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError if an argument is wrong, whatever X is."""
@@ -110,25 +115,31 @@ class DataSpec:
 
 
 class ColumnChoice(NamedTuple):
-    """The columns of a table that a fit takes: features, the target and the weights."""
+    """The columns of a table that a fit takes: features, the target, the weights, and the clusters of rows."""
 
     features: list[str]
     target: str | None
     weight: str | None
+    clusters: str | None = None
 
     @property
     def all(self) -> list[str]:
-        """Features, then target and weight if there are any."""
-        return [*self.features, *self.beside]
+        """Features, then the others if there are any."""
+        return [*dict.fromkeys([*self.features, *self.beside])]
 
     @property
     def beside(self) -> list[str]:
-        """Target and weight, if there are any."""
-        return [name for name in (self.target, self.weight) if name is not None]
+        """All but features, if there are any."""
+        return [*dict.fromkeys(name for name in (self.target, self.weight, self.clusters) if name is not None)]
 
 
 def choose_columns(
-    names: Sequence[str], target: str | None, features: Sequence[str] | None, weight: str | None, owner: str = "X"
+    names: Sequence[str],
+    target: str | None,
+    features: Sequence[str] | None,
+    weight: str | None,
+    owner: str = "X",
+    clusters: str | None = None,
 ) -> ColumnChoice:
     """Return the columns of a table that a fit takes.
 
@@ -138,9 +149,10 @@ def choose_columns(
         All columns of the table.
     target, weight : str or None
     features : sequence of str or None
-        None for all but target and weight.
+        None for all but target, weight and clusters. Named, the clusters may be a feature, too.
     owner : str
         How messages name the table.
+    clusters : str or None
 
     Raises
     ------
@@ -148,12 +160,12 @@ def choose_columns(
         Naming a column that is not there, or that is feature and target at once.
     """
     known = {*names}
-    for what, name in (("target", target), ("sample_weight", weight)):
+    for what, name in (("target", target), ("sample_weight", weight), ("clusters", clusters)):
         if name is not None and name not in known:
             raise ValueError(f"{what} {name}: {owner} has no such column; it has {', '.join(map(str, names))}")
-    beside = ColumnChoice([], target, weight).beside
+    beside = ColumnChoice([], target, weight, clusters).beside
     if features is None:
-        chosen = ColumnChoice([name for name in names if name not in beside], target, weight)
+        chosen = ColumnChoice([name for name in names if name not in beside], target, weight, clusters)
         if beside and not chosen.features:
             raise ValueError(f"{owner}: has no column beside {', '.join(beside)}, so there is nothing to predict from")
         return chosen
@@ -161,7 +173,7 @@ def choose_columns(
         raise TypeError(f"features={features!r}; a list of column names is needed")
     if missing := [name for name in features if name not in known]:
         raise ValueError(f"{owner}: has no column {', '.join(missing)}; it has {', '.join(map(str, names))}")
-    for name in beside:
-        if name in features:
-            raise ValueError(f"features: {name} is the {'target' if name == target else 'weight'}")
-    return ColumnChoice([*dict.fromkeys(features)], target, weight)
+    for what, name in (("target", target), ("weight", weight)):
+        if name is not None and name in features:
+            raise ValueError(f"features: {name} is the {what}")
+    return ColumnChoice([*dict.fromkeys(features)], target, weight, clusters)

@@ -210,6 +210,11 @@ class ProfiledDataset(Dataset):
         """The numbers of rows, 1 if nothing has read all of them yet, and of coefficients."""
         return self.example.shape[0] if self.rows is None else self.rows, self.example.shape[1]
 
+    @property
+    def known(self) -> bool:
+        """Whether a pass has read all samples."""
+        return self.rows is not None
+
     def check_same(self, rows: int, weight: float) -> None:
         """Raise ValueError if a whole pass found other rows or weights than the first one."""
         if self.rows is None:
@@ -273,14 +278,16 @@ def concat(pieces: list[InMemory], features: tuple[Feature, ...] | None) -> InMe
     design = concat_designs([piece.design for piece in pieces], features)
     y = np.concatenate([piece.y for piece in pieces])
     weight = np.concatenate([piece.weight for piece in pieces])
-    return InMemory(design, y, weight if weight.size else None)
+    groups = None if pieces[0].groups is None else np.concatenate([piece.groups for piece in pieces])
+    return InMemory(design, y, weight if weight.size else None, groups=groups)
 
 
 def finalize(pieces: list[InMemory], encoder: Encoder) -> InMemory:
     """Return pieces put together by a copy, with all levels and labels as the finished encoder has them."""
     whole = concat(pieces, encoder.features)
     labels = whole.y if encoder.classes is None else encode_labels(whole.y, len(whole.y), encoder.classes)
-    return InMemory(pack_columns(whole.design), labels, whole.weight if whole.weight.size else None)
+    weight = whole.weight if whole.weight.size else None
+    return InMemory(pack_columns(whole.design), labels, weight, groups=whole.groups)
 
 
 class Sampler:

@@ -149,7 +149,7 @@ def weights(sample_weight: ArrayLike | None, n: int, *, ratios: bool = True) -> 
     if not ratios:
         raise ValueError(
             f"sample_weight: the largest is {largest:g}; {1.0 / MAX_WEIGHT:.0e} to {MAX_WEIGHT:.0e} is needed where "
-            "chunks are weighed against each other"
+            "more than their ratios matter"
         )
     return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))
 
@@ -161,6 +161,17 @@ def check_weights(sample_weight: ArrayLike, n: int) -> Floats:
     if weight[row] < 0.0:
         raise ValueError(f"sample_weight is {weight[row]} in row {row}; weights must be at least 0")
     return weight
+
+
+def check_frequencies(weight: Floats) -> None:
+    """Raise ValueError for weights that are no numbers of samples."""
+    fractions = weight != np.floor(weight)
+    if fractions.any():
+        row = int(np.argmax(fractions))
+        raise ValueError(
+            f"sample_weight is {weight[row]} in row {row}; with weights='frequency' it says how many samples a row "
+            "stands for, a whole number; with weights='precision' it may be any"
+        )
 
 
 def check_weighted_classes(labels: NDArray[Any], weight: Floats | None, classes: NDArray[Any] | None) -> None:

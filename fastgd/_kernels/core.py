@@ -3,7 +3,7 @@
 numba stamps a cached kernel with the file it stands in, so an edit of a function that it calls in another file would go
 unnoticed. Therefore kernels for a user's own loss are not cached, and the checksum of all files that kernels are made
 of stands here; a test compares it
-(jit, simd, losses, sparse, fastgd.losses: 7b11eb881f06e34b).
+(jit, simd, losses, sparse, fastgd.losses: fc51e54ba32090e1).
 
 A pass cuts the rows of X into **blocks** whose size follows from the shape and dtype of X alone. Each block writes
 its own row of partial sums; whoever asked for the pass adds the rows up in order. So the result has the same bits
@@ -516,6 +516,13 @@ def gram_part(
         last = min(start + block_rows, n)
         place = slots, members, start, last, scratch[part], grams[part], squares[part]
         _gram_block(samples, entries, points, center, loss, pair, step, width, *place)
+
+
+@compiled(cache=True, fastmath=EXACT)
+def slopes_serial(y, loss, value, workspace):
+    """Replace linear predictors, in the rows of ``value`` after the first, by slopes; values go into the first."""
+    runs, n = value.shape
+    at_rows(loss, data(y), n, runs - 1, n, n, data(value), data(workspace))
 
 
 @compiled(cache=True, parallel=True)

@@ -11,6 +11,10 @@ from numba.extending import overload
 from fastgd._kernels.jit import EXACT, compiled
 from fastgd._kernels.simd import offset
 
+ONES, SLOPES, OPPOSITE_SLOPES = 0.0, -1.0, -2.0
+"""Steps by which products of rows are weighed not by curvatures, but by 1, or by products of slopes that are positive,
+or negative."""
+
 
 @compiled(fastmath=EXACT)
 def exp_nonpositive(x):
@@ -67,6 +71,16 @@ def _select_loss(loss, y, z):  # noqa: ARG001
     return loss.instance_class.value_slope
 
 
+def curvature_at(loss, y, z):  # noqa: ARG001
+    """Return the curvature at one sample, of losses that say what it is."""
+    raise AssertionError("compiled code only")  # pragma: no cover
+
+
+@overload(curvature_at)
+def _select_curvature(loss, y, z):  # noqa: ARG001
+    return loss.instance_class.curvature
+
+
 # --- Some rows: values, then linear predictors or slopes of each output, ``most`` numbers each -----------------------
 
 
@@ -76,9 +90,10 @@ def at_rows(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: AR
 
 
 def curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):  # noqa: ARG001
-    """Write the absolute curvatures for a pair of outputs in the place of values.
+    """Write what weighs the products of rows, for a pair of outputs, in the place of values.
 
-    They are differences of slopes over ±step, or 1 if the step is 0.
+    These are the absolute curvatures, for losses that don't say them by differences of slopes over ±step; or for the
+    steps `ONES`, `SLOPES` and `OPPOSITE_SLOPES` 1, or the products of slopes that are positive, or negative.
     """
     raise AssertionError("compiled code only")  # pragma: no cover
 
@@ -90,7 +105,9 @@ def _select_at_rows(loss, y, stride, outputs, rows, most, value, workspace):  # 
 
 @overload(curvatures)
 def _select_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):  # noqa: ARG001
-    return _softmax_curvatures if loss.instance_class.multiclass else _differences
+    if loss.instance_class.multiclass:
+        return _softmax_curvatures
+    return _differences if loss.instance_class.curvature is None else _curvatures
 
 
 def _each(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: ARG001
@@ -103,15 +120,38 @@ def _each(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: ARG0
             value[k] += term
 
 
-def _differences(loss, y, stride, outputs, pair, rows, most, step, value, workspace):  # noqa: ARG001
+def _differences(loss, y, stride, outputs, pair, rows, most, step, value, workspace):
+    if step <= ONES:
+        _of_slopes(loss, y, stride, outputs, pair, rows, most, step, value, workspace)
+        return
     targets, eta_k = offset(y, pair[0] * stride), offset(value, (1 + pair[0]) * most)
     for k in range(rows):
-        if step == 0.0:
-            value[k] = 1.0
-            continue
         _, above = at_sample(loss, targets[k], eta_k[k] + step)
         _, below = at_sample(loss, targets[k], eta_k[k] - step)
         value[k] = max((above - below) / (2.0 * step), 0.0)
+
+
+def _curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):
+    if step <= ONES:
+        _of_slopes(loss, y, stride, outputs, pair, rows, most, step, value, workspace)
+        return
+    targets, eta_k = offset(y, pair[0] * stride), offset(value, (1 + pair[0]) * most)
+    for k in range(rows):
+        value[k] = max(curvature_at(loss, targets[k], eta_k[k]), 0.0)
+
+
+@compiled(fastmath=EXACT)
+def _of_slopes(loss, y, stride, outputs, pair, rows, most, step, value, workspace):
+    """Write 1, or the products of two outputs' slopes that have the sign asked for."""
+    if step == ONES:
+        for k in range(rows):
+            value[k] = 1.0
+        return
+    at_rows(loss, y, stride, outputs, rows, most, value, workspace)
+    first, second = offset(value, (1 + pair[0]) * most), offset(value, (1 + pair[1]) * most)
+    sign = 1.0 if step == SLOPES else -1.0
+    for k in range(rows):
+        value[k] = max(sign * first[k] * second[k], 0.0)
 
 
 def _softmax(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: ARG001
@@ -140,7 +180,10 @@ def _softmax(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: A
             slope[k] = slope[k] / total[k] - (1.0 if y[k] == c else 0.0)
 
 
-def _softmax_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):  # noqa: ARG001
+def _softmax_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):
+    if step <= ONES:
+        _of_slopes(loss, y, stride, outputs, pair, rows, most, step, value, workspace)
+        return
     at_rows(loss, y, stride, outputs, rows, most, value, workspace)
     first, second = offset(value, (1 + pair[0]) * most), offset(value, (1 + pair[1]) * most)
     for k in range(rows):

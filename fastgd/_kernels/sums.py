@@ -308,7 +308,8 @@ class GramPoint(NamedTuple):
     pair : tuple of int
         The outputs that curvatures are for.
     step : float
-        Curvatures are differences of slopes at linear predictors ``step`` above and below, or 1 if it is 0.
+        Of losses that don't say their curvature it is a difference of slopes at linear predictors ``step`` above and
+        below. Or `ONES`, `SLOPES` or `OPPOSITE_SLOPES`, for products that are weighed by something else.
     center, y_center : ndarray of shape (d,), (targets,)
         What is subtracted from features and targets.
     """
@@ -362,6 +363,17 @@ def add_gram(
     with share(1 if products < SERIAL_GRAM else n_threads) as count:
         # Python's threads: a parallel loop would take as long to compile again, and these calls are few and long.
         run_parts(add_part, len(grams), count)
+
+
+def row_slopes(y: Floats, eta: Floats, loss: Any) -> Floats:
+    """Return the slopes of each output at single samples, (outputs, n), given linear predictors (outputs, n).
+
+    ``y`` has shape (n,) or (targets, n).
+    """
+    value = np.concatenate((np.zeros((1, eta.shape[1])), eta))
+    workspace = np.empty((4, eta.shape[1]))
+    _for(loss, kernels.slopes_serial)(_frozen(np.atleast_2d(y)), loss, value, workspace)
+    return value[1:]
 
 
 def read(X: Floats) -> int:

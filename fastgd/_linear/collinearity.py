@@ -30,6 +30,8 @@ _REFINEMENTS = 20
 _ROUNDING = 4.0 * EPS
 _INDEPENDENT = 1e-7
 """The distance from a span that an orthogonal basis can certify, whatever rounding does."""
+_TOGETHER = 64
+"""Columns that are compared with those before them at a time."""
 _FAR = 1e-8
 """The squared distance from a span that products of columns can certify."""
 
@@ -219,15 +221,17 @@ def _dependent(sample: Floats, spread: Floats, same: Floats) -> Columns:
         return only_constants(spread)
     basis = np.empty((min(rows, d), rows))
     kept: list[int] = []
-    for j in np.flatnonzero(~empty):
-        left = unit[:, j]
-        found = basis[: len(kept)]
+    for some in np.array_split(np.flatnonzero(~empty), -(-d // _TOGETHER)):
+        together, first = unit[:, some].T, len(kept)
         for _ in range(2):
-            left = left - (found @ left) @ found
-        length = float(np.linalg.norm(left))
-        if length > same[j] and len(kept) < len(basis):
-            basis[len(kept)] = left / length
-            kept.append(int(j))
+            together = together - (together @ basis[:first].T) @ basis[:first]
+        for j, left in zip(some.tolist(), together, strict=True):
+            for _ in range(2):
+                left = left - (basis[first : len(kept)] @ left) @ basis[first : len(kept)]
+            length = float(np.linalg.norm(left))
+            if length > same[j] and len(kept) < len(basis):
+                basis[len(kept)] = left / length
+                kept.append(j)
     constant = np.flatnonzero(spread == 0.0)
     mixed = np.setdiff1d(np.flatnonzero(spread > 0.0), kept)
     found = basis[: len(kept)]

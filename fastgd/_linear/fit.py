@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from fastgd._data.chunks import Chunks
 from fastgd._data.dataset import Dataset, OpenedDataset, check_not_empty, far_pivot
 from fastgd._data.encoder import OpenRequest
 from fastgd._data.open import open_dataset
 from fastgd._data.schema import DataSpec
-from fastgd._kernels.threads import max_threads
 from fastgd._linear.checkpoint import hashed
 from fastgd._linear.collinearity import Columns
 from fastgd._linear.diagnostics import (
     as_fitted,
+    constants,
     describe_model,
     explain_hidden,
     explain_separation,
@@ -29,10 +30,13 @@ from fastgd._linear.diagnostics import (
     take_smallest,
 )
 from fastgd._linear.hessian import RankFindings
-from fastgd._linear.objective import Coefficients, ModelSpec, shifted_intercept
+from fastgd._linear.inference.covariance import Estimate, estimate
+from fastgd._linear.inference.estimate import with_inference
+from fastgd._linear.inference.spec import CovarianceSpec
+from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec, shifted_intercept
 from fastgd._linear.plan import ONE_PASS_SIZE, SolverChoice, choose_solver
-from fastgd._linear.problem import LinearProblem, check_determined, linear_problem, start_coefficients
-from fastgd._linear.reduction import reduced
+from fastgd._linear.problem import LinearProblem, check_determined, check_threads, linear_problem, start_coefficients
+from fastgd._linear.reduction import Reduction, reduced
 from fastgd._linear.result import FitResult
 from fastgd._linear.resume import Ended, Recall, descend
 from fastgd._linear.settings import TOL, FitSettings
@@ -47,9 +51,10 @@ from fastgd._optim.messages import (
 from fastgd._optim.registry import REGISTRY, check_solver
 from fastgd._optim.result import LoopResult, Row, Status
 from fastgd._optim.stopping import Stopping, check_callback
+from fastgd._typing import Floats
 from fastgd._utils.interrupts import ClusterLost, Interrupted
 from fastgd._utils.session import Session
-from fastgd._utils.validation import check_flag, check_whole, generator
+from fastgd._utils.validation import check_flag, generator
 from fastgd._version import __version__
 from fastgd.exceptions import ClusterError
 from fastgd.losses import Loss, choose_loss
@@ -84,6 +89,9 @@ def fit(
     callback: Callable[[Row], object] | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
+    covariance: str | None = None,
+    clusters: Any = None,
+    weights: str = "precision",
 ) -> FitResult:
     """Fit a linear or logistic regression by gradient descent.
 
@@ -207,6 +215,19 @@ def fit(
         kill, or after its end with other ``tol``, ``max_iter`` and ``time_limit``, which count from the beginning. The
         data and all other arguments but ``n_threads``, ``callback`` and ``progress`` must be the same, and so must be
         the processor's way to add up. The file holds numbers alone. It stays after the fit; remove it to begin anew.
+    covariance : {"classical", "HC0", "HC1", "HC2", "HC3", "cluster", "penalised"}, optional
+        Find standard errors, too, by one pass more (HC2 and HC3: two): ``result.inference`` and ``result.summary()``.
+
+        "classical": the inverse Hessian of the log-likelihood, of least squares times the variance of y about its mean.
+        "HC0" to "HC3": robust against variances that differ from row to row, or another loss than the likelihood.
+        "cluster": also against errors that depend on each other within a cluster. "penalised": of fits with a penalty,
+        for which the others are refused. See the chapter on inference for the formulas.
+    clusters : array-like of shape (n,), or with ``target`` a column's name, optional
+        The cluster of each row, a number or text; it implies ``covariance="cluster"``. The column is no feature, unless
+        ``features`` names it.
+    weights : {"precision", "frequency"}
+        What weights mean for a covariance. "precision": the variance of a row is inverse to its weight, and rows count
+        once. "frequency": a row stands for so many samples.
 
     Returns
     -------
@@ -254,7 +275,21 @@ def fit(
     threads = check_threads(n_threads)
     _check_checkpoint(checkpoint)
     target = None if target is None else str(target)  # pandas may have numbers for names
-    data_spec = DataSpec(target, features, sample_weight, categorical, drop_first, memory_limit, cache, missing, format)
+    groups = clusters if clusters is not None or not isinstance(X, Chunks) else X.clusters
+    wanted = CovarianceSpec.of(covariance, groups, weights, spec)
+    data_spec = DataSpec(
+        target,
+        features,
+        sample_weight,
+        categorical,
+        drop_first,
+        memory_limit,
+        cache,
+        missing,
+        format,
+        clusters,
+        None if wanted is None else wanted.weights,
+    )
     needs = REGISTRY[solver].needs if solver != "auto" else frozenset({Need.HESSIAN})
     skip_profile = ONE_PASS_SIZE if spec.loss.quadratic and Need.HESSIAN in needs and start is None else 0
     opened_session = Session.opened(
@@ -262,13 +297,16 @@ def fit(
     )
     with opened_session as session, _cluster_loss_reported():
         opened = _open(X, y, OpenRequest(data_spec, spec.loss, session, needs, skip_profile))
-        problem = linear_problem(opened, spec, threads)
+        whole = problem = linear_problem(opened, spec, threads)
         check_determined(opened.dataset.features, spec)
+        if wanted is not None:
+            wanted.check(opened, spec)
         begin = start_coefficients(start, problem, opened.classes)
         pivot = far_pivot(opened.dataset) if spec.intercept else None
         if pivot is not None:
             opened = opened._replace(dataset=opened.dataset.recentred(pivot))
-            problem, begin = replace(problem, dataset=opened.dataset), _shifted(begin, opened.dataset)
+            whole = problem = replace(problem, dataset=opened.dataset)
+            begin = _shifted(begin, opened.dataset)
         reduction = reduced(problem)
         if reduction is not None:
             problem, begin = reduction.problem, reduction.start(begin)
@@ -279,24 +317,43 @@ def fit(
         recall = Recall(_what_must_be_the_same(problem, choice, opened), earlier, checkpoint)
         ended = descend(problem, choice, begin, stopping, session, recall)
         result, columns = diagnose(ended, choice, session)
+        estimated = None
+        if wanted is not None:
+            with suppress(Interrupted):
+                estimated = _estimated(wanted, whole, ended.objective, result, columns, reduction)
+        seconds = session.seconds
     result = explain_interruption(result, session.handler)
     result = describe_limit(result, stopping)
     settings = _settings(problem, choice, stopping, opened)
     fitted = as_fitted(result, ended.objective, opened, columns, settings, reduction=reduction)
+    if wanted is not None and estimated is not None:
+        fitted = with_inference(fitted, *estimated, wanted, seconds)
     fault = problem.dataset.fault
     if fault is not None and fitted.status is Status.INTERRUPTED:
         raise ClusterError.of(fault, fitted) from fault
     return fitted
 
 
-def check_threads(n_threads: Any) -> int | None:
-    """Return the number of threads that a caller asked for; a TypeError or ValueError if it is not possible."""
-    if n_threads is None:
+def _estimated(
+    wanted: CovarianceSpec,
+    whole: LinearProblem,
+    objective: LinearObjective,
+    result: LoopResult,
+    columns: Columns | None,
+    reduction: Reduction | None,
+) -> tuple[Estimate, LinearObjective, Floats] | None:
+    """Return the covariance of the coefficients at the end of a descent, over which objective, and these (outputs, d).
+
+    A fit that was interrupted has none: its coefficients are those of no minimum.
+    """
+    if result.status is Status.INTERRUPTED:
         return None
-    check_whole("n_threads", n_threads, 1)
-    if n_threads > max_threads():
-        raise ValueError(f"n_threads={int(n_threads)}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
-    return int(n_threads)
+    at = objective.to_coefficients(result.x)
+    if reduction is not None:
+        at = at._replace(coef=reduction.expand(at.coef))
+        objective, _ = whole.first_pass(whole.dataset, at)
+    redundant = (columns or constants(objective)).redundant
+    return estimate(objective, at, redundant, wanted), objective, at.coef
 
 
 def _check_checkpoint(checkpoint: Any) -> None:

@@ -291,17 +291,21 @@ def _plan_normal_equations(problem: LinearProblem, tol: float) -> Plan:
 def _plan_warm_start(problem: LinearProblem, sizes: tuple[int, int], tol: float, rng: np.random.Generator) -> Plan:
     """Begin at the end of growing sub-samples; moments come with the first evaluation, in one pass."""
     blocks = affordable_blocks(problem)
-    passes = hessian_cost(problem, sizes[1]).passes if blocks is None else block_passes(problem, blocks)
+    cost = hessian_cost(problem, sizes[1]).passes if blocks is None else block_passes(problem, blocks)
 
     def inverse(objective: LinearObjective, share: float) -> MakePreconditioner:
         return inverse_hessian(problem, objective, share, RankFindings())
 
-    warm = warm_start(problem, sizes, rng, inverse, contraction(passes))
-    with attach_partial_result(warm.coefficients):
-        objective, first = problem.first_pass(problem.dataset, warm.coefficients)
+    warm = warm_start(problem, sizes, rng, inverse, contraction(cost))
+    begin, passes = warm.coefficients, problem.dataset.passes + warm.passes
+    with attach_partial_result(begin):
+        objective, first = problem.first_pass(problem.dataset, begin)
+    if not first.value <= warm.at_zeros:  # the sub-samples had no minimum, as where rare levels are of one class there
+        begin, passes = problem.zeros, passes + 1.0
+        first = objective(objective.to_x(begin))
     findings = RankFindings()
     solver = _newton(problem, objective, objective.on(warm.objective.dataset), findings)
-    state = LoopState.at(objective.to_x(warm.coefficients), solver, first, problem.dataset.passes + warm.passes)
+    state = LoopState.at(objective.to_x(begin), solver, first, passes)
     return Plan(objective, state, solver, first, findings, test=NewtonTest(objective, tol))
 
 

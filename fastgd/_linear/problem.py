@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from fastgd._data.dataset import Dataset, OpenedDataset
 from fastgd._data.schema import Feature, coef_names
+from fastgd._kernels.threads import max_threads
 from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec
 from fastgd._linear.result import FitResult
 from fastgd._linear.statistics import Moments, first_pass
 from fastgd._optim.base import Evaluation
 from fastgd._optim.result import Result
-from fastgd._utils.validation import as_point
+from fastgd._utils.validation import as_point, check_whole
 from fastgd.losses import REAL
 
 
@@ -152,3 +153,13 @@ def start_coefficients(start: Any, problem: LinearProblem, classes: NDArray[Any]
 def linear_problem(opened: OpenedDataset, spec: ModelSpec, n_threads: int | None) -> LinearProblem:
     """Return the problem of fitting a model to the samples that a caller gave."""
     return LinearProblem(replace(spec, loss=opened.loss), opened.dataset, opened.outputs, n_threads)
+
+
+def check_threads(n_threads: Any) -> int | None:
+    """Return the number of threads that a caller asked for; a TypeError or ValueError if it is not possible."""
+    if n_threads is None:
+        return None
+    check_whole("n_threads", n_threads, 1)
+    if n_threads > max_threads():
+        raise ValueError(f"n_threads={int(n_threads)}; at most {max_threads()} (NUMBA_NUM_THREADS) are possible")
+    return int(n_threads)

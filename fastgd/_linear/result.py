@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.schema import Feature, coef_names
 from fastgd._linear.predictor import LinearPredictor
-from fastgd._linear.serialization import read_fields, write_document
+from fastgd._linear.serialization import inference_document, read_fields, write_document
 from fastgd._linear.settings import FitSettings
 from fastgd._optim.result import ErrorEstimate, History, Result
 from fastgd._typing import Floats
+from fastgd._utils.validation import check_whole
+
+if TYPE_CHECKING:
+    from fastgd._linear.inference.inference import Inference
+    from fastgd._linear.inference.summary import Summary
 
 _NAMES = 3
 """Columns that a warning names."""
@@ -59,6 +64,8 @@ class FitResult(Result):
         The arguments of the fit, and what "auto" chose. It reads as a mapping, too.
     version : str
         The version of fastgd that fitted it.
+    inference : Inference or None
+        How sure the coefficients are, if the fit was asked for a ``covariance``, or `fastgd.inference` for it later.
     """
 
     coef: Floats
@@ -73,6 +80,7 @@ class FitResult(Result):
     settings: FitSettings
     version: str
     dropped: int = 0
+    inference: Inference | None = None
 
     def __repr__(self) -> str:
         """Return one line with what was fitted, and how it ended."""
@@ -141,9 +149,74 @@ class FitResult(Result):
         """
         return self.predictor(unseen=unseen).decision_function(X)
 
-    def predict(self, X: Any, *, unseen: str = "error") -> NDArray[Any]:
-        """Predict y, or for classes the most probable label; arguments as for `decision_function`."""
-        return self.predictor(unseen=unseen).predict(X)
+    def predict(self, X: Any, *, unseen: str = "error", interval: float | None = None) -> Any:
+        """Predict y, or for classes the most probable label.
+
+        Parameters
+        ----------
+        X, unseen
+            As for `decision_function`.
+        interval : float, optional
+            Return intervals, too, that hold the truth in this share of fits, such as 0.95 (extra: inference).
+
+        Returns
+        -------
+        ndarray of shape (n,), or (n, k) with k targets
+            With ``interval`` a `PredictionInterval` of such arrays: ``mean`` (of two classes the probability of the
+            second one), ``lower``, ``upper``, and of the squared loss ``observation_lower`` and
+            ``observation_upper``.
+
+        Raises
+        ------
+        ValueError
+            As for `decision_function`; for ``interval``, if the fit has no ``inference``, or more than two classes.
+
+        Examples
+        --------
+        >>> import numpy as np, fastgd
+        >>> X = np.array([[1.0], [2.0], [3.0], [4.0]])
+        >>> result = fastgd.fit(X, [1.0, 3.0, 2.0, 4.0], covariance="classical")
+        >>> predicted = result.predict([[2.5]], interval=0.95)
+        >>> predicted.mean.round(3).tolist(), predicted.lower.round(3).tolist(), predicted.upper.round(3).tolist()
+        ([2.5], [0.459], [4.541])
+        """
+        if interval is None:
+            return self.predictor(unseen=unseen).predict(X)
+        if self.inference is None:
+            raise ValueError("interval: the fit has no inference; give fit covariance=, or call fastgd.inference")
+        from fastgd._linear.inference.intervals import predict_interval
+
+        return predict_interval(self.predictor(unseen=unseen), self.inference, X, interval)
+
+    def summary(self, *, level: float = 0.95, most: int = 100) -> Summary:
+        """Return a summary: what was fitted, how well it describes the samples, and how sure coefficients are.
+
+        Parameters
+        ----------
+        level : float
+            Of the intervals.
+        most : int
+            Coefficients of an output at most.
+
+        Returns
+        -------
+        Summary
+            ``print`` gives text, a notebook shows a table. Without ``inference`` it has the coefficients alone.
+        """
+        from fastgd._linear.inference.inference import check_level
+        from fastgd._linear.inference.summary import summary_of
+
+        check_whole("most", most, 1)
+        return summary_of(self, check_level("level", level), most)
+
+    def _repr_html_(self) -> str:
+        """Return the summary for a notebook; without its tests if they cannot be computed here."""
+        from html import escape
+
+        try:
+            return f"<p>{escape(self.message)}</p>{self.summary()._repr_html_()}"
+        except ImportError:  # of scipy
+            return f"<p>{escape(repr(self))}</p>"
 
     def predict_proba(self, X: Any, *, unseen: str = "error") -> Floats:
         """Predict the probabilities of all classes, (n, k); arguments as for `decision_function`.
@@ -183,6 +256,7 @@ class FitResult(Result):
             "status": self.status.name,
             "message": self.message,
             "settings": dict(self.settings),
+            "inference": None if self.inference is None else inference_document(self.inference),
             "history": {field.name: getattr(self.history, field.name).tolist() for field in fields(History)},
         }
         write_document(path, document)

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.schema import MISSING, Feature, coef_names
-from fastgd._linear.settings import FitSettings
+from fastgd._linear.inference.inference import Inference
+from fastgd._linear.settings import COVARIANCES, WEIGHTS, FitSettings
 from fastgd._optim.result import ErrorEstimate, History, Outcome, Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.atomic_io import replacing
 
 FORMAT = "fastgd-model"
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 LABEL_BYTES = 1 << 28
 """Bytes that classes may take: a damaged dtype can claim any width."""
 
@@ -121,7 +122,53 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
         "dropped": dropped,
         "settings": settings,
         "version": document["version"],
+        "inference": _inference(document["inference"], features),
     }
+
+
+_ARRAYS = ("coef", "factors", "scale", "log_likelihoods", "null_log_likelihoods", "deviances", "null_deviances")
+_TEXTS = ("kind", "weights", "loss")
+
+
+def inference_document(inference: Inference) -> dict[str, Any]:
+    """Return an inference as JSON can hold it: text for numbers that it cannot."""
+    document = {name: getattr(inference, name) for name in _TEXTS}
+    for name in _ARRAYS:
+        array = getattr(inference, name)
+        document[name] = {"shape": list(array.shape), "numbers": [_to_json(each) for each in array.ravel().tolist()]}
+    document |= {name: list(getattr(inference, name)) for name in ("names", "outputs", "notes")}
+    document |= {name: _to_json(float(getattr(inference, name))) for name in ("df_model", "df_resid", "df")}
+    document |= {"n": inference.n, "clusters": inference.clusters, "intercept": inference.intercept}
+    return document | {"undetermined": inference.undetermined.tolist()}
+
+
+def _inference(document: Any, features: tuple[Feature, ...] | None) -> Inference | None:
+    """Return the inference that a document describes; a ValueError or KeyError if it is none."""
+    if document is None:
+        return None
+    if document["kind"] not in COVARIANCES or document["weights"] not in WEIGHTS or type(document["loss"]) is not str:
+        raise ValueError("inference: kind, weights and loss must be those of a fit")
+    values: dict[str, Any] = {name: document[name] for name in (*_TEXTS, "n", "clusters", "intercept")}
+    for name in _ARRAYS:
+        numbers = [float(each) for each in document[name]["numbers"]]
+        values[name] = np.array(numbers).reshape(document[name]["shape"])
+    values |= {name: tuple(document[name]) for name in ("names", "outputs", "notes")}
+    values |= {name: float(document[name]) for name in ("df_model", "df_resid", "df")}
+    values["undetermined"] = np.array(document["undetermined"])
+    if not all(isinstance(each, str) for name in ("names", "outputs", "notes") for each in values[name]):
+        raise ValueError("inference: names, outputs and notes must be text")
+    coef, factors, undetermined, size = values["coef"], values["factors"], values["undetermined"], len(values["names"])
+    fits = factors.ndim == 3 and factors.shape[0] * factors.shape[1] == coef.size and coef.shape[-1:] == (size,)
+    fits = fits and bool(np.isfinite(coef).all()) and len(values["outputs"]) in (0, coef.size // size)
+    if not fits or undetermined.shape != (size,) or undetermined.dtype != bool:
+        raise ValueError("inference: coef, factors, names and undetermined do not fit together")
+    if any(values[name].shape != (len(factors),) for name in _ARRAYS[2:]):
+        raise ValueError("inference: a number for each output is needed")
+    if not all(type(values[name]) is int and values[name] >= 0 for name in ("n", "clusters")):
+        raise ValueError("inference: n and clusters must be numbers of rows")
+    if type(values["intercept"]) is not bool:
+        raise ValueError("inference: intercept must be true or false")
+    return Inference(**values, features=features)
 
 
 def _finite(text: str) -> float:

@@ -8,6 +8,10 @@ from typing import Any
 
 TOL = 1e-4
 """The default of ``tol`` of fits, in standard errors."""
+COVARIANCES = ("classical", "HC0", "HC1", "HC2", "HC3", "cluster", "penalised")
+"""The covariances of coefficients that there are."""
+WEIGHTS = ("precision", "frequency")
+"""What weights can mean for a covariance."""
 
 
 @dataclass(frozen=True, eq=False)

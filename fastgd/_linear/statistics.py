@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -154,19 +154,34 @@ def grams(dataset: Dataset, loss: Loss, points: Sequence[GramPoint], n_threads: 
 
     All have the same centres. The shape is (points, d + 1 + targets, d + 1 + targets).
     """
+    return dataset.sum(lambda part: grams_of_part(part, loss, points, n_threads))
 
-    def of_part(part: InMemory) -> Floats:
-        sums = _grams_of_part(part, loss, points, None, n_threads, ())
-        at = points[0]
-        whole = np.array([_symmetric(np.add.reduce(own, axis=0), at, sums.dense) for own in sums.grams])
-        offset = _sparse_center(at, sums.dense)
-        if offset.any():
-            with np.errstate(invalid="ignore"):  # the caller looks at the moments
-                whole -= whole[:, :, len(at.center), None] * offset
-                whole -= offset[:, None] * whole[:, None, len(at.center)]
-        return whole
 
-    return dataset.sum(of_part)
+def grams_of_part(
+    part: InMemory,
+    loss: Loss,
+    points: Sequence[GramPoint],
+    n_threads: int | None = None,
+    weigh: Callable[[Tile], Sequence[Floats]] | None = None,
+) -> Floats:
+    """Return what `grams` does of samples in memory.
+
+    Parameters
+    ----------
+    part, loss, points, n_threads
+        As for `grams`.
+    weigh : callable, optional
+        Gives the weights of a tile's rows for each point, if they are not those of the samples.
+    """
+    sums = _grams_of_part(part, loss, points, None, n_threads, (), weigh)
+    at = points[0]
+    whole = np.array([_symmetric(np.add.reduce(own, axis=0), at, sums.dense) for own in sums.grams])
+    offset = _sparse_center(at, sums.dense)
+    if offset.any():
+        with np.errstate(invalid="ignore"):  # the caller looks at the moments
+            whole -= whole[:, :, len(at.center), None] * offset
+            whole -= offset[:, None] * whole[:, None, len(at.center)]
+    return whole
 
 
 def gram(dataset: Dataset, loss: Loss, at: GramPoint, n_threads: int | None = None) -> Floats:
@@ -263,6 +278,7 @@ def _grams_of_part(
     members: Members | None,
     n_threads: int | None,
     numbers: tuple[int, ...],
+    weigh: Callable[[Tile], Sequence[Floats]] | None = None,
 ) -> _GramSums:
     """Return the partial sums over samples in memory: of all sparse columns, or only of members and squares.
 
@@ -281,8 +297,10 @@ def _grams_of_part(
             of_points = len(points), parts
             sums = _GramSums(np.zeros((*of_points, *numbers, *shape)), np.zeros((*of_points, few, 2)), dense)
         assert chosen is not None  # noqa: S101  the first tile has seen to that
-        for point, own, squares in zip(points, sums.grams, sums.squares, strict=True):
-            add_gram(tile, point, loss, chosen, own, squares, blocks, block_rows, n_threads)
+        weights = [tile.weight] * len(points) if weigh is None else weigh(tile)
+        for point, weight, own, squares in zip(points, weights, sums.grams, sums.squares, strict=True):
+            weighed = tile._replace(weight=weight)
+            add_gram(weighed, point, loss, chosen, own, squares, blocks, block_rows, n_threads)
         blocks += -(-tile.y.shape[-1] // block_rows)
         return np.zeros((1, 1))
 

@@ -38,11 +38,23 @@ MIN_ROWS = 2000
 
 
 class WarmStart(NamedTuple):
-    """Coefficients to begin with on the whole data, the objective that they minimise, and the passes spent."""
+    """Coefficients to begin with on the whole data, and what is known of the sub-samples that they come from.
+
+    Attributes
+    ----------
+    coefficients : Coefficients
+    objective : LinearObjective
+        Over the last sub-sample.
+    passes : float
+        Spent on sub-samples.
+    at_zeros : float
+        The objective at coefficients of 0, by the first sub-sample.
+    """
 
     coefficients: Coefficients
     objective: LinearObjective
     passes: float
+    at_zeros: float
 
 
 def sample_sizes(problem: LinearProblem) -> tuple[int, int] | None:
@@ -90,7 +102,7 @@ def warm_start(
     if problem.spec.loss.target is not REAL:
         rare["classes"] = ROWS_PER_COEFFICIENT // 2 * problem.coupled
     sample = problem.dataset.representative(many, rng, **rare)
-    pilot, _ = problem.first_pass(sample.representative(few, rng, **rare), problem.zeros)
+    pilot, first = problem.first_pass(sample.representative(few, rng, **rare), problem.zeros)
     stages = [pilot, pilot.on(sample)] if 2 * few <= many else [pilot]
     x = np.zeros(pilot.size)
     passes = pilot.dataset.shape[0] / n  # the moments
@@ -111,8 +123,8 @@ def warm_start(
         passes += float(ended.history.passes[-1]) * rows / n
     last = stages[-1]
     if not (last.loss.separable and any(each.levels is not None for each in last.dataset.features or ())):
-        return WarmStart(pilot.to_coefficients(x), last, passes)
-    return WarmStart(_without_guesses(last, x), last, passes + last.dataset.shape[0] / n)
+        return WarmStart(pilot.to_coefficients(x), last, passes, first.value)
+    return WarmStart(_without_guesses(last, x), last, passes + last.dataset.shape[0] / n, first.value)
 
 
 def _without_guesses(objective: LinearObjective, x: Floats) -> Coefficients:

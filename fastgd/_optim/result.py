@@ -152,6 +152,11 @@ class History:
         columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
         return cls(**{name: np.array(column, dtypes.get(name, np.float64)) for name, column in columns.items()})
 
+    def rows(self) -> list[Row]:
+        """Return the evaluations as rows."""
+        columns = (getattr(self, name).tolist() for name in Row._fields)
+        return [Row(*values) for values in zip(*columns, strict=True)]
+
     def __len__(self) -> int:
         """Return the number of evaluations."""
         return len(self.loss)

@@ -14,13 +14,14 @@ except ImportError:
 
 from fastgd.plots._animation import animate
 from fastgd.plots._descent import history, learning_rates
-from fastgd.plots._fit import fit, residuals
+from fastgd.plots._fit import coefficients, fit, residuals
 from fastgd.plots._save import check_output, save
 from fastgd.plots._surfaces import contours, minima, path, saddle, way
 
 __all__ = [
     "animate",
     "check_output",
+    "coefficients",
     "contours",
     "fit",
     "history",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fastgd._data.targets import labels_of
 from fastgd._linear.result import FitResult
 from fastgd._typing import Floats
-from fastgd._utils.validation import check_vector
+from fastgd._utils.validation import check_vector, check_whole
 
 _BINS = 10
 """The number of groups of equal size over which means are drawn."""
@@ -172,3 +172,62 @@ def _draw_calibration(ax: Axes, actual: Floats, predicted: Floats, what: str) ->
     )
     ax.set(xlabel=f"predicted {what} (mean of a tenth)", ylabel=f"actual {what}", title="Calibration")
     ax.legend(fontsize=9)
+
+
+def coefficients(result: FitResult, *, level: float = 0.95, most: int = 30, ax: Any = None) -> Any:
+    """Draw coefficients and their intervals: a point and a line each, those of largest effect.
+
+    They are sorted by their size and drawn per standard deviation of the feature, so that one scale serves all.
+
+    Parameters
+    ----------
+    result : FitResult
+        A fit with ``inference``.
+    level : float
+        Of the intervals.
+    most : int
+        Coefficients at most: those furthest from 0 in standard errors.
+    ax : Axes, optional
+        Where to draw. None makes a new figure.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the fit has no ``inference``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> X = np.random.default_rng(0).standard_normal((50, 3))
+    >>> result = fastgd.fit(X, X @ [1.0, 0.0, -1.0], covariance="classical", l2=0.0)
+    >>> ax = fastgd.plots.coefficients(result)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['x2', 'x1', 'x0']
+    """
+    inference = result.inference
+    if inference is None:
+        raise ValueError("the fit has no inference to draw: give fit covariance=, or call fastgd.inference")
+    check_whole("most", most, 1)
+    d = result.coef.shape[-1]
+    intervals = inference.conf_int(level)[..., :d, :].reshape(-1, d, 2) * result.spread[:, None]
+    coef = inference.coef[..., :d].reshape(-1, d) * result.spread
+    names = [f"{output}: {name}" for output in inference.outputs for name in result.coef_names] or result.coef_names
+    coef, intervals, statistic = coef.ravel(), intervals.reshape(-1, 2), np.abs(inference.statistic[..., :d].ravel())
+    known = np.flatnonzero(np.isfinite(intervals).all(axis=1))
+    chosen = known[np.argsort(-statistic[known], kind="stable")[:most]]
+    chosen = chosen[np.argsort(coef[chosen], kind="stable")]
+    ax = ax or Figure(figsize=(6.5, 1.2 + 0.26 * len(chosen)), layout="constrained").subplots()
+    places = np.arange(len(chosen))
+    ax.hlines(places, intervals[chosen, 0], intervals[chosen, 1], color="C0", linewidth=2)
+    ax.plot(coef[chosen], places, "o", color="C0")
+    ax.axvline(0.0, color="0.4", linewidth=1, linestyle="--")
+    ax.set_yticks(places, [names[j] for j in chosen])
+    ax.set_xlabel(f"coefficient per standard deviation, with its {100 * level:.6g} % interval")
+    left = len(coef) - len(chosen)
+    ax.set_title(f"coefficients{f', without {left} that are closer to 0' if left else ''}")
+    ax.grid(visible=True, axis="x", alpha=0.3)
+    return ax

@@ -52,6 +52,8 @@ class Files(Chunks):
         a column without a name).
     weight : str, optional
         The column of weights.
+    clusters : str, optional
+        The column that says which rows may depend on each other, for standard errors.
     drop_missing : bool
         Leave out rows in which one of these columns has no value, or NaN.
     format : {"parquet", "csv", "arrow"}, optional
@@ -102,6 +104,7 @@ class Files(Chunks):
         *,
         features: Sequence[str] | None = None,
         weight: str | None = None,
+        clusters: str | None = None,
         drop_missing: bool = False,
         format: str | None = None,  # noqa: A002  as fit has it
         sep: str | None = None,
@@ -112,7 +115,7 @@ class Files(Chunks):
         keep_default_na: bool = True,
         quoting: int = 0,
     ) -> None:
-        target, weight = (name if name is None else str(name) for name in (target, weight))
+        target, weight, clusters = (name if name is None else str(name) for name in (target, weight, clusters))
         features = features if features is None or isinstance(features, str) else [*map(str, features)]
         dialect = Dialect(sep, decimal, encoding, header, na_values, keep_default_na, quoting)
         self.files, self.kind = find_files(paths, format)
@@ -129,7 +132,7 @@ class Files(Chunks):
         self.texts: dict[str, TextFile] = {}
         self.schemas: dict[str, pa.Schema] = {}
         self.keys: dict[str, dict[str, str | None]] = {}
-        self.target, self.weight = target, weight
+        self.target, self.weight, self.clusters = target, weight, clusters
         for file in self.files:
             with reading(file.path):
                 schema, index = self._schema(file, dialect)
@@ -149,8 +152,8 @@ class Files(Chunks):
         """Choose the columns of the first file that are features."""
         path = self.files[0].path
         names = schema.names if features is not None else [name for name in schema.names if name not in index]
-        beside = [name for name in (self.target, self.weight) if name and name in index]
-        chosen = choose_columns([*names, *beside], self.target, features, self.weight, path)
+        beside = [name for name in (self.target, self.weight, self.clusters) if name and name in index]
+        chosen = choose_columns([*names, *beside], self.target, features, self.weight, path, self.clusters)
         self.all_names = {*schema.names, *index}
         self.features, self.columns = chosen.features, chosen.all
         for name in self.columns:
@@ -168,7 +171,9 @@ class Files(Chunks):
 
     def _check_target(self, schema: pa.Schema) -> None:
         """Raise ValueError if the target is neither numbers nor text, or the weights are not numbers."""
-        for name, role, allowed in ((self.target, "target", ["numbers", "text"]), (self.weight, "weight", ["numbers"])):
+        both = ["numbers", "text"]
+        roles = ((self.target, "target", both), (self.weight, "weight", ["numbers"]), (self.clusters, "cluster", both))
+        for name, role, allowed in roles:
             if name and _kind(found := schema.field(name).type) not in [*allowed, "null"]:
                 raise ValueError(f"column {name} has type {found}; a {role} has {' or '.join(allowed)}; convert it")
 
@@ -269,7 +274,8 @@ class Files(Chunks):
         for table, name in self.tables():
             with reading(name):
                 weight = None if self.weight is None else as_numpy(table[self.weight])
-                chunk = Chunk(_plain(table.select(self.features)), as_numpy(table[self.target]), weight, name)
+                groups = None if self.clusters is None else as_numpy(table[self.clusters])
+                chunk = Chunk(_plain(table.select(self.features)), as_numpy(table[self.target]), weight, name, groups)
             yield chunk
 
     def tables(self) -> Iterator[tuple[pa.Table, str]]:

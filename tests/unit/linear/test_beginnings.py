@@ -1,6 +1,7 @@
 """Where descents begin: least squares from one pass, sub-samples read where they lie, and what "auto" picks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.datasets
 from internals import Array, InMemory, LinearProblem, ModelSpec, as_design, choose_solver, passes
@@ -112,6 +113,37 @@ def test_rows_of_a_sub_sample_are_read_where_they_lie(convert, rng):
     assert sums(subset) == sums(InMemory(as_design(X[rows]), y[rows]))
     again = np.arange(0, len(rows), 3)
     assert sums(subset.take(again)) == sums(InMemory(as_design(X[rows][again]), y[rows][again]))
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning", "ignore::numpy.exceptions.RankWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_rare_levels_of_one_class_do_not_lead_astray(seed):
+    """Sub-samples then have no minimum, and no worse place to begin than 0 may come of them; as in UCI's adult."""
+    rng, n = np.random.default_rng(seed), 30_000
+    work = rng.choice(["?", "gov", "own", "private"], n, p=[0.06, 0.14, 0.1, 0.7]).astype(object)
+    work[:10] = "never"
+    jobs = rng.choice(["clerk", "farm", "sales", "tech"], n)
+    shares = 1.0 / np.arange(1, 41) ** 3
+    land = rng.choice([f"l{k}" for k in range(40)], n, p=shares / shares.sum()).astype(object)
+    land[10] = "single"
+    table = pd.DataFrame({"age": rng.uniform(17, 90, n), "gain": np.exp(rng.normal(8.5, 1.0, n))})
+    table["gain"] *= rng.random(n) < 0.08
+    table["work"], table["land"] = work, land
+    table["job"] = np.where(np.isin(work, ["?", "never"]), "?", jobs)  # so that a level of jobs is redundant
+    z = 0.03 * table["age"] + 3e-4 * table["gain"] + 0.5 * (work == "own") - 0.6 * (table["job"] == "farm") - 3.2
+    y = pd.Series((z + rng.logistic(size=n) > 0.0).astype(int))
+    y[:11] = 0
+    certain = np.zeros(n, bool)
+    for name in ("work", "job", "land"):
+        certain |= y.groupby(table[name]).transform("std").fillna(0.0) == 0.0
+    result = fastgd.fit(table, y, loss="logistic")
+    assert result.status.name == "SEPARATED"
+    assert result.loss < result.history.loss[0] <= np.log(2.0) + 1e-12
+    others = fastgd.fit(table[~certain], y[~certain], loss="logistic")
+    assert others.converged
+    own = dict(zip(result.coef_names, result.coef, strict=True))
+    np.testing.assert_allclose([own[name] for name in others.coef_names], others.coef, rtol=0, atol=1e-4)
+    assert own["work[never]"] < -10.0 and own["land[single]"] < -10.0
 
 
 CHOICES = [

@@ -1,0 +1,1 @@
+"""How sure a fit is: covariances of coefficients, tests, intervals, and their summary."""

@@ -1,0 +1,581 @@
+"""Covariances of coefficients, from one pass: an inverse Hessian, and for sandwiches the products of slopes.
+
+With scores ``g_i = s_i L'(y_i, z_i) x_i`` and the Hessian ``A = Σ s_i L''(y_i, z_i) x_i x_iᵀ`` of the summed losses,
+the covariance is ``φ A⁻¹`` (classical) or ``A⁻¹ M A⁻¹`` with ``M = Σ g_i g_iᵀ`` (sandwich). Matrices are taken about
+the columns' means, and translated to the caller's coefficients at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._data.dataset import InMemory
+from fastgd._kernels.layout import SparseRows, Tile
+from fastgd._kernels.losses import ONES, OPPOSITE_SLOPES, SLOPES
+from fastgd._kernels.sums import GramPoint, loss_sums, row_slopes
+from fastgd._linear.hessian import DOUBTFUL, powers_of_two
+from fastgd._linear.inference.spec import CovarianceSpec
+from fastgd._linear.objective import Coefficients, LinearObjective
+from fastgd._linear.statistics import PASS_OUTPUTS, gram_double_double, grams_of_part, sum_rounding
+from fastgd._typing import Floats
+from fastgd._utils.double_double import DoubleDouble
+from fastgd._utils.linalg import PRECISE, inverse_root, solve_double_double
+from fastgd.losses import LABELS, Loss
+
+CERTAIN = 1e-11
+"""The relative error of an inverse up to which no Hessian with more digits is needed."""
+TILE_BYTES = 1 << 22
+"""Bytes of rows that are made dense at a time."""
+ALONE = 1e-12
+"""Rows whose leverage leaves no more than this of 1 determine a coefficient alone, and have a slope of 0."""
+
+
+class Scores(NamedTuple):
+    """Sums of scores over the rows of each cluster.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (clusters,)
+        Sorted.
+    sums : ndarray of shape (clusters, size)
+    """
+
+    labels: NDArray[Any]
+    sums: Floats
+
+    def merge(self, other: Scores) -> Scores:
+        """Return the sums over the rows of both."""
+        labels, places = np.unique(np.concatenate((self.labels, other.labels)), return_inverse=True)
+        sums = np.zeros((len(labels), self.sums.shape[1]))
+        np.add.at(sums, places, np.concatenate((self.sums, other.sums)))
+        return Scores(labels, sums)
+
+
+class Sums(NamedTuple):
+    """What one pass adds up over samples.
+
+    Attributes
+    ----------
+    products : ndarray of shape (points, size, size)
+        As `grams` has them.
+    losses : ndarray of shape (outputs,), or (1,)
+        ``Σ s L`` of each output, or of all classes.
+    gradient : ndarray of shape (1 + outputs + outputs d,)
+        As `loss_sums` has it.
+    rows : float
+        Rows of positive weight.
+    weight : float
+        The sum of the weights.
+    log_weight : float
+        The sum of the logarithms of positive weights.
+    of_class : ndarray of shape (classes,)
+        The sum of the weights of each class; empty unless y has classes.
+    scores : Scores or None
+    """
+
+    products: Floats
+    losses: Floats
+    gradient: Floats
+    rows: float
+    weight: float
+    log_weight: float
+    of_class: Floats
+    scores: Scores | None = None
+
+    def merge(self, other: Sums) -> Sums:
+        """Return the sums over the samples of both."""
+        return Sums(
+            self.products + other.products,
+            self.losses + other.losses,
+            self.gradient + other.gradient,
+            self.rows + other.rows,
+            self.weight + other.weight,
+            self.log_weight + other.log_weight,
+            self.of_class + other.of_class,
+            self.scores and other.scores and self.scores.merge(other.scores),
+        )
+
+    def observations(self, spec: CovarianceSpec) -> float:
+        """Return the number of observations: rows of positive weight, or what weights add up to if they count rows."""
+        return self.weight if spec.weights == "frequency" else self.rows
+
+    @staticmethod
+    def merge_all(several: list[Sums]) -> Sums:
+        """Return the sums over all samples, in order."""
+        return reduce(Sums.merge, several)
+
+
+class Estimate(NamedTuple):
+    """Covariances of coefficients, and what else the passes found.
+
+    Attributes
+    ----------
+    factors : list of ndarray (size, ·)
+        Matrices L of which the covariances are ``L Lᵀ``, of each target, or of the differences of all classes from the
+        first one: coefficients in the caller's order, then the intercept, if there is one.
+    undetermined : ndarray of bool (d,)
+        Coefficients that have no standard error.
+    sums : Sums
+    scale : ndarray of shape (outputs,)
+        Of the squared loss, the variance of y about its mean; otherwise ones.
+    freedom : float
+        Coefficients of an output that are free, intercept included; with a penalty their effective number.
+    clusters : int
+        How many there are, 0 if errors of all rows are independent.
+    passes : float
+        How many it took.
+    lost : bool
+        Whether rounding hides the inverse, so that there are no standard errors.
+    distance : float
+        How far the coefficients are from the minimum over these samples, in classical standard errors.
+    """
+
+    factors: list[Floats]
+    undetermined: NDArray[np.bool_]
+    sums: Sums
+    scale: Floats
+    freedom: float
+    clusters: int
+    passes: float
+    lost: bool
+    distance: float = np.nan
+
+
+Place = tuple[int, int, int, float]
+"""Where products of rows go: the number of a matrix, the row and the column of a block there, and a sign."""
+Term = tuple[tuple[int, int], float | None, Place]
+"""A pair of outputs, the step of their `GramPoint` (None for that of curvatures), and where their products go."""
+
+
+def estimate(
+    objective: LinearObjective, at: Coefficients, redundant: NDArray[np.intp], spec: CovarianceSpec
+) -> Estimate:
+    """Return the covariances of the coefficients that a fit has found.
+
+    Parameters
+    ----------
+    objective : LinearObjective
+        Over the samples of the fit.
+    at : Coefficients
+        In the caller's order, for the samples as the objective has them.
+    redundant : ndarray of int
+        Columns, in the caller's order, that are constant or combinations of others.
+    spec : CovarianceSpec
+    """
+    loss, outputs = objective.loss, objective.outputs
+    coordinates = _Coordinates(objective, redundant, spec)
+    run = _Pass(objective, coordinates, objective.dataset.to_tile_order(at.coef), at.intercept, spec)
+    hessian, slopes = _hessian_places(loss, outputs), _slope_places(loss, outputs)
+    at_once = slopes if spec.kind in ("HC0", "HC1") else []
+    sums, passes = run.sums([*hessian, *at_once]), 1.0
+    hessians = coordinates.assemble(sums.products[: len(hessian)], hessian)
+    roots = [coordinates.inverse_root(matrix) for matrix in hessians]
+    if any(root is None for root in roots) and len(coordinates.chosen) <= PRECISE:
+        roots, passes = coordinates.precise_roots(run.precise_products(hessian), hessian), passes + 1.0
+    found = [root for root in roots if root is not None]
+    if len(found) < len(roots):
+        return _nothing(coordinates, sums, passes)
+    found *= coordinates.systems // len(found)  # a quadratic loss has the same Hessian for all targets
+    n, penalised = np.float64(sums.observations(spec)), spec.kind == "penalised"
+    inner = [coordinates.kept(matrix) for matrix in hessians * (coordinates.systems // len(hessians))]
+    inner = [
+        root.T @ matrix @ root if penalised else np.eye(len(root)) for matrix, root in zip(inner, found, strict=True)
+    ]
+    freedom = float(np.trace(inner[0])) if penalised else float(coordinates.determined)
+    scale = np.ones(coordinates.systems)
+    left = n - freedom * coordinates.blocks if n > freedom * coordinates.blocks else np.float64(np.nan)
+    if loss.quadratic:
+        scale = 2.0 / loss.curvature_bound * sums.losses / left
+    clusters = 0
+    if spec.kind in ("classical", "penalised"):
+        unit = loss.curvature_bound if loss.quadratic else 1.0
+        inner = [unit * float(each) * matrix for each, matrix in zip(scale, inner, strict=True)]
+    elif spec.kind == "cluster":
+        assert sums.scores is not None  # noqa: S101  they were asked for
+        clusters = len(sums.scores.labels)
+        correction = clusters / (clusters - 1) * (n - 1.0) / left if clusters > 1 else np.nan
+        per_system = np.split(sums.scores.sums, coordinates.systems, axis=1)
+        own = [each[:, coordinates.chosen] @ root for each, root in zip(per_system, found, strict=True)]
+        inner = [correction * (each.T @ each) for each in own]
+    else:
+        products = sums.products[len(hessian) :]
+        if not at_once:
+            products, passes = run.sums(slopes, coordinates.levers(found)).products, passes + 1.0
+        correction = n / left if spec.kind == "HC1" else 1.0
+        meats = map(coordinates.kept, coordinates.assemble(products, slopes))
+        inner = [correction * (root.T @ meat @ root) for meat, root in zip(meats, found, strict=True)]
+    to_caller = coordinates.to_caller(hessians[0])
+    factors = [to_caller @ root @ _square_root(matrix) for root, matrix in zip(found, inner, strict=True)]
+    distance = coordinates.distance(run.coef, sums, found, scale)
+    return Estimate(factors, coordinates.undetermined, sums, scale, freedom, clusters, passes, False, distance)
+
+
+def _nothing(coordinates: _Coordinates, sums: Sums, passes: float) -> Estimate:
+    """Return an estimate without standard errors."""
+    size = coordinates.blocks * coordinates.size
+    unknown = [np.full((size, size), np.nan)] * coordinates.systems
+    everything = np.ones(len(coordinates.undetermined), bool)
+    scale, freedom = np.full(coordinates.systems, np.nan), float(coordinates.determined)
+    return Estimate(unknown, everything, sums, scale, freedom, 0, passes, True)
+
+
+def _square_root(matrix: Floats) -> Floats:
+    """Return S with ``S Sᵀ`` a matrix that is symmetric and positive semidefinite but for rounding."""
+    if not np.isfinite(matrix).all():
+        return np.full(matrix.shape, np.nan)
+    diagonal = np.diagonal(matrix)
+    if np.array_equal(matrix, np.diag(diagonal)):
+        return np.diag(np.sqrt(diagonal))
+    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
+def _hessian_places(loss: Loss, outputs: int) -> list[Term]:
+    """Return the pairs of outputs that make up Hessians, their steps, and where they go.
+
+    Classes go by their differences from the first one. Other outputs have a Hessian each, or of a quadratic loss one.
+    """
+    if not loss.multiclass:
+        return [((a, a), None, (a, 0, 0, 1.0)) for a in range(1 if loss.quadratic else outputs)]
+    pairs = [(a, b) for a in range(1, outputs) for b in range(a, outputs)]
+    return [((a, b), None, (0, a - 1, b - 1, 1.0 if a == b else -1.0)) for a, b in pairs]
+
+
+def _slope_places(loss: Loss, outputs: int) -> list[Term]:
+    """Return the same for products of slopes, which of two classes may have either sign."""
+    if not loss.multiclass:
+        return [((a, a), SLOPES, (a, 0, 0, 1.0)) for a in range(outputs)]
+    pairs = [(a, b) for a in range(1, outputs) for b in range(a, outputs)]
+    same = [((a, b), SLOPES, (0, a - 1, b - 1, 1.0)) for a, b in pairs]
+    return [*same, *(((a, b), OPPOSITE_SLOPES, (0, a - 1, b - 1, -1.0)) for a, b in pairs if a != b)]
+
+
+class _Coordinates:
+    """The coordinates that Hessians are taken in, those that are determined, and how the caller's follow from them.
+
+    An output has the coefficients in the order of tiles, and if there is an intercept the linear predictor at the
+    means of the columns. Several classes have a **block** of these each; targets are **systems** of their own.
+    """
+
+    def __init__(self, objective: LinearObjective, redundant: NDArray[np.intp], spec: CovarianceSpec) -> None:
+        dataset, loss, d = objective.dataset, objective.loss, objective.dataset.shape[1]
+        self.objective = objective
+        self.blocks = objective.outputs - 1 if loss.multiclass else 1
+        self.systems = 1 if loss.multiclass else objective.outputs
+        self.size = objective.row_size
+        self.center = objective.moments.mean if objective.intercept else np.zeros(d)
+        self.order = np.arange(d) if dataset.order is None else dataset.order
+        self.undetermined = np.zeros(d, bool)
+        self.ridge = np.zeros(self.size)
+        if objective.penalty.is_zero:
+            self.undetermined[redundant] = True
+        else:
+            self.undetermined[dataset.to_caller_order(objective.moments.spread) == 0.0] = True
+            self.ridge[:d] = objective.penalty.curvature * objective.moments.total_weight
+        left_out = np.zeros(self.size, bool)
+        left_out[self.order] = self.undetermined
+        self.row, self.mixed = np.flatnonzero(~left_out), np.flatnonzero(left_out)
+        self.chosen = (np.arange(self.blocks)[:, None] * self.size + self.row).ravel()
+        self.spec = spec
+
+    @property
+    def determined(self) -> int:
+        """How many coordinates of an output are determined."""
+        return len(self.row)
+
+    def assemble(self, products: Sequence[Floats] | Floats, places: Sequence[Term]) -> list[Floats]:
+        """Return matrices (blocks size, blocks size), given the products of rows (size, size) at all places."""
+        size, blocks = self.size, self.blocks
+        whole = np.zeros((1 + max(place[0] for _, _, place in places), blocks, size, blocks, size))
+        for product, (_, _, (number, a, b, sign)) in zip(products, places, strict=True):
+            whole[number, a, :, b] += sign * product
+            if a != b:
+                whole[number, b, :, a] += sign * product
+        return [*whole.reshape(-1, blocks * size, blocks * size)]
+
+    def kept(self, matrix: Floats) -> Floats:
+        """Return the rows and columns that are determined."""
+        return np.asarray(matrix[np.ix_(self.chosen, self.chosen)])
+
+    def _penalised(self, matrix: Floats) -> Floats:
+        return self.kept(matrix + np.diag(np.tile(self.ridge, self.blocks)))
+
+    def inverse_root(self, matrix: Floats) -> Floats | None:
+        """Return the root of an inverse Hessian, None if rounding may cost it too many digits."""
+        n = self.objective.dataset.shape[0]
+        found = inverse_root(self._penalised(matrix), DOUBTFUL * sum_rounding(n))
+        if found.doubtful.any() or found.given_up.any():
+            return None
+        # Measured: errors are as large as predicted in few rows, and a hundredth of that in a million.
+        certain = found.lost * sum_rounding(n) <= CERTAIN * max(1.0, 0.1 * n**0.5)
+        return found.root if certain or len(self.chosen) > PRECISE else None
+
+    def precise_roots(self, products: list[DoubleDouble], places: Sequence[Term]) -> list[Floats | None]:
+        """Return the same from products with about 32 digits, None if that is not enough either."""
+        halves = zip(*(self.assemble([each[half] for each in products], places) for half in (0, 1)), strict=True)
+        return [self._precise_root(DoubleDouble(*map(np.asarray, pair))) for pair in halves]
+
+    def _precise_root(self, matrix: DoubleDouble) -> Floats | None:
+        objective, index = self.objective, np.ix_(self.chosen, self.chosen)
+        own = DoubleDouble(self._penalised(matrix.high), matrix.low[index])
+        power = powers_of_two(np.diagonal(own.high))
+        rounding = np.zeros(len(power))
+        if objective.penalty.is_zero:
+            sizes = np.append(objective.stored_sizes, np.ones(int(objective.intercept)))[self.row]
+            spread = np.append(objective.moments.spread, np.ones(int(objective.intercept)))[self.row]
+            diagonal = np.diagonal(own.high).reshape(self.blocks, -1)
+            weight = np.sqrt((diagonal / np.maximum(spread, np.finfo(np.float64).tiny) ** 2).max(axis=1))
+            rounding = objective.data_rounding * np.outer(weight, sizes).ravel() * power
+        scaled = own.scaled(power * power[:, None])
+        root, _ = solve_double_double(scaled, len(power), rounding, objective.dataset.shape[0])
+        return None if root.given_up.any() else np.asarray(power[:, None] * root.root)
+
+    def to_caller(self, matrix: Floats) -> Floats:
+        """Return the caller's coefficients and intercepts as a linear function of what is determined.
+
+        Of columns that are combinations of each other, the coefficients are the smallest that fit alike.
+        """
+        objective, d, kept = self.objective, len(self.undetermined), len(self.row)
+        features = kept - objective.intercept
+        in_tiles = np.zeros((self.size, kept))
+        in_tiles[self.row, np.arange(kept)] = 1.0
+        varying = self.mixed[np.diagonal(matrix)[self.mixed] > 0.0]
+        if len(varying):
+            others = np.linalg.solve(matrix[np.ix_(self.row, self.row)], matrix[np.ix_(self.row, varying)])[:features]
+            smallest = np.linalg.inv(np.eye(features) + others @ others.T)
+            in_tiles[np.ix_(self.row[:features], np.arange(features))] = smallest
+            in_tiles[np.ix_(varying, np.arange(features))] = others.T @ smallest
+        one = in_tiles.copy()
+        one[:d] = in_tiles[self.order]
+        if objective.intercept:
+            origin = objective.dataset.origin
+            one[d] -= (objective.moments.mean + (0.0 if origin is None else origin)) @ in_tiles[:d]
+        return np.asarray(np.kron(np.eye(self.blocks), one))
+
+    def distance(self, coef: Floats, sums: Sums, roots: list[Floats], scale: Floats) -> float:
+        """Return how far coefficients are from the minimum, in standard errors, by the gradient of all samples."""
+        objective, (outputs, d) = self.objective, coef.shape
+        slopes, products = sums.gradient[1 : 1 + outputs], sums.gradient[1 + outputs :].reshape(outputs, d)
+        gradient = np.zeros((outputs, self.size))
+        gradient[:, :d] = products - self.center * slopes[:, None] + self.ridge[:d] * coef
+        gradient[:, d:] = slopes[:, None]
+        unit = objective.loss.curvature_bound if objective.loss.quadratic else 1.0
+        rows = gradient[outputs - self.blocks :] if objective.loss.multiclass else gradient
+        steps = [root.T @ row[self.chosen] for root, row in zip(roots, rows.reshape(self.systems, -1), strict=True)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.max([np.linalg.norm(step) for step in steps] / np.sqrt(unit * scale)))
+
+    def levers(self, roots: list[Floats]) -> list[Floats]:
+        """Return matrices (size, determined) whose products with rows have leverages as squared lengths."""
+        whole = np.zeros((len(roots), self.size, len(self.row)))
+        whole[:, self.row] = roots
+        return [*whole]
+
+
+class _Pass(NamedTuple):
+    """Passes that add up products of rows at the coefficients of a fit."""
+
+    objective: LinearObjective
+    coordinates: _Coordinates
+    coef: Floats
+    intercept: Floats
+    spec: CovarianceSpec
+
+    def sums(self, places: Sequence[Term], levers: list[Floats] | None = None) -> Sums:
+        """Return the sums over all samples, one pass; ``levers``, of `_Coordinates.levers`, are for HC2 and HC3."""
+        objective, spec = self.objective, self.spec
+        part_sums = _PartSums(
+            objective.loss,
+            self.coef,
+            self.intercept,
+            self.coordinates.center,
+            objective.intercept,
+            self._points(places),
+            spec.weights == "frequency",
+            spec.kind == "cluster",
+            levers,
+            1.0 if spec.kind == "HC2" else 2.0,
+            objective.n_threads,
+        )
+        found: Sums = objective.dataset.map_reduce(part_sums, Sums.merge_all)
+        return found
+
+    def precise_products(self, places: Sequence[Term]) -> list[DoubleDouble]:
+        """Return the products with about 32 digits."""
+        objective, square = self.objective, slice(self.coordinates.size)
+        sums = gram_double_double(objective.dataset, objective.loss, self._points(places), objective.n_threads)
+        return [each.at(square, square) for each in sums]
+
+    def _points(self, places: Sequence[Term]) -> list[GramPoint]:
+        units = np.broadcast_to(self.objective.gradient_scales, self.objective.outputs)
+        return [
+            GramPoint(
+                self.coef,
+                self.intercept,
+                pair,
+                1e-4 * float(units[pair[0]]) if step is None else step,
+                self.coordinates.center,
+                np.zeros(0),
+            )
+            for pair, step, _ in places
+        ]
+
+
+@dataclass(frozen=True)
+class _PartSums:
+    """What a pass adds up over the samples of a part; it goes along to where they lie.
+
+    Attributes
+    ----------
+    loss : Loss
+    coef, intercept : ndarray of shape (outputs, d), (outputs,)
+        In the order of tiles.
+    center : ndarray of shape (d,)
+    has_intercept : bool
+    points : list of GramPoint
+    frequency : bool
+        Whether a weight is the number of samples that a row stands for.
+    clustered : bool
+        Whether scores are added up over clusters.
+    levers : list of ndarray, or None
+        For each point; None unless slopes are divided by what leverages leave.
+    power : float
+        Squared slopes are divided by ``(1 − leverage)^power``.
+    n_threads : int or None
+    """
+
+    loss: Loss
+    coef: Floats
+    intercept: Floats
+    center: Floats
+    has_intercept: bool
+    points: list[GramPoint]
+    frequency: bool
+    clustered: bool
+    levers: list[Floats] | None
+    power: float
+    n_threads: int | None
+
+    def __call__(self, part: InMemory) -> Sums:
+        """Return the sums over the samples of a part."""
+        size, weight = len(self.center) + self.has_intercept, part.weight
+        positive, of_class = weight[weight > 0.0], np.zeros(0)
+        if self.loss.target == LABELS:
+            counts = np.bincount(part.y.astype(np.intp), weight if weight.size else None, max(2, len(self.coef)))
+            of_class = counts.astype(np.float64)
+        whole = 1 + len(self.coef) + self.coef.size
+        products = grams_of_part(part, self.loss, self.points, self.n_threads, self._weights)
+        losses = part.sum_tiles(self._losses, len(self.coef) / PASS_OUTPUTS)
+        return Sums(
+            products[:, :size, :size],
+            losses[whole:] if len(losses) > whole else losses[:1],
+            losses[:whole],
+            float(len(positive) if weight.size else part.shape[0]),
+            part.total_weight(),
+            float(np.log(positive).sum()),
+            of_class,
+            self._scores(part) if self.clustered else None,
+        )
+
+    def _losses(self, tile: Tile, block_rows: int) -> Floats:
+        """Return the sums of each block at all coefficients, and of several targets each one's ``Σ s L``."""
+        sums = loss_sums(tile, self.coef, self.intercept, self.loss, block_rows, self.n_threads)
+        if self.loss.multiclass or len(self.coef) == 1:
+            return sums
+        own = [
+            loss_sums(tile._replace(y=y), coef, intercept, self.loss, block_rows, self.n_threads)[:, :1]
+            for y, coef, intercept in zip(tile.y, self.coef, self.intercept, strict=True)
+        ]
+        return np.hstack((sums, *own))
+
+    def _weights(self, tile: Tile) -> list[Floats]:
+        """Return the weights of a tile's rows for each point: those of squared slopes are squared, too."""
+        weight = tile.weight
+        squared = weight if self.frequency or not weight.size else weight * weight
+        if self.levers is None:
+            return [weight if at.step > ONES else squared for at in self.points]
+        left = [1.0 - lever for lever in self._leverages(tile)]
+        with np.errstate(divide="ignore", invalid="ignore"):  # a row that alone determines a coefficient has slope 0
+            return [
+                np.where(each > ALONE, 1.0, 0.0) * (squared if weight.size else 1.0) / each**self.power for each in left
+            ]
+
+    def _leverages(self, tile: Tile) -> list[Floats]:
+        """Return the leverages of a tile's rows at each point."""
+        assert self.levers is not None  # noqa: S101  whoever calls has looked
+        found = [np.empty(tile.y.shape[-1]) for _ in self.points]
+        for rows, z, slopes in self._dense(tile):
+            weight = tile.weight[rows] if tile.weight.size and not self.frequency else 1.0
+            for own, lever, slope, y in zip(found, self.levers, slopes, np.atleast_2d(tile.y)[:, rows], strict=True):
+                length = z @ lever
+                own[rows] = weight * _curvature(self.loss, slope, y) * np.einsum("ij,ij->i", length, length)
+        return found
+
+    def _scores(self, part: InMemory) -> Scores:
+        """Return the sums of scores over the clusters of a part; rows of weight 0 belong to none."""
+        groups = part.groups
+        assert groups is not None  # noqa: S101  they were asked for
+        weighted = part.weight > 0.0 if part.weight.size else np.ones(part.shape[0], bool)
+        labels = np.unique(groups[weighted])
+        size, first = len(self.center) + self.has_intercept, 0
+        outputs = slice(1 if self.loss.multiclass else 0, None)
+        sums = np.zeros((len(labels), len(self.coef[outputs]), size))
+
+        def visit(tile: Tile, block_rows: int) -> Floats:  # noqa: ARG001
+            nonlocal first
+            for rows, z, slopes in self._dense(tile):
+                stretch = slice(first + rows.start, first + rows.stop)
+                kept = np.flatnonzero(weighted[stretch])
+                own = np.searchsorted(labels, groups[stretch][kept])
+                order = np.argsort(own, kind="stable")
+                own, kept = own[order], kept[order]
+                begins = np.flatnonzero(np.diff(own, prepend=-1))
+                scores = slopes[outputs] * tile.weight[rows] if tile.weight.size else slopes[outputs]
+                for number, score in enumerate(scores if len(kept) else ()):
+                    sums[own[begins], number] += np.add.reduceat(z[kept] * score[kept, None], begins)
+            first += tile.y.shape[-1]
+            return np.zeros((1, 1))
+
+        part.by_rows().sum_tiles(visit)
+        return Scores(labels, sums.reshape(len(labels), -1))
+
+    def _dense(self, tile: Tile) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Yield some rows of a tile at a time: which, ``z = (x − center, 1)``, and their slopes, (outputs, rows)."""
+        n, d = tile.y.shape[-1], len(self.center)
+        most = max(64, TILE_BYTES // (8 * (d + 1)))
+        for start in range(0, n, most):
+            rows = slice(start, min(start + most, n))
+            x = dense_rows(tile, rows, d)
+            eta = np.ascontiguousarray((x @ self.coef.T + self.intercept).T)
+            z = np.ones((len(x), d + self.has_intercept))
+            z[:, :d] = x - self.center
+            yield rows, z, row_slopes(np.ascontiguousarray(tile.y[..., rows]), eta, self.loss)
+
+
+def _curvature(loss: Loss, slope: Floats, y: Floats) -> Floats:
+    """Return curvatures, given slopes, of a quadratic loss or of two classes: p (1 − p), and the slope is p − y."""
+    if loss.quadratic:
+        return np.full(slope.shape, loss.curvature_bound)
+    return np.where(y > 0.5, -slope * (1.0 + slope), slope * (1.0 - slope))
+
+
+def dense_rows(tile: Tile, rows: slice, d: int) -> Floats:
+    """Return some rows of a tile, whose sparse entries are stored by rows, as an array of float64 (rows, d)."""
+    index = tile.rows[rows] if tile.rows.size else np.arange(rows.start, rows.stop)
+    x = np.zeros((len(index), d))
+    dense = tile.X.shape[1]
+    x[:, :dense] = tile.X[index]
+    if tile.entries is not None:
+        assert isinstance(tile.entries, SparseRows)  # noqa: S101  whoever calls has asked for rows
+        begins, columns, values, _ = tile.entries
+        counts = (begins[index + 1] - begins[index]).astype(np.intp)
+        ends = np.cumsum(counts)
+        entries = np.arange(ends[-1]) + np.repeat(begins[index] - (ends - counts), counts)
+        np.add.at(x, (np.repeat(np.arange(len(index)), counts), dense + columns[entries]), values[entries])
+    return x

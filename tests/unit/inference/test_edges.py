@@ -1,0 +1,156 @@
+"""Where there is little to judge by: few clusters, few rows, exact fits, odd names, missing clusters."""
+
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import statsmodels.api as sm
+from internals import checksum
+from pyarrow import parquet
+
+import fastgd
+
+RNG = np.random.default_rng(0)
+N, D = 150, 3
+X = RNG.standard_normal((N, D))
+Y = X @ [1.0, 0.5, -1.0] + RNG.standard_normal(N)
+CLASSES = np.digitize(Y + RNG.standard_normal(N), [-1.0, 1.0])
+GROUPS = RNG.integers(0, 12, N)
+FREQUENCIES = RNG.integers(1, 4, N).astype(float)
+KINDS = ["classical", "HC0", "HC1", "HC2", "HC3"]
+
+
+@pytest.mark.parametrize("covariance", KINDS)
+def test_streams_of_numbers_with_frequencies(covariance):
+    options = {"covariance": covariance, "weights": "frequency"}
+    chunks = [(X[part], Y[part], FREQUENCIES[part]) for part in (slice(0, 70), slice(70, N))]
+    streamed = fastgd.fit(chunks, cache="none", **options).inference
+    known = fastgd.fit(X, Y, sample_weight=FREQUENCIES, **options).inference
+    np.testing.assert_allclose(streamed.standard_errors, known.standard_errors, rtol=1e-9)
+    assert streamed.n == known.n == FREQUENCIES.sum()
+
+
+@pytest.mark.parametrize("covariance", KINDS)
+def test_rows_of_weight_0_do_not_count(covariance):
+    with pytest.raises(ValueError, match="3 observations for 4 coefficients"):
+        fastgd.fit(X, Y, sample_weight=(np.arange(N) < 3).astype(float), covariance=covariance)
+
+
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
+@pytest.mark.parametrize("covariance", ["classical", "HC1"])
+def test_a_stream_of_too_few_rows_says_so_in_the_end(covariance):
+    result = fastgd.fit([(X[:3], Y[:3])], cache="none", covariance=covariance)
+    assert np.isnan(result.inference.standard_errors).all()
+    assert "no more observations than coefficients" in str(result.summary())
+
+
+@pytest.mark.parametrize("covariance", KINDS)
+def test_an_exact_fit_has_a_summary(covariance):
+    result = fastgd.fit(X, X @ [1.0, 2.0, 3.0], covariance=covariance)
+    assert "x2" in str(result.summary()) and "<table>" in result._repr_html_()
+
+
+@pytest.mark.parametrize("covariance", KINDS)
+def test_a_constant_y_has_a_summary(covariance):
+    assert "x2" in str(fastgd.fit(X, np.ones(N), covariance=covariance).summary())
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_few_clusters_test_few_hypotheses(loss):
+    """Scores add up to 0, so that C clusters tell at most C − 1 directions."""
+    y = Y if loss == "squared" else Y > 0.0
+    result = fastgd.fit(X, y, loss=loss, clusters=GROUPS % 3)
+    assert "3 clusters" in str(result.summary())
+    assert result.inference.wald_test(np.eye(4)[:2]).df == 2
+    with pytest.raises(ValueError, match="few clusters"):
+        result.inference.wald_test(np.eye(4)[:3])
+
+
+def test_a_single_cluster_in_files_is_noted(tmp_path):
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], "y": Y, "g": np.ones(N, int)})
+    parquet.write_table(table, tmp_path / "one.parquet")
+    result = fastgd.fit(tmp_path / "one.parquet", target="y", clusters="g", cache="none", memory_limit="16MB")
+    if result.inference is not None:
+        assert np.isnan(result.inference.standard_errors).all()
+        assert "single cluster" in str(result.summary())
+
+
+@pytest.mark.parametrize("kind", ["HC1", "cluster"])
+def test_corrections_count_the_coefficients_of_all_classes(kind):
+    design = sm.add_constant(X, prepend=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = sm.MNLogit(CLASSES, design)
+        options = {"cov_type": "HC0"} if kind == "HC1" else {"cov_type": "cluster", "cov_kwds": {"groups": GROUPS}}
+        expected = model.fit(disp=0, method="newton", tol=1e-12, **options).bse
+    clusters = GROUPS if kind == "cluster" else None
+    found = fastgd.fit(X, CLASSES, loss="logistic", tol=1e-8, covariance=kind, clusters=clusters).inference
+    factor = N / (N - 2 * (D + 1)) if kind == "HC1" else 1.0
+    np.testing.assert_allclose(found.standard_errors.T, expected * factor**0.5, rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
+@pytest.mark.parametrize("test", ["f_test", "likelihood_ratio_test"])
+def test_without_columns_that_vary_there_is_nothing_to_test(test):
+    result = fastgd.fit(np.ones((N, 2)), Y, covariance="classical", l2=0.0)
+    with pytest.raises(ValueError, match="no coefficient but intercepts"):
+        getattr(result.inference, test)()
+    assert "x0" in str(result.summary())
+
+
+def test_a_column_may_be_called_intercept():
+    inference = fastgd.fit(pd.DataFrame({"intercept": X[:, 0], "b": X[:, 1]}), Y, covariance="classical").inference
+    assert inference.names == ("intercept", "b", "(intercept)")
+    by_name, by_number = inference.wald_test("intercept = 0"), inference.wald_test([[1.0, 0.0, 0.0]])
+    assert by_name == by_number
+
+
+def test_a_column_may_be_called_like_a_number():
+    inference = fastgd.fit(pd.DataFrame({"2": X[:, 0], "b": X[:, 1]}), Y, covariance="classical").inference
+    assert inference.wald_test("2 b = 1") == inference.wald_test(([[0.0, 2.0, 0.0]], [1.0]))
+    assert inference.wald_test("'2' = 1") == inference.wald_test(([[1.0, 0.0, 0.0]], [1.0]))
+
+
+def test_hypotheses_may_be_a_list_and_are_quoted_as_written():
+    inference = fastgd.fit(X, Y, covariance="classical").inference
+    assert inference.wald_test(["x0 = 1", "x1 = x2"]) == inference.wald_test("x0 = 1, x1 = x2")
+    with pytest.raises(ValueError, match=r"hypothesis 'x0 = ': one ="):
+        inference.wald_test("x0 = ")
+
+
+@pytest.mark.parametrize("source", ["frame", "file"])
+def test_rows_without_a_cluster_are_dropped_if_that_is_asked_for(source, tmp_path):
+    groups = pd.Series(GROUPS.astype(str), dtype=object)
+    groups[[0, 7]] = None
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "y": Y, "g": groups})
+    parquet.write_table(pa.Table.from_pandas(frame), tmp_path / "data.parquet")
+    given = frame if source == "frame" else tmp_path / "data.parquet"
+    kept = groups.notna().to_numpy()
+    result = fastgd.fit(given, target="y", clusters="g", missing="drop")
+    expected = fastgd.fit(X[kept, :2], Y[kept], clusters=groups[kept].tolist()).inference
+    assert result.dropped == 2 and result.inference.clusters == 12
+    np.testing.assert_allclose(result.inference.standard_errors, expected.standard_errors, rtol=1e-9)
+    with pytest.raises(ValueError, match="clusters"):
+        fastgd.fit(given, target="y", clusters="g")
+
+
+def test_a_penalised_constant_has_no_standard_error():
+    result = fastgd.fit(np.column_stack((X, np.ones(N))), Y > 0, loss="logistic", l2=0.1, covariance="penalised")
+    assert np.isnan(result.inference.standard_errors).tolist() == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("kind", "foo"), ("weights", "foo"), ("loss", 1), ("outputs", ["a", "b"])]
+)
+def test_a_damaged_inference_is_refused(field, value, tmp_path):
+    path = tmp_path / "model.json"
+    fastgd.fit(X, Y, covariance="classical").save(path)
+    document = json.loads(path.read_text())
+    document["inference"][field] = value
+    document["checksum"] = checksum(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="inference"):
+        fastgd.load(path)

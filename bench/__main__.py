@@ -29,6 +29,7 @@ TABLES = {
     "accuracy": "accuracy",
     "real": "real",
     "frames": "frames",
+    "inference": "inference",
 }  # and their modules
 README_TABLES = ("passes", "fits")  # together under five minutes on two cores
 

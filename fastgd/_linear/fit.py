@@ -321,6 +321,8 @@ def fit(
         if wanted is not None:
             with suppress(Interrupted):
                 estimated = _estimated(wanted, whole, ended.objective, result, columns, reduction)
+            if estimated is None:
+                result = result.with_note("There are no standard errors, as the pass that finds them did not end.")
         seconds = session.seconds
     result = explain_interruption(result, session.handler)
     result = describe_limit(result, stopping)

@@ -21,6 +21,7 @@ TABLES = [
     "real",
     "sparse",
     "memory",
+    "inference",
     "annealing",
     "cold",
     "precision",

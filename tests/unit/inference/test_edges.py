@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from internals import checksum
+from internals import Interrupted, checksum, fit_module
 from pyarrow import parquet
 
 import fastgd
@@ -154,3 +154,14 @@ def test_a_damaged_inference_is_refused(field, value, tmp_path):
     path.write_text(json.dumps(document))
     with pytest.raises(ValueError, match="inference"):
         fastgd.load(path)
+
+
+def test_a_fit_is_kept_if_its_standard_errors_are_interrupted(monkeypatch):
+    def interrupted(*_):
+        raise Interrupted
+
+    monkeypatch.setattr(fit_module, "estimate", interrupted)
+    result = fastgd.fit(X, Y, covariance="HC1")
+    assert result.converged and result.inference is None
+    assert "There are no standard errors" in result.message
+    assert np.array_equal(result.coef, fastgd.fit(X, Y).coef)

@@ -150,7 +150,9 @@ def redundant_columns(
     ndarray
         The sample, and rows that refuted what it said.
     """
-    same, refuted = max(_SAME, 4.0 * rounding), max(_REFUTED, rounding)
+    # Projections on d columns leave a rounding of about √d.
+    same = max(_SAME, 2.0 * EPS * len(spread) ** 0.5, 4.0 * rounding)
+    refuted = max(_REFUTED, rounding)
     varying = spread > 0.0
     for _ in range(_ROUNDS):
         centred = np.where(varying, sample - sample.mean(axis=0) * intercept, 0.0)

@@ -99,6 +99,8 @@ def summary_of(result: FitResult, level: float = LEVEL, most: int = MOST) -> Sum
         ("passes", f"{history.passes[-1]:.4g}"),
         ("seconds", f"{history.seconds[-1]:.3g}"),
     ]
+    if result.classes is not None and len(result.classes) == 2:
+        run.insert(0, ("log-odds of", str(result.classes[1])))
     if inference is None:
         facts = [("observations", f"{result.rows:,}"), ("coefficients", f"{result.coef.size:,}"), *run]
         notes = ["Standard errors: give fit covariance='classical' or another, or call fastgd.inference(result, X, y)."]

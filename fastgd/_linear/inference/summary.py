@@ -105,6 +105,8 @@ def summary_of(result: FitResult, level: float = LEVEL, most: int = MOST) -> Sum
         facts = [("observations", f"{result.rows:,}"), ("coefficients", f"{result.coef.size:,}"), *run]
         notes = ["Standard errors: give fit covariance='classical' or another, or call fastgd.inference(result, X, y)."]
         return Summary(facts, ("", "coef"), _plain_rows(result, most), notes)
+    if inference.outputs and result.classes is not None:
+        run.insert(0, ("log-odds against", str(result.classes[0])))
     rows, left = _rows(inference, level, most)
     notes = [f"{left:,} more coefficients: inference.to_frame() has all."] if left else []
     statistic = "z" if np.isinf(inference.df) else "t"

@@ -165,3 +165,9 @@ def test_a_fit_is_kept_if_its_standard_errors_are_interrupted(monkeypatch):
     assert result.converged and result.inference is None
     assert "There are no standard errors" in result.message
     assert np.array_equal(result.coef, fastgd.fit(X, Y).coef)
+
+
+@pytest.mark.parametrize(("labels", "fact"), [(CLASSES > 0, "log-odds of  True"), (CLASSES, "log-odds against  0")])
+def test_a_summary_says_which_classes_log_odds_compare(labels, fact):
+    summary = fastgd.fit(X, labels, loss="logistic", covariance="classical").summary()
+    assert fact.split("  ") in [[name, value] for name, value in summary.facts]

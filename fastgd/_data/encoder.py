@@ -17,7 +17,15 @@ from fastgd._data.design import Design
 from fastgd._data.missing import complete_rows, count_values
 from fastgd._data.schema import DataSpec, Feature
 from fastgd._data.tables import Table, as_features, pack_columns
-from fastgd._data.targets import MAX_WEIGHT, check_frequencies, check_weights, encode_labels, labels_of, numbers
+from fastgd._data.targets import (
+    MAX_WEIGHT,
+    check_frequencies,
+    check_weights,
+    encode_labels,
+    groups_of,
+    labels_of,
+    numbers,
+)
 from fastgd._optim.base import Need
 from fastgd._typing import Floats
 from fastgd._utils.session import Session
@@ -114,7 +122,7 @@ class Encoder:
             if self.fills and isinstance(design, Table):
                 counts = count_values(design, np.empty(0) if weight is None else weight)
             design = design if counts is not None else pack_columns(design)
-            groups = None if groups is None else labels_of("clusters", groups, n)
+            groups = None if groups is None else groups_of(groups, n)
             return Encoded(InMemory(design, self._targets(y, n), weight, groups=groups), dropped, rows, counts)
 
     def _design(self, chunk: Chunk) -> Design:

@@ -29,7 +29,7 @@ from fastgd._data.readers.paths import LIBSVM
 from fastgd._data.schema import DataSpec, choose_columns
 from fastgd._data.survey import check_categories, occurrences
 from fastgd._data.tables import Table, as_features
-from fastgd._data.targets import check_frequencies, check_weighted_classes, labels_of, targets, weights
+from fastgd._data.targets import check_frequencies, check_weighted_classes, groups_of, targets, weights
 
 
 class Opener(NamedTuple):
@@ -125,7 +125,7 @@ def _open_memory(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     if spec.missing == "drop":
         design, y, given, groups, rows, dropped = complete_rows(design, y, given, groups)
     n = design.shape[0]
-    groups = None if groups is None else labels_of("clusters", groups, n)
+    groups = None if groups is None else groups_of(groups, n)
     if not n or spec.missing != "impute":
         check_not_empty(design, dropped)  # before y, which is as long
     chosen, labels, classes = targets(y, n, request.loss, declared=spec.labels_declared, rows=rows)

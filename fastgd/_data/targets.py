@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,19 @@ def check_weighted_classes(labels: NDArray[Any], weight: Floats | None, classes:
     low = np.min(labels, where=weighted, initial=len(classes) - 1)
     high = np.max(labels, where=weighted, initial=0)
     check_several_weigh(classes[[int(low)]] if low == high else None)
+
+
+def groups_of(clusters: ArrayLike, n: int) -> NDArray[Any]:
+    """Return the clusters of rows as an array of numbers or text; dates are what they are called."""
+    groups = as_array("clusters", clusters)
+    if groups.dtype.kind in "Mm":
+        check_present("clusters", groups.astype(object))
+        groups = groups.astype(np.int64)
+    elif groups.dtype.kind == "O":
+        check_present("clusters", groups)
+        if all(isinstance(value, date) for value in groups.tolist()):
+            groups = np.array([value.isoformat() for value in groups.tolist()])
+    return labels_of("clusters", groups, n)
 
 
 def check_several_weigh(weighted_classes: NDArray[Any] | None) -> None:

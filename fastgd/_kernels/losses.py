@@ -71,14 +71,33 @@ def _select_loss(loss, y, z):  # noqa: ARG001
     return loss.instance_class.value_slope
 
 
-def curvature_at(loss, y, z):  # noqa: ARG001
-    """Return the curvature at one sample, of losses that say what it is."""
+def curvature_at(loss, y, z, step):  # noqa: ARG001
+    """Return the curvature at one sample: as the loss says it, or by a difference of slopes over ±step."""
     raise AssertionError("compiled code only")  # pragma: no cover
 
 
 @overload(curvature_at)
-def _select_curvature(loss, y, z):  # noqa: ARG001
+def _select_curvature(loss, y, z, step):  # noqa: ARG001
+    return _difference if loss.instance_class.curvature is None else _as_the_loss_says
+
+
+def own_curvature(loss, y, z):  # noqa: ARG001
+    raise AssertionError("compiled code only")  # pragma: no cover
+
+
+@overload(own_curvature)
+def _select_own_curvature(loss, y, z):  # noqa: ARG001
     return loss.instance_class.curvature
+
+
+def _as_the_loss_says(loss, y, z, step):  # noqa: ARG001
+    return own_curvature(loss, y, z)
+
+
+def _difference(loss, y, z, step):
+    _, above = at_sample(loss, y, z + step)
+    _, below = at_sample(loss, y, z - step)
+    return (above - below) / (2.0 * step)
 
 
 # --- Some rows: values, then linear predictors or slopes of each output, ``most`` numbers each -----------------------
@@ -105,9 +124,7 @@ def _select_at_rows(loss, y, stride, outputs, rows, most, value, workspace):  # 
 
 @overload(curvatures)
 def _select_curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):  # noqa: ARG001
-    if loss.instance_class.multiclass:
-        return _softmax_curvatures
-    return _differences if loss.instance_class.curvature is None else _curvatures
+    return _softmax_curvatures if loss.instance_class.multiclass else _curvatures
 
 
 def _each(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: ARG001
@@ -120,24 +137,13 @@ def _each(loss, y, stride, outputs, rows, most, value, workspace):  # noqa: ARG0
             value[k] += term
 
 
-def _differences(loss, y, stride, outputs, pair, rows, most, step, value, workspace):
-    if step <= ONES:
-        _of_slopes(loss, y, stride, outputs, pair, rows, most, step, value, workspace)
-        return
-    targets, eta_k = offset(y, pair[0] * stride), offset(value, (1 + pair[0]) * most)
-    for k in range(rows):
-        _, above = at_sample(loss, targets[k], eta_k[k] + step)
-        _, below = at_sample(loss, targets[k], eta_k[k] - step)
-        value[k] = max((above - below) / (2.0 * step), 0.0)
-
-
 def _curvatures(loss, y, stride, outputs, pair, rows, most, step, value, workspace):
     if step <= ONES:
         _of_slopes(loss, y, stride, outputs, pair, rows, most, step, value, workspace)
         return
     targets, eta_k = offset(y, pair[0] * stride), offset(value, (1 + pair[0]) * most)
     for k in range(rows):
-        value[k] = max(curvature_at(loss, targets[k], eta_k[k]), 0.0)
+        value[k] = max(curvature_at(loss, targets[k], eta_k[k], step), 0.0)
 
 
 @compiled(fastmath=EXACT)

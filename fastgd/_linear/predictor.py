@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data.design import Design
 from fastgd._data.map_rows import map_rows
 from fastgd._data.schema import Feature
 from fastgd._data.tables import as_features, check_unseen
@@ -74,10 +75,18 @@ class LinearPredictor:
     def _then(self, function: Callable[[Floats], NDArray[Any]]) -> Callable[[Any], NDArray[Any]]:
         return lambda X: function(self._eta(X))
 
-    def _eta(self, X: Any) -> Floats:
+    def design(self, X: Any) -> Design:
+        """Return the features of rows as the fit had them; a ValueError says in what they differ."""
         design = as_features(X, features=self.features, unseen=self.unseen)
         if design.shape[1] != self.coef.shape[1]:
             raise ValueError(f"X has {design.shape[1]} features, but the model was fitted on {self.coef.shape[1]}")
+        return design
+
+    def _eta(self, X: Any) -> Floats:
+        return self.linear_predictor(self.design(X))
+
+    def linear_predictor(self, design: Design) -> Floats:
+        """Return the linear predictors of rows, (n,) if flat, otherwise (n, k)."""
         with np.errstate(over="ignore", invalid="ignore"):
             eta = design.linear_predictor(self.coef, self.intercept)
         if not np.isfinite(eta).all():

@@ -103,9 +103,9 @@ def check_determined(features: tuple[Feature, ...] | None, spec: ModelSpec) -> N
         )
 
 
-def _without_fills(features: tuple[Feature, ...] | None) -> list[Feature] | None:
+def without_fills(features: tuple[Feature, ...]) -> list[Feature]:
     """Return features without what stands for missing numbers, which depends on the rows of a fit."""
-    return None if features is None else [feature._replace(fill=None) for feature in features]
+    return [feature._replace(fill=None) for feature in features]
 
 
 def start_coefficients(start: Any, problem: LinearProblem, classes: NDArray[Any] | None) -> Coefficients | str | None:
@@ -127,8 +127,8 @@ def start_coefficients(start: Any, problem: LinearProblem, classes: NDArray[Any]
     if isinstance(start, Result) and not isinstance(start, FitResult):
         raise TypeError("start is the result of minimize; the result of a fit, or an array, is needed")
     if isinstance(start, FitResult):
-        own, theirs = (_without_fills(features) for features in (dataset.features, start.features))
-        if own is not None and theirs is not None and own != theirs:
+        own, theirs = dataset.features, start.features
+        if own is not None and theirs is not None and without_fills(own) != without_fills(theirs):
             raise ValueError("start was fitted on other columns or levels than X has, or in another order")
         if (start.classes is None) != (classes is None):
             raise ValueError("start is a regression and the fit a classification, or the other way round")

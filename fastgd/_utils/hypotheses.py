@@ -13,6 +13,8 @@ from fastgd._typing import Floats
 
 _NUMBER = r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
 
+_SIGN = r"(?P<sign>==|[-+*/=,;])"
+
 
 class Hypothesis(NamedTuple):
     """``R β = r``: a row for each equation.
@@ -40,9 +42,9 @@ def parse(text: str, names: Sequence[str], groups: Mapping[str, Sequence[int]]) 
     Parameters
     ----------
     text : str
-        Equations, separated by commas. Each side is a sum of terms: a number, a name, or a number times a name, with
-        or without ``*``. An equation without ``=`` says that its side is 0. Names may stand in quotes, and have to
-        where they look like something else.
+        Equations, separated by commas. Each side is a sum of terms: numbers and at most one name, with ``*`` or ``/``
+        between them; the star may be left out before a name. An equation without ``=`` says that its side is 0. Names
+        may stand in quotes, and have to where they look like something else.
     names : sequence of str
         Of the coefficients.
     groups : mapping of str to sequence of int
@@ -79,7 +81,9 @@ def _tokens(text: str, known: Mapping[str, Sequence[int]]) -> list[Token]:
     """Return what a text consists of: the longest name that is there comes first, names of digits only in quotes."""
     ordered = sorted((name for name in known if name and not re.fullmatch(_NUMBER, name)), key=len, reverse=True)
     names = "|".join(map(re.escape, ordered)) or r"(?!)"
-    kinds = rf"(?P<quoted>\"[^\"]*\"|'[^']*')|(?P<name>(?:{names})(?![\w\[]))|(?P<number>{_NUMBER})|(?P<sign>[-+*=,])"
+    kinds = (
+        rf"(?P<quoted>\"[^\"]*\"|'[^']*')|(?P<name>(?:{names})(?![\w\[]))|(?P<number>{_NUMBER})|(?P<sign>==|[-+*/=,;])"
+    )
     found = []
     for match in re.finditer(rf"\s*(?:{kinds}|(?P<other>\S))", text):
         kind = match.lastgroup or "other"
@@ -87,10 +91,10 @@ def _tokens(text: str, known: Mapping[str, Sequence[int]]) -> list[Token]:
         if kind == "quoted":
             kind, token = "name", token[1:-1]
         if kind == "other" or (kind == "name" and token not in known):
-            rest = token if kind == "name" else re.split(r"[-+*=,]", text[match.start(kind) :])[0].strip() or token
+            rest = token if kind == "name" else re.split(r"[-+*/=,;]", text[match.start(kind) :])[0].strip() or token
             some = ", ".join([*known][:10]) + (", ..." if len(known) > 10 else "")
             raise ValueError(f"{rest!r} is no coefficient; there are {some}")
-        found.append(Token(kind, token))
+        found.append(Token(kind, {"==": "=", ";": ","}.get(token, token) if kind == "sign" else token))
     return found
 
 
@@ -108,21 +112,24 @@ def _split(tokens: Sequence[Token], sign: str) -> list[list[Token]]:
 def _side(tokens: Sequence[Token], known: Mapping[str, Sequence[int]], size: int) -> Floats:
     """Return what a side stands for: rows of factors of the coefficients, and a constant after them."""
     terms: list[tuple[float, str | None]] = []
-    sign, factor, name = 1.0, None, None
+    factor, name, before = 1.0, None, "+"
     for kind, token in [*tokens, Token("sign", "end")]:
-        ended = token in ("+", "-", "end") and kind == "sign"
-        if ended and (factor is not None or name is not None):
-            terms.append((sign * (1.0 if factor is None else factor), name))
-            sign, factor, name = 1.0, None, None
-        elif ended and token == "end":
-            raise ValueError("a sign has nothing after it")
-        if ended:
-            sign = -sign if token == "-" else sign
-        elif kind == "number" and factor is None and name is None:
-            factor = float(token)
-        elif kind == "name" and name is None:
-            name = token
-        elif not (token == "*" and factor is not None and name is None):
+        if kind == "sign":
+            if token == "end" and before not in ("name", "number"):
+                raise ValueError("a sign has nothing after it")
+            if before in ("*", "/") or (token in ("*", "/") and before in ("+", "-")):
+                raise ValueError(f"{token!r} is not expected there")
+            if token in ("+", "-", "end") and before not in ("+", "-"):
+                terms.append((factor, name))
+                factor, name = 1.0, None
+            factor = -factor if token == "-" else factor
+            before = token
+        elif kind == "name" and name is None and before != "/":
+            name, before = token, kind
+        elif kind == "number" and before in ("+", "-", "*", "/"):
+            factor = factor / float(token) if before == "/" else factor * float(token)
+            before = kind
+        else:
             raise ValueError(f"{token!r} is not expected there")
     rows = np.zeros((1, size + 1))
     for number, term in terms:

@@ -174,7 +174,9 @@ class Files(Chunks):
         both = ["numbers", "text"]
         roles = ((self.target, "target", both), (self.weight, "weight", ["numbers"]), (self.clusters, "cluster", both))
         for name, role, allowed in roles:
-            if name and _kind(found := schema.field(name).type) not in [*allowed, "null"]:
+            if not name or (role == "cluster" and pa.types.is_temporal(schema.field(name).type)):
+                continue
+            if _kind(found := schema.field(name).type) not in [*allowed, "null"]:
                 raise ValueError(f"column {name} has type {found}; a {role} has {' or '.join(allowed)}; convert it")
 
     def expect(self, kinds: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ from fastgd._kernels.losses import ONES, OPPOSITE_SLOPES, SLOPES
 from fastgd._kernels.sums import GramPoint, loss_sums, row_slopes
 from fastgd._linear.hessian import DOUBTFUL, powers_of_two
 from fastgd._linear.inference.spec import CovarianceSpec
-from fastgd._linear.objective import Coefficients, LinearObjective
+from fastgd._linear.objective import Coefficients, LinearObjective, shifted_intercept
 from fastgd._linear.statistics import PASS_OUTPUTS, gram_double_double, grams_of_part, sum_rounding
 from fastgd._typing import Floats
 from fastgd._utils.double_double import DoubleDouble
@@ -134,6 +134,8 @@ class Estimate(NamedTuple):
         Whether rounding hides the inverse, so that there are no standard errors.
     distance : float
         How far the coefficients are from the minimum over these samples, in classical standard errors.
+    reduced : Coefficients or None
+        Those of the model without redundant columns, if they are others than the fit's.
     """
 
     factors: list[Floats]
@@ -145,6 +147,7 @@ class Estimate(NamedTuple):
     passes: float
     lost: bool
     distance: float = np.nan
+    reduced: Coefficients | None = None
 
 
 Place = tuple[int, int, int, float]
@@ -210,10 +213,11 @@ def estimate(
         correction = n / left if spec.kind == "HC1" else 1.0
         meats = map(coordinates.kept, coordinates.assemble(products, slopes))
         inner = [correction * (root.T @ meat @ root) for meat, root in zip(meats, found, strict=True)]
-    to_caller = coordinates.to_caller(hessians[0])
+    to_caller = coordinates.to_caller()
     factors = [to_caller @ root @ _square_root(matrix) for root, matrix in zip(found, inner, strict=True)]
     distance = coordinates.distance(run.coef, sums, found, scale)
-    return Estimate(factors, coordinates.undetermined, sums, scale, freedom, clusters, passes, False, distance)
+    reduced = coordinates.without_redundant(run.coef, run.intercept, hessians[0])
+    return Estimate(factors, coordinates.undetermined, sums, scale, freedom, clusters, passes, False, distance, reduced)
 
 
 def _nothing(coordinates: _Coordinates, sums: Sums, passes: float) -> Estimate:
@@ -336,27 +340,46 @@ class _Coordinates:
         root, _ = solve_double_double(scaled, len(power), rounding, objective.dataset.shape[0])
         return None if root.given_up.any() else np.asarray(power[:, None] * root.root)
 
-    def to_caller(self, matrix: Floats) -> Floats:
-        """Return the caller's coefficients and intercepts as a linear function of what is determined.
-
-        Of columns that are combinations of each other, the coefficients are the smallest that fit alike.
-        """
-        objective, d, kept = self.objective, len(self.undetermined), len(self.row)
-        features = kept - objective.intercept
-        in_tiles = np.zeros((self.size, kept))
-        in_tiles[self.row, np.arange(kept)] = 1.0
-        varying = self.mixed[np.diagonal(matrix)[self.mixed] > 0.0]
-        if len(varying):
-            others = np.linalg.solve(matrix[np.ix_(self.row, self.row)], matrix[np.ix_(self.row, varying)])[:features]
-            smallest = np.linalg.inv(np.eye(features) + others @ others.T)
-            in_tiles[np.ix_(self.row[:features], np.arange(features))] = smallest
-            in_tiles[np.ix_(varying, np.arange(features))] = others.T @ smallest
+    def to_caller(self) -> Floats:
+        """Return the caller's coefficients and intercepts as a linear function of what is determined."""
+        objective, d = self.objective, len(self.undetermined)
+        in_tiles = np.zeros((self.size, self.determined))
+        in_tiles[self.row, np.arange(self.determined)] = 1.0
         one = in_tiles.copy()
         one[:d] = in_tiles[self.order]
         if objective.intercept:
-            origin = objective.dataset.origin
-            one[d] -= (objective.moments.mean + (0.0 if origin is None else origin)) @ in_tiles[:d]
+            one[d] -= self._at_zero @ in_tiles[:d]
         return np.asarray(np.kron(np.eye(self.blocks), one))
+
+    @property
+    def _at_zero(self) -> Floats:
+        """What is subtracted from the caller's columns, in the order of tiles."""
+        origin = self.objective.dataset.origin
+        return self.center if origin is None else self.center + origin
+
+    def without_redundant(self, coef: Floats, intercept: Floats, matrix: Floats) -> Coefficients | None:
+        """Return coefficients with the same linear predictors, 0 for redundant columns; None if they are 0 already.
+
+        Parameters
+        ----------
+        coef, intercept : ndarray of shape (outputs, d), (outputs,)
+            In the order of tiles, for the samples as the objective has them.
+        matrix : ndarray of shape (blocks size, blocks size)
+            A Hessian, whose first block says which combinations of others redundant columns are.
+        """
+        d, dataset = coef.shape[1], self.objective.dataset
+        varying = self.mixed[np.diagonal(matrix)[self.mixed] > 0.0]
+        if not coef[:, varying].any():
+            return None
+        kept = self.row[self.row < d]
+        others = np.linalg.solve(matrix[np.ix_(self.row, self.row)], matrix[np.ix_(self.row, varying)])[: len(kept)]
+        reduced = coef.copy()
+        reduced[:, kept] += coef[:, varying] @ others.T
+        reduced[:, varying] = 0.0
+        at_means = intercept + coef @ self.center
+        origin = np.zeros(d) if dataset.origin is None else dataset.origin
+        at_zero = shifted_intercept(at_means, -reduced, self.center + origin)
+        return Coefficients(dataset.to_caller_order(reduced), at_zero * self.objective.intercept)
 
     def distance(self, coef: Floats, sums: Sums, roots: list[Floats], scale: Floats) -> float:
         """Return how far coefficients are from the minimum, in standard errors, by the gradient of all samples."""
@@ -500,11 +523,8 @@ class _PartSums:
         squared = weight if self.frequency or not weight.size else weight * weight
         if self.levers is None:
             return [weight if at.step > ONES else squared for at in self.points]
-        left = [1.0 - lever for lever in self._leverages(tile)]
-        with np.errstate(divide="ignore", invalid="ignore"):  # a row that alone determines a coefficient has slope 0
-            return [
-                np.where(each > ALONE, 1.0, 0.0) * (squared if weight.size else 1.0) / each**self.power for each in left
-            ]
+        left = [np.maximum(1.0 - lever, ALONE) for lever in self._leverages(tile)]
+        return [np.where(each > ALONE, squared if weight.size else 1.0, 0.0) / each**self.power for each in left]
 
     def _leverages(self, tile: Tile) -> list[Floats]:
         """Return the leverages of a tile's rows at each point."""

@@ -13,12 +13,12 @@ from fastgd._data.chunks import Chunks
 from fastgd._data.dataset import OpenedDataset, far_pivot
 from fastgd._data.encoder import OpenRequest
 from fastgd._data.open import open_dataset
-from fastgd._data.schema import DataSpec, Feature
+from fastgd._data.schema import DataSpec
 from fastgd._linear.inference.covariance import Estimate, estimate
 from fastgd._linear.inference.inference import INTERCEPT, Inference
 from fastgd._linear.inference.spec import CovarianceSpec
 from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec, shifted_intercept
-from fastgd._linear.problem import check_threads, linear_problem, start_coefficients
+from fastgd._linear.problem import check_threads, linear_problem, start_coefficients, without_fills
 from fastgd._linear.result import FitResult
 from fastgd._optim.result import History, Row, Status
 from fastgd._typing import Floats
@@ -28,6 +28,8 @@ from fastgd.losses import LABELS, LOSSES, Loss, choose_loss
 
 _ELSEWHERE = 0.1
 """Standard errors that a converged fit is from the minimum at most, over the samples that it was fitted on."""
+_MANY_CLUSTERS = 50
+"""Clusters from which on their covariance is reliable, as a rule of thumb."""
 
 
 def inference(
@@ -41,7 +43,7 @@ def inference(
     sample_weight: ArrayLike | str | None = None,
     target: str | None = None,
     features: Sequence[str] | None = None,
-    loss: Loss | None = None,
+    loss: str | Loss | None = None,
     missing: str = "error",
     format: str | None = None,  # noqa: A002  the usual name
     memory_limit: int | str | None = None,
@@ -57,10 +59,10 @@ def inference(
         A result of `fastgd.fit`, a model that `fastgd.load` read, or a fitted `LinearRegression`, `Ridge` or
         `LogisticRegression`.
     X, y, sample_weight, target, features, missing, format, memory_limit, n_threads
-        The samples of the fit, as for `fastgd.fit`.
+        The samples of the fit, as for `fastgd.fit`. With ``target``, the features are those of the fit by default.
     covariance, clusters, weights
         As for `fastgd.fit`; the default is "classical".
-    loss : Loss, optional
+    loss : str or Loss, optional
         The loss of the fit, if it is one of your own.
 
     Returns
@@ -91,6 +93,8 @@ def inference(
     clusters = clusters if clusters is not None or not isinstance(X, Chunks) else X.clusters
     spec = CovarianceSpec.of(covariance or ("classical" if clusters is None else None), clusters, weights, model)
     assert spec is not None  # noqa: S101  there is a default
+    if target is not None and features is None and result.features is not None:
+        features = [feature.name for feature in result.features]
     levels = [feature for feature in result.features or () if feature.levels is not None]
     data_spec = DataSpec(
         target,
@@ -173,9 +177,8 @@ def with_inference(
 def describe(found: Estimate, objective: LinearObjective, result: FitResult, spec: CovarianceSpec) -> Inference:
     """Return what an estimate says of a result."""
     loss, sums, blocks = objective.loss, found.sums, objective.outputs - 1 if objective.loss.multiclass else 1
-    coef = np.atleast_2d(result.coef)
-    if objective.intercept:
-        coef = np.column_stack((coef, np.atleast_1d(result.intercept)))
+    own = found.reduced or Coefficients(np.atleast_2d(result.coef), np.atleast_1d(result.intercept))
+    coef = np.column_stack(own) if objective.intercept else own.coef
     outputs: Sequence[Any] = ()
     if loss.multiclass:
         assert result.classes is not None  # noqa: S101  there are several
@@ -184,7 +187,7 @@ def describe(found: Estimate, objective: LinearObjective, result: FitResult, spe
         outputs = range(len(coef))
     n, intercept = sums.observations(spec), INTERCEPT if INTERCEPT not in result.coef_names else f"({INTERCEPT})"
     df_resid = n - found.freedom * blocks
-    quadratic = (loss.quadratic and spec.kind == "classical") or (spec.kind == "penalised" and loss.quadratic)
+    student = loss.quadratic and spec.kind in ("classical", "penalised")
     undetermined = np.append(found.undetermined, np.zeros(int(objective.intercept), bool))
     if found.lost:
         undetermined[:] = True
@@ -201,7 +204,7 @@ def describe(found: Estimate, objective: LinearObjective, result: FitResult, spe
         n=round(n),
         df_model=(found.freedom - objective.intercept) * blocks,
         df_resid=df_resid,
-        df=df_resid if quadratic else np.inf,
+        df=df_resid if student else np.inf,
         clusters=found.clusters,
         scale=found.scale,
         log_likelihoods=likelihoods,
@@ -251,8 +254,8 @@ def _notes(found: Estimate, result: FitResult, spec: CovarianceSpec, df_resid: f
         names = [result.coef_names[j] for j in np.flatnonzero(found.undetermined)]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         notes.append(
-            f"No standard error: {', '.join(names[:5])}{more}, constant or combinations of other columns, whose "
-            "coefficients are the smallest that fit alike."
+            f"No standard error: {', '.join(names[:5])}{more}, constant or combinations of other columns. The table is "
+            "that of the fit without them; result.coef has the smallest coefficients that fit alike."
         )
     if result.status is Status.SEPARATED:
         notes.append(
@@ -266,12 +269,17 @@ def _notes(found: Estimate, result: FitResult, spec: CovarianceSpec, df_resid: f
         notes.append("There are no more observations than coefficients, so nothing is left to judge them by.")
     if spec.kind == "cluster" and found.clusters < 2:
         notes.append("There is a single cluster, so nothing is known about how clusters differ.")
+    elif spec.kind == "cluster" and found.clusters < _MANY_CLUSTERS:
+        notes.append(
+            f"There are only {found.clusters} clusters: standard errors may be far too small, and no more than "
+            f"{found.clusters - 1} coefficients can be tested at once."
+        )
     if spec.kind == "penalised":
         notes.append("Penalised coefficients are biased: intervals hold what they tend to, not the truth.")
     return notes
 
 
-def _model_of(result: FitResult, loss: Loss | None) -> ModelSpec:
+def _model_of(result: FitResult, loss: str | Loss | None) -> ModelSpec:
     """Return the model of a result; a ValueError if its loss is not known."""
     settings = result.settings
     name, parameters = settings.loss["name"], {key: v for key, v in settings.loss.items() if key != "name"}
@@ -280,13 +288,9 @@ def _model_of(result: FitResult, loss: Loss | None) -> ModelSpec:
         if known is None:
             raise ValueError(f"the fit had a loss of your own, {name}; give it as loss=")
         loss = known(**parameters)
-    elif type(choose_loss(loss)).__name__.lower() != name:
+    elif type(loss := choose_loss(loss)).__name__.lower() != ("logistic" if name == "softmax" else name):
         raise ValueError(f"loss={loss!r}; the fit had a {name} loss")
     return ModelSpec.of(loss, settings.l2, settings.intercept, settings.standardize)
-
-
-def _without_fills(features: tuple[Feature, ...]) -> list[Feature]:
-    return [feature._replace(fill=None) for feature in features]
 
 
 def _check_same(result: FitResult, opened: OpenedDataset) -> None:
@@ -298,7 +302,7 @@ def _check_same(result: FitResult, opened: OpenedDataset) -> None:
         names, others = [feature.name for feature in here], [feature.name for feature in there]
         if names != others:
             raise ValueError(f"X has the columns {', '.join(names)}; the fit had {', '.join(others)}")
-        for own, other in zip(_without_fills(here), _without_fills(there), strict=True):
+        for own, other in zip(without_fills(here), without_fills(there), strict=True):
             if own != other:
                 raise ValueError(f"X: column {own.name} has other levels, or other gaps, than in the fit")
     d = result.coef.shape[-1]

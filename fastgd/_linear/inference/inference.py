@@ -77,7 +77,8 @@ class Inference:
     outputs : tuple of str
         Targets, or classes but the first; empty if there is a single row.
     coef : ndarray
-        The coefficients, and the intercept.
+        The coefficients, and the intercept. Where columns are redundant, those of the model without them, which differ
+        from those of the result: 0 for redundant columns.
     factors : ndarray of shape (systems, size, ·)
         Matrices L of which the covariances are ``L Lᵀ``.
     undetermined : ndarray of bool (p,)
@@ -318,6 +319,10 @@ class Inference:
         if isinstance(hypothesis, str):
             return self._wald(parse(hypothesis, self.names, self._groups), self.df)
         R, r = hypothesis if isinstance(hypothesis, tuple) else (hypothesis, None)
+        if isinstance(R, dict) or np.ndim(R) == 0 or hasattr(R, "columns"):
+            raise TypeError(
+                f"hypothesis is a {type(R).__name__}; a text, or an array of a column for each coefficient, is needed"
+            )
         matrix = np.atleast_2d(np.asarray(R, np.float64))
         values = np.zeros(len(matrix)) if r is None else np.atleast_1d(np.asarray(r, np.float64))
         if matrix.ndim != 2 or matrix.shape[1] != size or values.shape != (len(matrix),):
@@ -336,7 +341,7 @@ class Inference:
         if about := [self.names[j] for j in np.flatnonzero(self.undetermined & matrix.any(axis=0))]:
             kept = ~matrix[:, self.undetermined].any(axis=1)
             if not kept.any():
-                raise ValueError(f"hypothesis: the samples do not determine {', '.join(about[:3])}")
+                raise ValueError(f"hypothesis: {', '.join(about[:3])} is redundant, and left out of the tests")
             matrix, values = matrix[kept], values[kept]
         systems, size = self.factors.shape[:2]
         blocks = size // len(self.names)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastgd._data.design import Design, tile_ranges
 from fastgd._data.map_rows import map_rows
-from fastgd._data.tables import as_features
 from fastgd._linear.inference.inference import Inference, check_level
 from fastgd._linear.predictor import LinearPredictor, probabilities
 from fastgd._typing import Floats
+
+_SAME = 1e-6
+"""Linear predictors of two models that differ by no more than this share of their sizes are the same."""
 
 
 class PredictionInterval(NamedTuple):
@@ -23,7 +25,8 @@ class PredictionInterval(NamedTuple):
     mean : ndarray of shape (n,), or (n, k) of several targets
         What y is expected to be; of two classes the probability of the second one.
     lower, upper : ndarray
-        An interval that holds the true mean in a share ``interval`` of fits.
+        An interval that holds the true mean in a share ``interval`` of fits; NaN for rows in which redundant columns
+        are not what they were in the fit, as nothing is known about these.
     observation_lower, observation_upper : ndarray or None
         Of the squared loss, an interval that holds a new y of weight 1 in such a share; it assumes that errors are
         normal and all of the same variance. Otherwise None.
@@ -55,7 +58,12 @@ def predict_interval(model: LinearPredictor, inference: Inference, X: Any, inter
     reach = quantile(0.5 + 0.5 * level, inference.df)
     factors = np.swapaxes(inference.factors, 1, 2)
     d = model.coef.shape[1]
-    work = _Work(model, factors[:, :, :d], factors[:, :, d:].sum(axis=2), reach, inference.scale, inference.quadratic)
+    slopes, constants = factors[:, :, :d], factors[:, :, d:].sum(axis=2)
+    reduced = None
+    if inference.undetermined.any():
+        own = inference.coef.reshape(len(model.coef), -1)
+        reduced = replace(model, coef=own[:, :d], intercept=own[:, d:].sum(axis=1))
+    work = _Work(model, reduced, slopes, constants, reach, inference.scale, inference.quadratic)
     whole = map_rows(X, work, (5 if inference.quadratic else 3) * len(model.coef), np.float64)
     k = len(model.coef)
     parts = [whole[:, first : first + k] for first in range(0, whole.shape[1], k)]
@@ -64,9 +72,14 @@ def predict_interval(model: LinearPredictor, inference: Inference, X: Any, inter
 
 @dataclass(frozen=True)
 class _Work:
-    """Gives rows of X their columns of a `PredictionInterval`, one after the other."""
+    """Gives rows of X their columns of a `PredictionInterval`, one after the other.
+
+    Rows in which redundant columns are not what they were in the fit have no interval: there a model without these
+    columns, ``reduced``, predicts something else.
+    """
 
     model: LinearPredictor
+    reduced: LinearPredictor | None
     slopes: Floats
     constants: Floats
     reach: float
@@ -75,13 +88,16 @@ class _Work:
 
     def __call__(self, X: Any) -> Floats:
         """Return the columns (n, fields k)."""
-        eta = np.asarray(self.model.decision_function(X)).reshape(-1, len(self.model.coef))
-        design = as_features(X, features=self.model.features, unseen=self.model.unseen)
+        design, k = self.model.design(X), len(self.model.coef)
+        eta = self.model.linear_predictor(design).reshape(-1, k)
         errors = np.empty_like(eta)
         for start, stop in tile_ranges(design, self._tile_bytes(design)):
             rows = design.copy_rows(np.arange(start, stop))
-            for k, (slopes, constants) in enumerate(zip(self.slopes, self.constants, strict=True)):
-                errors[start:stop, k] = np.linalg.norm(rows.linear_predictor(slopes, constants), axis=1)
+            for number, (slopes, constants) in enumerate(zip(self.slopes, self.constants, strict=True)):
+                errors[start:stop, number] = np.linalg.norm(rows.linear_predictor(slopes, constants), axis=1)
+        if self.reduced is not None:
+            other = self.reduced.linear_predictor(design).reshape(-1, k)
+            errors[np.abs(eta - other) > _SAME * (np.abs(eta) + np.abs(other) + np.sqrt(self.scale))] = np.nan
         columns = [eta, eta - self.reach * errors, eta + self.reach * errors]
         if self.model.classes is not None:
             columns = [probabilities(each[:, 0])[:, 1:] for each in columns]

@@ -171,3 +171,112 @@ def test_a_fit_is_kept_if_its_standard_errors_are_interrupted(monkeypatch):
 def test_a_summary_says_which_classes_log_odds_compare(labels, fact):
     summary = fastgd.fit(X, labels, loss="logistic", covariance="classical").summary()
     assert fact.split("  ") in [[name, value] for name, value in summary.facts]
+
+
+EDUCATION = RNG.integers(0, 5, N)
+LEVELS = np.array(["basic", "college", "high", "none", "phd"])[EDUCATION]
+
+
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
+@pytest.mark.parametrize("years_first", [True, False])
+@pytest.mark.parametrize("covariance", KINDS)
+def test_tests_beside_redundant_columns_are_those_without_them(covariance, years_first):
+    """Years are a function of education: the last of the columns is left out, whichever that is."""
+    columns = {"years": 2.0 * EDUCATION + 1.0, "education": LEVELS, "x": X[:, 0]}
+    order = ["years", "education", "x"] if years_first else ["education", "years", "x"]
+    frame = pd.DataFrame(columns)[order]
+    result = fastgd.fit(frame, Y, covariance=covariance)
+    left_out = "education[phd]" if years_first else "years"
+    assert [n for n, unknown in zip(result.inference.names, result.inference.undetermined, strict=True) if unknown] == [
+        left_out
+    ]
+    if not years_first:
+        kept = frame[["education", "x"]]
+    else:
+        kept = frame[["years", "x"]].assign(**{f"e{k}": k == EDUCATION for k in (1, 2, 3)})
+    alone = fastgd.fit(kept, Y, covariance=covariance).inference
+    hypothesis = "e1 = 0, e2 = 0, e3 = 0" if years_first else "education = 0"
+    found, expected = result.inference.wald_test("education = 0"), alone.wald_test(hypothesis)
+    assert found.df == expected.df == (3 if years_first else 4)
+    np.testing.assert_allclose(found.statistic, expected.statistic, rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_rows_that_break_a_redundancy_have_no_interval(loss):
+    doubled = np.column_stack((X, 60.0 * X[:, 0]))
+    y = Y if loss == "squared" else Y > 0.0
+    result = fastgd.fit(doubled, y, loss=loss, covariance="classical")
+    alone = fastgd.fit(X, y, loss=loss, covariance="classical")
+    np.testing.assert_allclose(result.predict(doubled, interval=0.9).lower, alone.predict(X, interval=0.9).lower, 1e-7)
+    doubled[3, 3] += 1.0
+    broken = result.predict(doubled, interval=0.9)
+    assert np.flatnonzero(np.isnan(broken.lower)).tolist() == [3] and np.isfinite(broken.mean).all()
+
+
+@pytest.mark.parametrize("covariance", ["HC2", "HC3"])
+def test_a_row_that_alone_determines_a_coefficient(covariance):
+    """Its leverage is 1 and its slope 0: it adds nothing, and the others are as without it."""
+    alone = fastgd.fit(X[1:], Y[1:], covariance=covariance).inference.standard_errors
+    found = fastgd.fit(np.column_stack((X, np.eye(N)[0])), Y, covariance=covariance).inference.standard_errors
+    np.testing.assert_allclose(found[[0, 1, 2, 4]], alone, rtol=1e-9)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("kind", ["datetime", "date", "period of time"])
+@pytest.mark.parametrize("source", ["frame", "parquet", "csv"])
+def test_clusters_may_be_dates(kind, source, tmp_path):
+    days = pd.Timestamp("2013-01-01") + pd.to_timedelta(GROUPS, "D")
+    values = {"datetime": days, "date": pd.Series(days.date, dtype=object), "period of time": days - days[0]}[kind]
+    frame = pd.DataFrame({"a": X[:, 0], "y": Y, "day": values})
+    given = frame if source == "frame" else tmp_path / f"data.{source}"
+    if source == "parquet":
+        frame.to_parquet(given, index=False)
+    elif source == "csv":
+        frame.to_csv(given, index=False)
+    found = fastgd.fit(given, target="y", features=["a"], clusters="day").inference
+    expected = fastgd.fit(frame[["a"]], Y, clusters=GROUPS).inference
+    np.testing.assert_allclose(found.standard_errors, expected.standard_errors, rtol=1e-9)
+
+
+@pytest.mark.parametrize("covariance", ["classical", "HC1"])
+def test_later_the_columns_are_those_of_the_model(covariance, tmp_path):
+    frame = pd.DataFrame({"a": X[:, 0], "text": LEVELS, "b": X[:, 1], "y": Y, "more": np.arange(N).astype(str)})
+    fastgd.fit(frame, target="y", features=["a", "text"]).save(tmp_path / "model.json")
+    model = fastgd.load(tmp_path / "model.json")
+    expected = fastgd.fit(frame, target="y", features=["a", "text"], covariance=covariance).inference
+    found = fastgd.inference(model, frame, target="y", covariance=covariance, loss="squared")
+    np.testing.assert_allclose(found.standard_errors, expected.standard_errors, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("x0*2 = 1", "2 x0 = 1"),
+        ("x0/4 = 1/2", "x0 = 2"),
+        ("x0 == x1; x2 = 0", "x0 = x1, x2 = 0"),
+        ("-x0*2/3 + 1 = x1", "x1 = 1 - 0.6666666666666666 x0"),
+    ],
+)
+def test_hypotheses_multiply_and_divide(text, same):
+    inference = fastgd.fit(X, Y, covariance="classical").inference
+    np.testing.assert_allclose(inference.wald_test(text)[:2], inference.wald_test(same)[:2], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "text", ["x0 * = 1", "* x0 = 1", "2 / x0 = 1", "x0 x1 = 1", "x0 2 = 1", "x0 = 1 +", "(x0) = 1"]
+)
+def test_other_signs_are_refused(text):
+    with pytest.raises(ValueError, match="hypothesis"):
+        fastgd.fit(X, Y, covariance="classical").inference.wald_test(text)
+
+
+@pytest.mark.parametrize("given", [{"x0": 0}, None, 3, pd.DataFrame([[1.0, 0.0, 0.0, 0.0]])], ids=type)
+def test_hypotheses_of_other_kinds_are_refused(given):
+    with pytest.raises(TypeError, match="hypothesis is a"):
+        fastgd.fit(X, Y, covariance="classical").inference.wald_test(given)
+
+
+def test_few_clusters_are_noted():
+    assert "only 12 clusters" in str(fastgd.fit(X, Y, clusters=GROUPS).summary())
+    assert "clusters:" not in str(fastgd.fit(X, Y, clusters=np.arange(N) // 2).summary())

@@ -196,7 +196,6 @@ MATRICES = {
     "few columns": (np.eye(3), "of shape \\(3, 3\\)"),
     "long r": ((np.eye(P)[:1], [0.0, 0.0]), "r of \\(2,\\)"),
     "short r": ((np.eye(P), [0.0, 0.0]), "r of \\(2,\\)"),
-    "number": (3.0, "of shape \\(1, 1\\)"),
     "cube": (np.zeros((1, 1, P)), "of shape \\(1, 1, "),
     "nan": (np.full(P, np.nan), "must be finite"),
     "infinite r": ((np.eye(P)[:1], [np.inf]), "must be finite"),
@@ -255,7 +254,7 @@ def test_redundant_columns_have_no_test_of_their_own(covariance):
     X = np.column_stack((FRAME[["a", "b"]], FRAME["a"]))
     inference = fastgd.fit(X, Y, covariance=covariance).inference
     for text in ("x2 = 0", "x2 = x1", "x1 = 2 x2, x2"):
-        with pytest.raises(ValueError, match="hypothesis: the samples do not determine x2"):
+        with pytest.raises(ValueError, match="hypothesis: x2 is redundant"):
             inference.wald_test(text)
     assert inference.wald_test("x1 = 0, x2 = 0").statistic == inference.wald_test("x1 = 0").statistic
     assert inference.f_test().df == 2

@@ -81,7 +81,6 @@ SAMPLES = {
     "one used": (X, Y, {"clusters": GROUPS > 0, "sample_weight": GROUPS == 0}, "clusters: all rows are in the cluster"),
     "nan": (X, Y, {"clusters": np.where(GROUPS < 5, np.nan, GROUPS)}, "clusters contains NaN in row 0"),
     "none": (X, Y, {"clusters": [*GROUPS[:-1].tolist(), None]}, "clusters has no value in row 99"),
-    "dates": (X, Y, {"clusters": np.datetime64("2020-01-01") + GROUPS}, "clusters has dtype datetime64"),
     "column": (pd.DataFrame(X).assign(y=Y), None, {"target": "y", "clusters": "g"}, "clusters g: X has no such column"),
     "fractions": (
         *(X, Y, {"covariance": "HC1", "weights": "frequency", "sample_weight": np.full(N, 1.5)}),

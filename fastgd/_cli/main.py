@@ -18,7 +18,7 @@ from fastgd._cli.guide import run_guide
 from fastgd._cli.output import MODELS, UsageError, print_error
 from fastgd._cli.predict import run_predict
 from fastgd._data.schema import FORMATS
-from fastgd._linear.settings import COVARIANCES, TOL, WEIGHTS
+from fastgd._linear.settings import COVARIANCES, TOL, WEIGHTS, covariance_name
 from fastgd._optim.registry import SOLVERS, check_solver
 from fastgd._version import __version__
 
@@ -105,6 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     fit.add_argument("--summary", action="store_true", help="print standard errors, tests and intervals")
     fit.add_argument(
         "--covariance",
+        type=covariance_name,
         choices=COVARIANCES,
         help="what standard errors assume, see the chapter inference; default with --summary: classical",
     )

@@ -219,7 +219,8 @@ def fit(
         Find standard errors, too, by one pass more (HC2 and HC3: two): ``result.inference`` and ``result.summary()``.
 
         "classical": the inverse Hessian of the log-likelihood, of least squares times the variance of y about its mean.
-        "HC0" to "HC3": robust against variances that differ from row to row, or another loss than the likelihood.
+        "HC0" to "HC3", in upper or lower case: robust against variances that differ from row to row, or another loss
+        than the likelihood.
         "cluster": also against errors that depend on each other within a cluster. "penalised": of fits with a penalty,
         for which the others are refused. See the chapter on inference for the formulas.
     clusters : array-like of shape (n,), or with ``target`` a column's name, optional

@@ -14,6 +14,11 @@ WEIGHTS = ("precision", "frequency")
 """What weights can mean for a covariance."""
 
 
+def covariance_name(text: str) -> str:
+    """Return the name of a covariance as `COVARIANCES` has it: HC0 to HC3 may be written in any case."""
+    return text.upper() if text.upper() in ("HC0", "HC1", "HC2", "HC3") else text
+
+
 @dataclass(frozen=True, eq=False)
 class FitSettings(Mapping[str, Any]):
     """The arguments of a fit, and what "auto" chose; reads as a mapping, too, as JSON has it.

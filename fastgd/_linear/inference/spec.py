@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from fastgd._data.dataset import InMemory, OpenedDataset
 from fastgd._linear.objective import ModelSpec
-from fastgd._linear.settings import COVARIANCES, WEIGHTS
+from fastgd._linear.settings import COVARIANCES, WEIGHTS, covariance_name
 from fastgd.losses import Logistic, Loss, Softmax, Squared
 
 LARGEST = 10_000
@@ -41,6 +41,7 @@ class CovarianceSpec(NamedTuple):
                 raise ValueError(f"weights={weights!r}: that is for a covariance; give covariance=, or leave it out")
             return None
         kind = "cluster" if covariance is None else covariance
+        kind = covariance_name(kind) if isinstance(kind, str) else kind
         if not isinstance(kind, str) or kind not in COVARIANCES:
             raise ValueError(f"covariance={covariance!r}; choose one of {', '.join(map(repr, COVARIANCES))}, or None")
         if clusters is not None and kind != "cluster":

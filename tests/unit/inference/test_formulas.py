@@ -207,3 +207,10 @@ def test_where_rounding_hides_the_inverse_nothing_is_claimed(covariance, tmp_pat
         inference.wald_test("x2 = 0")
     result.save(tmp_path / "model.json")
     assert str(fastgd.load(tmp_path / "model.json").summary()) == str(result.summary())
+
+
+@pytest.mark.parametrize("name", ["HC0", "HC1", "HC2", "HC3"])
+def test_robust_covariances_may_be_written_in_lower_case(name):
+    upper, lower = fitted(DATA.y, name, "none", True), fitted(DATA.y, name.lower(), "none", True)
+    assert upper.kind == lower.kind == name
+    np.testing.assert_array_equal(lower.covariance, upper.covariance)

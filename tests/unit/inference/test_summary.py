@@ -263,6 +263,7 @@ def data(tmp_path):
 COMMANDS = {
     "summary": ("y", "linear", ["--summary"], {"covariance": "classical"}),
     "covariance": ("y", "linear", ["--covariance", "HC3"], {"covariance": "HC3"}),
+    "lower case": ("y", "linear", ["--covariance", "hc1"], {"covariance": "HC1"}),
     "both": ("y", "linear", ["--summary", "--covariance", "HC1"], {"covariance": "HC1"}),
     "cluster": ("y", "linear", ["--cluster", "group"], {"clusters": "group"}),
     "all": ("y", "linear", ["--summary", "--covariance", "cluster", "--cluster", "group"], {"clusters": "group"}),

@@ -188,15 +188,15 @@ class FitResult(Result):
 
         return predict_interval(self.predictor(unseen=unseen), self.inference, X, interval)
 
-    def summary(self, *, level: float = 0.95, most: int = 100) -> Summary:
+    def summary(self, *, level: float = 0.95, most: int | str = 100) -> Summary:
         """Return a summary: what was fitted, how well it describes the samples, and how sure coefficients are.
 
         Parameters
         ----------
         level : float
             Of the intervals.
-        most : int
-            Coefficients of an output at most.
+        most : int or "all"
+            Coefficients of an output at most. A note says how many are left out.
 
         Returns
         -------
@@ -206,8 +206,11 @@ class FitResult(Result):
         from fastgd._linear.inference.inference import check_level
         from fastgd._linear.inference.summary import summary_of
 
-        check_whole("most", most, 1)
-        return summary_of(self, check_level("level", level), most)
+        if isinstance(most, str) and most != "all":
+            raise ValueError(f"most={most!r}; a whole number, or 'all', is needed")
+        if not isinstance(most, str):
+            check_whole("most", most, 1)
+        return summary_of(self, check_level("level", level), None if isinstance(most, str) else int(most))
 
     def _repr_html_(self) -> str:
         """Return the summary for a notebook; without its tests if they cannot be computed here."""

@@ -81,7 +81,7 @@ class Summary:
         )
 
 
-def summary_of(result: FitResult, level: float = LEVEL, most: int = MOST) -> Summary:
+def summary_of(result: FitResult, level: float = LEVEL, most: int | None = MOST) -> Summary:
     """Return the summary of a fit.
 
     Parameters
@@ -89,8 +89,8 @@ def summary_of(result: FitResult, level: float = LEVEL, most: int = MOST) -> Sum
     result : FitResult
     level : float
         Of the intervals.
-    most : int
-        Coefficients of an output at most.
+    most : int or None
+        Coefficients of an output at most; None is all.
     """
     inference, history = result.inference, result.history
     run = [
@@ -103,12 +103,18 @@ def summary_of(result: FitResult, level: float = LEVEL, most: int = MOST) -> Sum
         run.insert(0, ("log-odds of", str(result.classes[1])))
     if inference is None:
         facts = [("observations", f"{result.rows:,}"), ("coefficients", f"{result.coef.size:,}"), *run]
-        notes = ["Standard errors: give fit covariance='classical' or another, or call fastgd.inference(result, X, y)."]
-        return Summary(facts, ("", "coef"), _plain_rows(result, most), notes)
+        rows, left = _plain_rows(result, most)
+        notes = [f"{left:,} more coefficients: summary(most='all') shows them; result.coef has them."] if left else []
+        notes += [
+            "Standard errors: give fit covariance='classical' or another, or call fastgd.inference(result, X, y)."
+        ]
+        return Summary(facts, ("", "coef"), rows, notes)
     if inference.outputs and result.classes is not None:
         run.insert(0, ("log-odds against", str(result.classes[0])))
     rows, left = _rows(inference, level, most)
-    notes = [f"{left:,} more coefficients: inference.to_frame() has all."] if left else []
+    notes = []
+    if left:
+        notes = [f"{left:,} more coefficients: summary(most='all') shows them; inference.to_frame() is a table of all."]
     statistic = "z" if np.isinf(inference.df) else "t"
     tail = 0.5 * (1.0 - level)
     columns = ("", "coef", "std err", statistic, f"P>|{statistic}|", f"[{tail:.3g}", f"{1.0 - tail:.3g}]")
@@ -144,7 +150,7 @@ def _facts(inference: Inference) -> list[tuple[str, str]]:
     return [*facts, (name, f"{_numbers(test.statistic)}, P {_probabilities(test.p_value)}")]
 
 
-def _rows(inference: Inference, level: float, most: int) -> tuple[list[tuple[str, ...]], int]:
+def _rows(inference: Inference, level: float, most: int | None) -> tuple[list[tuple[str, ...]], int]:
     """Return the table of coefficients, intercepts first, and how many are left out."""
     size = len(inference.names)
     order = [*range(size)]
@@ -165,8 +171,8 @@ def _rows(inference: Inference, level: float, most: int) -> tuple[list[tuple[str
     return rows, (size - len(shown)) * len(outputs)
 
 
-def _plain_rows(result: FitResult, most: int) -> list[tuple[str, ...]]:
-    """Return the table of coefficients without standard errors."""
+def _plain_rows(result: FitResult, most: int | None) -> tuple[list[tuple[str, ...]], int]:
+    """Return the table of coefficients without standard errors, and how many are left out."""
     coef, intercept = np.atleast_2d(result.coef), np.atleast_1d(result.intercept)
     outputs = [f"{label}: " for label in (range(len(coef)) if result.classes is None else result.classes)]
     names = result.coef_names
@@ -174,7 +180,7 @@ def _plain_rows(result: FitResult, most: int) -> list[tuple[str, ...]]:
     for output, own, b in zip(outputs if len(coef) > 1 else [""], coef, intercept, strict=True):
         first = [(f"{output}{INTERCEPT}", f"{b:.6g}")] if result.settings.intercept else []
         rows += [*first, *((f"{output}{name}", f"{value:.6g}") for name, value in zip(names, own, strict=True))][:most]
-    return rows
+    return rows, len(coef) * (len(names) + result.settings.intercept) - len(rows)
 
 
 def _numbers(values: Any) -> str:

@@ -193,6 +193,12 @@ def test_something_has_to_be_shown(most):
             ask(most=most)
 
 
+def test_most_is_a_number_or_all():
+    for covariance in ("classical", None):
+        with pytest.raises(ValueError, match=r"^most='every'; a whole number, or 'all', is needed"):
+            fastgd.fit(X, Y, covariance=covariance).summary(most="every")
+
+
 def test_intervals_need_inference_of_at_most_two_classes():
     with pytest.raises(ValueError, match=r"^interval: the fit has no inference; give fit covariance="):
         fastgd.fit(X, Y).predict(X, interval=0.95)

@@ -155,10 +155,20 @@ def test_at_most_so_many_coefficients(covariance):
     result = fastgd.fit(X, X[:, 0] + np.random.default_rng(1).standard_normal(300), covariance=covariance)
     assert len(result.summary().rows) == 100
     assert [row[0] for row in result.summary(most=3).rows] == ["intercept", "x0", "x1"]
+    assert "118 more coefficients: summary(most='all') shows them; " in str(result.summary(most=3))
     if covariance:
-        assert "118 more coefficients: inference.to_frame() has all." in str(result.summary(most=3))
+        assert "inference.to_frame() is a table of all" in str(result.summary(most=3))
         assert len(result.inference.to_frame()) == 121
-    assert len(result.summary(most=500).rows) == 121
+    assert len(result.summary(most=500).rows) == len(result.summary(most="all").rows) == 121
+    assert "more coefficients" not in str(result.summary(most="all"))
+
+
+def test_all_coefficients_of_all_classes():
+    result = fitted(Y3, **LOGISTIC)
+    assert [row[0] for row in result.summary(most="all").rows] == [row[0] for row in result.summary().rows]
+    assert len(result.summary(most=2.0).rows) == 4
+    assert "6 more coefficients" in str(result.summary(most=2))
+    assert "9 more coefficients" in str(fitted(Y3, covariance=None, **LOGISTIC).summary(most=2))
 
 
 def test_notes_about_redundant_columns():

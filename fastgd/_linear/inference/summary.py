@@ -126,8 +126,8 @@ def _facts(inference: Inference) -> list[tuple[str, str]]:
     clusters = f", {inference.clusters:,} clusters" if inference.clusters else ""
     facts = [
         ("observations", f"{inference.n:,}"),
-        ("df model", f"{inference.df_model:,.6g}"),
-        ("df residuals", f"{inference.df_resid:,.10g}"),
+        ("df model", _freedom(inference.df_model, inference.penalised)),
+        ("df residuals", _freedom(inference.df_resid, inference.penalised)),
         ("covariance", f"{COVARIANCES[inference.kind]}{clusters}"),
     ]
     measures = {
@@ -181,6 +181,13 @@ def _plain_rows(result: FitResult, most: int | None) -> tuple[list[tuple[str, ..
         first = [(f"{output}{INTERCEPT}", f"{b:.6g}")] if result.settings.intercept else []
         rows += [*first, *((f"{output}{name}", f"{value:.6g}") for name, value in zip(names, own, strict=True))][:most]
     return rows, len(coef) * (len(names) + result.settings.intercept) - len(rows)
+
+
+def _freedom(value: float, effective: bool) -> str:
+    """Return degrees of freedom: whole numbers, or effective ones of a penalised fit with two decimals."""
+    if not effective:
+        return f"{value:,.0f}"
+    return f"{value:,.2f}" if not abs(value) < 0.1 else f"{value:.2g}"
 
 
 def _numbers(values: Any) -> str:

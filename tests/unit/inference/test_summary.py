@@ -98,8 +98,9 @@ def test_the_facts_are_those_of_inference(fit):
     result = FITS[fit]()
     inference, facts = result.inference, facts_of(result)
     assert facts["observations"] == str(inference.n)
-    assert facts["df model"] == f"{inference.df_model:,.6g}"
-    assert facts["df residuals"] == f"{inference.df_resid:,.10g}"
+    decimals = 2 if fit == "penalised" else 0
+    assert facts["df model"] == f"{inference.df_model:,.{decimals}f}"
+    assert facts["df residuals"] == f"{inference.df_resid:,.{decimals}f}"
     assert facts["status"] == "Converged"
     assert facts["loss"].startswith(f"{result.loss:.6g} (")
     measures = {
@@ -124,6 +125,16 @@ def test_the_facts_are_those_of_inference(fit):
         assert facts.get("F test", facts.get("LR test")).startswith(f"{test.statistic:.6g}, P ")
     text = str(result.summary())
     assert all(value in text for value in facts.values())
+
+
+def test_effective_degrees_of_freedom_have_two_decimals():
+    X = np.random.default_rng(0).standard_normal((20_000, 3))
+    y = X[:, 0] + np.random.default_rng(1).standard_normal(20_000)
+    for l2, model, left in ((1e-5, "3.00", "19,996.00"), (0.5, "2.40", "19,996.60"), (1e3, "0.006", "19,998.99")):
+        facts = facts_of(fastgd.fit(X, y, l2=l2, covariance="penalised"))
+        assert (facts["df model"], facts["df residuals"]) == (model, left)
+    facts = facts_of(fastgd.fit(X, y, covariance="classical"))
+    assert (facts["df model"], facts["df residuals"]) == ("3", "19,996")
 
 
 def test_covariances_and_clusters_are_named():

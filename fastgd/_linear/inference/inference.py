@@ -290,9 +290,9 @@ class Inference:
         Parameters
         ----------
         hypothesis : str or list of str, or array-like R, or tuple (R, r)
-            By names: ``"x1 = x2"``, ``"2 x1 + x3 = 1, intercept = 0"``; the name of a category stands for all its
-            levels: ``"carrier = 0"``. Or R of shape (m, p), and r of shape (m,), which is 0 if it is left out. Of
-            several classes they hold for each row.
+            By names: ``"x1 = x2"``, ``"2 (x1 + x3) = 1, intercept = 0"``, and ``"x1 = x2 = x3"`` for ``"x1 = x2, x2 =
+            x3"``. The name of a category stands for all its levels but the reference: ``"carrier = 0"``. Or R of shape
+            (m, p), and r of shape (m,), which is 0 if it is left out. Of several classes they hold for each row.
 
         Returns
         -------
@@ -301,8 +301,8 @@ class Inference:
         Raises
         ------
         ValueError
-            If a name is not known, shapes do not fit, or hypotheses contradict each other or are about coefficients
-            that the samples do not determine.
+            If a name is not known, or that of a reference level, whose coefficient is 0 by definition; if shapes do
+            not fit; or if hypotheses contradict each other or are about coefficients that the samples do not determine.
 
         Examples
         --------
@@ -317,7 +317,7 @@ class Inference:
         if isinstance(hypothesis, (list, tuple)) and hypothesis and all(isinstance(each, str) for each in hypothesis):
             hypothesis = ", ".join(map(str, hypothesis))
         if isinstance(hypothesis, str):
-            return self._wald(parse(hypothesis, self.names, self._groups), self.df)
+            return self._wald(parse(hypothesis, self.names, self._groups, self._references), self.df)
         R, r = hypothesis if isinstance(hypothesis, tuple) else (hypothesis, None)
         if isinstance(R, dict) or np.ndim(R) == 0 or hasattr(R, "columns"):
             raise TypeError(
@@ -417,6 +417,12 @@ class Inference:
                 groups[feature.name] = range(first, first + feature.width)
             first += feature.width
         return {name: places for name, places in groups.items() if len(places)}
+
+    @property
+    def _references(self) -> dict[str, str]:
+        """The columns of reference levels, by what the coefficients of these levels would be called."""
+        categories = [feature for feature in self.features or () if feature.levels and feature.reference]
+        return {feature._replace(reference=False).coef_names()[0]: feature.name for feature in categories}
 
     def _of_targets(self, values: Any) -> Any:
         """Return one number, or of several targets an array."""

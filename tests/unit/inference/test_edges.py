@@ -117,7 +117,7 @@ def test_a_column_may_be_called_like_a_number():
 def test_hypotheses_may_be_a_list_and_are_quoted_as_written():
     inference = fastgd.fit(X, Y, covariance="classical").inference
     assert inference.wald_test(["x0 = 1", "x1 = x2"]) == inference.wald_test("x0 = 1, x1 = x2")
-    with pytest.raises(ValueError, match=r"hypothesis 'x0 = ': one ="):
+    with pytest.raises(ValueError, match=r"hypothesis 'x0 = ': each ="):
         inference.wald_test("x0 = ")
 
 
@@ -263,9 +263,7 @@ def test_hypotheses_multiply_and_divide(text, same):
     np.testing.assert_allclose(inference.wald_test(text)[:2], inference.wald_test(same)[:2], rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "text", ["x0 * = 1", "* x0 = 1", "2 / x0 = 1", "x0 x1 = 1", "x0 2 = 1", "x0 = 1 +", "(x0) = 1"]
-)
+@pytest.mark.parametrize("text", ["x0 * = 1", "* x0 = 1", "2 / x0 = 1", "x0 x1 = 1", "x0 2 = 1", "x0 = 1 +", "(x0 = 1"])
 def test_other_signs_are_refused(text):
     with pytest.raises(ValueError, match="hypothesis"):
         fastgd.fit(X, Y, covariance="classical").inference.wald_test(text)

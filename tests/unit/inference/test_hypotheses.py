@@ -100,6 +100,18 @@ ONE = [
     ("one = 0", {"one[q r]": 1}, 0),
     ("one + a = 0", {"one[q r]": 1, "a": 1}, 0),
     ("intercept = 0.5", {"intercept": 1}, 0.5),
+    ("2*(a + b) = 0", {"a": 2, "b": 2}, 0),
+    ("2 (a + b) = 1", {"a": 2, "b": 2}, 1),
+    ("(a + b) * 2 = 1", {"a": 2, "b": 2}, 1),
+    ("(a - b) / 4 = 1", {"a": 0.25, "b": -0.25}, 1),
+    ("(a) = 0", {"a": 1}, 0),
+    ("-(a - (b - 2 (ab + 1))) = 0", {"a": -1, "b": 1, "ab": -2}, 2),
+    ("(1 + 1) * a = (3 - 1) / 2", {"a": 2}, 1),
+    ("1/2 a = 2/4", {"a": 0.5}, 0.5),
+    ("2 * 3 a = -1 * -2", {"a": 6}, 2),
+    ("a * 2 = 1", {"a": 2}, 1),
+    ("a / 2 * 3 = 1", {"a": 1.5}, 1),
+    ("(two words + 'x=y') = (a-b)", {"two words": 1, "x=y": 1, "a-b": -1}, 0),
 ]
 
 
@@ -121,6 +133,12 @@ SEVERAL = [
     ("0 = carrier", [{"carrier[DL]": 1}, {"carrier[UA]": 1}], [0, 0]),
     ("carrier = 0, a = 1", [{"carrier[DL]": 1}, {"carrier[UA]": 1}, {"a": 1}], [0, 0, 1]),
     ("a,b, a, b", [{"a,b": 1}, {"a": 1}, {"b": 1}], [0, 0, 0]),
+    ("a = b = ab", [{"a": 1, "b": -1}, {"b": 1, "ab": -1}], [0, 0]),
+    ("a = b = 0", [{"a": 1}, {"b": 1}], [0, 0]),
+    ("a == b = 2 = ab, e3", [{"a": 1, "b": -1}, {"b": 1}, {"ab": 1}, {"e3": 1}], [0, 2, 2, 0]),
+    ("carrier = a = 1", [{"carrier[DL]": 1, "a": -1}, {"carrier[UA]": 1, "a": -1}, {"a": 1}], [0, 0, 1]),
+    ("carrier[DL] = carrier[UA] = 0", [{"carrier[DL]": 1}, {"carrier[UA]": 1}], [0, 0]),
+    ("-2 (carrier) = 1", [{"carrier[DL]": -2}, {"carrier[UA]": -2}], [1, 1]),
 ]
 
 
@@ -147,9 +165,11 @@ UNKNOWN = {
     "a = zz": "zz",
     "2 zz + a = 1": "zz",
     "carrier[XX] = 0": "carrier[XX]",
-    "carrier[AA] = 0": "carrier[AA]",
     "'no such' = 0": "no such",
-    "(a) = 0": "(a)",
+    "(zz) = 0": "zz",
+    "2*(a + zz) = 0": "zz",
+    "log(a) = 0": "log(a)",
+    "2 (log(a) + b) = 0": "log(a)",
     "a = b = c": "c",
     "A = 0": "A",
     "a = 0, zz": "zz",
@@ -163,12 +183,34 @@ def test_unknown_names_are_named(text):
 
 
 WRONG = [
-    ("a = b = ab", "one = with something on both sides"),
-    ("a =", "one = with something on both sides"),
-    ("= a", "one = with something on both sides"),
-    ("", "one = with something on both sides"),
-    ("a = b,", "one = with something on both sides"),
-    (",", "one = with something on both sides"),
+    ("a =", "each = needs something on both sides"),
+    ("= a", "each = needs something on both sides"),
+    ("a = = b", "each = needs something on both sides"),
+    ("a = b =", "each = needs something on both sides"),
+    ("", "there is no equation before or after a comma"),
+    ("a = b,", "there is no equation before or after a comma"),
+    (",", "there is no equation before or after a comma"),
+    ("(a + b = 0", "a parenthesis is not closed on its side of an equation"),
+    ("(a = b)", "a parenthesis is not closed on its side of an equation"),
+    ("2 (a, b) = 0", "a parenthesis is not closed on its side of an equation"),
+    ("a + b) = 0", "')' is not expected there"),
+    ("() = 0", "')' is not expected there"),
+    ("a (b) = 0", "'(' is not expected there"),
+    ("(a) b = 0", "'b' is not expected there"),
+    ("a * b = 0", "coefficients can only be multiplied by numbers"),
+    ("(a + 1) * (b + 1) = 0", "coefficients can only be multiplied by numbers"),
+    ("2 / a = 0", "only numbers other than 0 can be divided by"),
+    ("a / 0 = 0", "only numbers other than 0 can be divided by"),
+    ("a / (b - b) = 0", "only numbers other than 0 can be divided by"),
+    ("1e999 a = 0", "a number in it is too large"),
+    ("1e300 * 1e300 a = 0", "a number in it is too large"),
+    ("2 * = 0", "a sign has nothing after it"),
+    ("2 (a + ) = 0", "')' is not expected there"),
+    ("(carrier + 1) = 0", "carrier is a category; it has to stand alone"),
+    ("carrier[AA] = 0", "carrier[AA] is the reference level of carrier: its coefficient is 0 by definition"),
+    ("carrier[UA] = carrier[AA]", "carrier[AA] is the reference level of carrier: its coefficient is 0"),
+    ("'carrier[AA]' = 0", "carrier[AA] is the reference level of carrier: its coefficient is 0"),
+    ("2*(one[p] + a) = 0", "one[p] is the reference level of one: its coefficient is 0"),
     ("a + = 1", "a sign has nothing after it"),
     ("a = -", "a sign has nothing after it"),
     ("a b = 0", "'b' is not expected there"),
@@ -189,6 +231,25 @@ WRONG = [
 def test_what_is_no_hypothesis_is_refused(text, message):
     with pytest.raises(ValueError, match=f"hypothesis.*{re.escape(message)}"):
         INFERENCE.wald_test(text)
+
+
+def test_a_level_of_each_category_may_have_a_coefficient():
+    inference = fastgd.fit(FRAME[["a", "carrier"]], Y, l2=0.1, drop_first=False, covariance="penalised").inference
+    by_hand("carrier[AA] = 0", [0.0, 1.0, 0.0, 0.0, 0.0], 0.0, inference)
+    assert inference.wald_test("carrier = 0").df == 2  # penalised coefficients of all levels add up to 0
+
+
+def test_parentheses_of_names():
+    frame = FRAME[["a", "b"]].rename(columns={"a": "size (cm)", "b": "log(x)"}).assign(cm=FRAME["ab"])
+    inference = fastgd.fit(frame, Y, covariance="classical").inference
+    by_hand("2*(size (cm) + log(x)) = cm", [2.0, 2.0, -1.0, 0.0], 0.0, inference)
+
+
+def test_reference_levels_of_loaded_models(tmp_path):
+    result = fastgd.fit(FRAME[["a", "carrier"]], Y, covariance="classical")
+    result.save(tmp_path / "m.json")
+    with pytest.raises(ValueError, match="is the reference level of carrier"):
+        fastgd.load(tmp_path / "m.json").inference.wald_test("carrier[AA] = 0")
 
 
 P = len(NAMES)

@@ -8,7 +8,7 @@ from fastgd._cli import flights as flights_demo
 from fastgd._cli import main as cli_main
 from fastgd._cli.doctor import _cache as cache_of_kernels
 from fastgd._cli.main import main, make_parser
-from fastgd._cli.output import describe, print_error
+from fastgd._cli.output import coefficient_rows, describe, print_error
 from fastgd._data import spill
 from fastgd._data.chunks import prefetch
 from fastgd._data.columns import Pieces

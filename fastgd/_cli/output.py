@@ -136,8 +136,7 @@ def coefficient_rows(result: FitResult, most: int) -> list[CoefficientRow]:
     coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
     names = result.coef_names
     if result.coef.ndim == 2:
-        outputs = range(len(result.coef)) if result.classes is None else result.classes
-        names = [f"{output}: {name}" for output in outputs for name in names]
+        names = [f"{output}: {name}" for output in result.output_names for name in names]
     order = np.argsort(-np.abs(effects), kind="stable")[:most]
     return [CoefficientRow(names[j], coef[j], effects[j]) for j in order]
 

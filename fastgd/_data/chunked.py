@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunks, ShownChunks, named
+from fastgd._data.columns import target_names
 from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, T, no_rows
 from fastgd._data.encoder import Encoded, Encoder, OpenRequest
 from fastgd._data.schema import DataSpec
@@ -194,11 +195,12 @@ def first_chunk(chunks: Chunks, encoder: Encoder) -> tuple[InMemory, Encoder]:
     the first that has rows.
     """
     iterator, dropped, first = iter(chunks), 0, None
+    names: tuple[str, ...] = ()
     try:
         for chunk in iterator:
             encoded = encoder.encode(chunk)
             dropped += encoded.dropped
-            first = first or encoded.part
+            first, names = first or encoded.part, names or target_names(chunk.y)
             if encoded.part and all(feature.levels != () for feature in encoded.part.features or ()):
                 first = encoded.part
                 break
@@ -207,7 +209,7 @@ def first_chunk(chunks: Chunks, encoder: Encoder) -> tuple[InMemory, Encoder]:
             iterator.close()
     if first is None:
         raise ValueError(no_rows(dropped))
-    return first.heaviest_row(), encoder.implied_by(first)
+    return first.heaviest_row(), replace(encoder.implied_by(first), target_names=names)
 
 
 def profile_chunks(chunks: Chunks, encoder: Encoder, sampler: Sampler, check_interrupt: Callable[[], None]) -> Profile:

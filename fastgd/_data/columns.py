@@ -409,6 +409,13 @@ def column_labels(X: Any) -> list[Any]:
     return [*X]
 
 
+def target_names(y: Any) -> tuple[str, ...]:
+    """Return the names of the columns of y, empty if it is no frame."""
+    if isinstance(y, dict) or not any(hasattr(type(y), names) for names in ("column_names", "columns")):
+        return ()
+    return tuple(map(str, column_labels(y)))
+
+
 def check_same_index(X: Any, **beside: Any) -> None:
     """Raise ValueError if pandas objects beside X have another index, and neither is the default: rows go by position.
 

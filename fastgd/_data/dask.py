@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunk, named
+from fastgd._data.columns import target_names
 from fastgd._data.dask_graph import Partitions, is_array, is_frame, mapped, partition_rows
 from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, T, stratified_rows
 from fastgd._data.encoder import Encoded, Encoder, OpenRequest
@@ -263,6 +265,7 @@ def open_partitions(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     if found is None:
         raise ValueError("X has no rows" + " in which nothing is missing" * (request.spec.missing == "drop"))
     example, encoder = found
+    encoder = encoder if y is None else replace(encoder, target_names=target_names(y))
     reader = reader._replace(encoder=encoder)
     profile = None
     if not request.can_skip_profile(encoder):

@@ -440,6 +440,8 @@ class OpenedDataset(NamedTuple):
         Where chunks were kept, if they were.
     dropped : int
         Rows that were left out, as something is missing in them.
+    target_names : tuple of str
+        The names of the columns of y, if it has columns with names; otherwise empty.
     """
 
     dataset: Dataset
@@ -449,6 +451,7 @@ class OpenedDataset(NamedTuple):
     weighted: bool
     cached: str | None
     dropped: int = 0
+    target_names: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.chunks import Chunk, Chunks, named, prefetch
-from fastgd._data.columns import check_same_index, column_labels, is_array_like, stored_index
+from fastgd._data.columns import check_same_index, column_labels, is_array_like, stored_index, target_names
 from fastgd._data.dataset import Dataset, InMemory, OpenedDataset
 from fastgd._data.design import Design
 from fastgd._data.missing import complete_rows, count_values
@@ -67,6 +67,8 @@ class Encoder:
         How many columns arrays have.
     targets : int, or None
         How many targets y has, 0 if it is a vector.
+    target_names : tuple of str
+        The names of the targets; empty if they have none, or these are not known yet.
     weighted : bool, or None
         Whether there are weights.
     classes : ndarray, or None
@@ -80,6 +82,7 @@ class Encoder:
     features: tuple[Feature, ...] | None = None
     width: int | None = None
     targets: int | None = None
+    target_names: tuple[str, ...] = ()
     weighted: bool | None = None
     classes: NDArray[Any] | None = None
     finished: bool = False
@@ -99,6 +102,7 @@ class Encoder:
         with named(chunk.name):
             if not len(chunk.y):
                 return Encoded(None)
+            self._check_target_names(chunk.y)
             missing, design = self.spec.missing, self._design(chunk)
             width, y, weight, groups, rows, dropped = design.shape[1], chunk.y, chunk.weight, chunk.groups, None, 0
             if self.features is not None and design.features is None:
@@ -159,6 +163,11 @@ class Encoder:
             raise ValueError(f"y has shape {targets.shape}, unlike that of chunks before")
         return targets
 
+    def _check_target_names(self, y: Any) -> None:
+        names = target_names(y) if self.target_names else ()
+        if names and names != self.target_names:
+            raise ValueError(f"y has the columns {', '.join(names)}; chunks before have {', '.join(self.target_names)}")
+
     def implied_by(self, part: InMemory) -> Encoder:
         """Return the encoder that this first chunk implies for all others."""
         features = part.features
@@ -172,7 +181,9 @@ class Encoder:
 
     def opened(self, dataset: Dataset, cached: str | None = None, dropped: int = 0) -> OpenedDataset:
         """Return samples that this finished encoder reads, with what it knows of them."""
-        return OpenedDataset(dataset, self.loss, self.classes, self.targets or 0, bool(self.weighted), cached, dropped)
+        targets, weighted = self.targets or 0, bool(self.weighted)
+        names = self.target_names if targets else ()
+        return OpenedDataset(dataset, self.loss, self.classes, targets, weighted, cached, dropped, names)
 
     def read(self, chunks: Chunks) -> Generator[Encoded]:
         """Yield the samples of all chunks, read ahead: one thread reads, and one converts what it has read."""

@@ -21,6 +21,7 @@ from fastgd._data.columns import (
     is_collection,
     stored_index,
     table_columns,
+    target_names,
 )
 from fastgd._data.dataset import SAMPLE_SHARE, InMemory, OpenedDataset, check_not_empty, is_mapped
 from fastgd._data.encoder import OpenRequest
@@ -121,7 +122,7 @@ def _open_memory(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     given = map_array(given) if is_path(given) and is_npy([given]) else given
     check_same_index(X, y=y, sample_weight=given, clusters=groups)
     design = as_features(X, spec.categories, drop_first=bool(spec.drop_first), missing=spec.missing, only=only)
-    rows, dropped = None, 0
+    rows, dropped, names = None, 0, target_names(y)
     if spec.missing == "drop":
         design, y, given, groups, rows, dropped = complete_rows(design, y, given, groups)
     n = design.shape[0]
@@ -142,7 +143,7 @@ def _open_memory(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     check = request.session.check_interrupt
     dataset = InMemory(design, labels, weight, check_interrupt=check, sample_rows=sample_rows, groups=groups)
     several = labels.shape[1] if labels.ndim == 2 else 0
-    return OpenedDataset(dataset, chosen, classes, several, weight is not None, None, dropped)
+    return OpenedDataset(dataset, chosen, classes, several, weight is not None, None, dropped, names if several else ())
 
 
 def _chosen_columns(X: Any, spec: DataSpec) -> tuple[Any, Any, Any, list[str]]:

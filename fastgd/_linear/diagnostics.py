@@ -262,5 +262,6 @@ def as_fitted(
         settings=settings,
         version=__version__,
         dropped=opened.dropped,
+        target_names=opened.target_names or None,
         state=result.state,
     )

@@ -120,8 +120,9 @@ def fit(
         Larger than one machine: a Dask array or dataframe (extra: dask), with y and weights as collections in the same
         partitions, or of a dataframe as names of columns. Sums are added up where partitions lie.
     y : array-like of shape (n,) or (n, k)
-        The targets: numbers, in k columns if there are several targets; or for ``"logistic"`` labels of any kind, at
-        least two different ones, sorted as NumPy sorts them. Of two labels, log-odds are of the one that sorts last.
+        The targets: numbers, in k columns if there are several targets, whose names a DataFrame tells; or for
+        ``"logistic"`` labels of any kind, at least two different ones, sorted as NumPy sorts them. Of two labels,
+        log-odds are of the one that sorts last.
     target : str, optional
         Of tables and files: the column to predict, instead of ``y``.
     features : sequence of str, optional

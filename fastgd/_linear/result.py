@@ -64,6 +64,8 @@ class FitResult(Result):
         The arguments of the fit, and what "auto" chose. It reads as a mapping, too.
     version : str
         The version of fastgd that fitted it.
+    target_names : tuple of str, or None
+        The names of several targets, if y had any: those of its columns.
     inference : Inference or None
         How sure the coefficients are, if the fit was asked for a ``covariance``, or `fastgd.inference` for it later.
     """
@@ -80,6 +82,7 @@ class FitResult(Result):
     settings: FitSettings
     version: str
     dropped: int = 0
+    target_names: tuple[str, ...] | None = None
     inference: Inference | None = None
 
     def __repr__(self) -> str:
@@ -119,6 +122,15 @@ class FitResult(Result):
     def coef_names(self) -> list[str]:
         """The coefficients' names: columns, ``carrier[UA]`` for a level, x0, x1, ... for an array."""
         return coef_names(self.features, self.coef.shape[-1])
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the rows of ``coef``: classes, targets, or numbers from 0; empty if there is a single one."""
+        if self.coef.ndim == 1:
+            return []
+        if self.classes is not None:
+            return [str(label) for label in self.classes.tolist()]
+        return [*(self.target_names or map(str, range(len(self.coef))))]
 
     def predictor(self, *, unseen: str = "error") -> LinearPredictor:
         """Return the model alone, without its history."""
@@ -248,6 +260,7 @@ class FitResult(Result):
             "intercept": np.asarray(self.intercept).tolist(),
             "spread": self.spread.tolist(),
             "features": None if self.features is None else [f._asdict() for f in self.features],
+            "target_names": None if self.target_names is None else [*self.target_names],
             "classes": None if self.classes is None else self.classes.tolist(),
             "classes_dtype": None if self.classes is None else self.classes.dtype.str,
             "redundant": self.redundant,

@@ -83,6 +83,11 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
         classes = _labels(classes, document["classes_dtype"])
         if len(classes) != (2 if coef.ndim == 1 else len(coef)):
             raise ValueError("classes must be two, or one for each row of coef")
+    targets = document.get("target_names")  # older models have none
+    if targets is not None:
+        if not all(type(name) is str for name in targets) or coef.ndim != 2 or len(targets) != len(coef):
+            raise ValueError("target_names must be a text for each row of coef")
+        targets = tuple(targets)
     redundant = document["redundant"]
     if not isinstance(redundant, list) or not set(redundant) <= set(document["coef_names"]):
         raise ValueError("redundant must be names of coefficients")
@@ -120,6 +125,7 @@ def _checked_fields(document: dict[str, Any]) -> dict[str, Any]:
         "error_estimate": error,
         "rows": count,
         "dropped": dropped,
+        "target_names": targets,
         "settings": settings,
         "version": document["version"],
         "inference": _inference(document["inference"], features),

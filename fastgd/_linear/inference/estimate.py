@@ -132,7 +132,8 @@ def inference(
                 f"the coefficients are {found.distance:.3g} standard errors from the minimum over these samples; give "
                 "those that the fit converged on, and their weights, class_weight included"
             )
-    made = describe(found, objective, result, spec)
+    named = replace(result, target_names=result.target_names or opened.target_names or None)
+    made = describe(found, objective, named, spec)
     object.__setattr__(result, "inference", made)
     return made
 
@@ -179,12 +180,9 @@ def describe(found: Estimate, objective: LinearObjective, result: FitResult, spe
     loss, sums, blocks = objective.loss, found.sums, objective.outputs - 1 if objective.loss.multiclass else 1
     own = found.reduced or Coefficients(np.atleast_2d(result.coef), np.atleast_1d(result.intercept))
     coef = np.column_stack(own) if objective.intercept else own.coef
-    outputs: Sequence[Any] = ()
+    outputs = result.output_names
     if loss.multiclass:
-        assert result.classes is not None  # noqa: S101  there are several
-        coef, outputs = coef[1:] - coef[0], result.classes[1:].tolist()
-    elif result.coef.ndim == 2:
-        outputs = range(len(coef))
+        coef, outputs = coef[1:] - coef[0], outputs[1:]
     n, intercept = sums.observations(spec), INTERCEPT if INTERCEPT not in result.coef_names else f"({INTERCEPT})"
     df_resid = n - found.freedom * blocks
     student = loss.quadratic and spec.kind in ("classical", "penalised")
@@ -197,7 +195,7 @@ def describe(found: Estimate, objective: LinearObjective, result: FitResult, spe
         weights=spec.weights,
         loss="squared" if loss.quadratic else type(loss).__name__.lower(),
         names=(*result.coef_names, *([intercept] if objective.intercept else [])),
-        outputs=tuple(map(str, outputs)),
+        outputs=tuple(outputs),
         coef=coef if outputs else coef[0],
         factors=np.array(found.factors),
         undetermined=undetermined,
@@ -305,6 +303,9 @@ def _check_same(result: FitResult, opened: OpenedDataset) -> None:
         for own, other in zip(without_fills(here), without_fills(there), strict=True):
             if own != other:
                 raise ValueError(f"X: column {own.name} has other levels, or other gaps, than in the fit")
+    targets = opened.target_names
+    if targets and result.target_names and targets != result.target_names:
+        raise ValueError(f"y has the columns {', '.join(targets)}; the fit had {', '.join(result.target_names)}")
     d = result.coef.shape[-1]
     if opened.dataset.shape[1] != d:
         raise ValueError(f"X has {opened.dataset.shape[1]} columns; the fit had {d}")

@@ -174,10 +174,10 @@ def _rows(inference: Inference, level: float, most: int | None) -> tuple[list[tu
 def _plain_rows(result: FitResult, most: int | None) -> tuple[list[tuple[str, ...]], int]:
     """Return the table of coefficients without standard errors, and how many are left out."""
     coef, intercept = np.atleast_2d(result.coef), np.atleast_1d(result.intercept)
-    outputs = [f"{label}: " for label in (range(len(coef)) if result.classes is None else result.classes)]
+    outputs = [f"{label}: " for label in result.output_names] or [""]
     names = result.coef_names
     rows: list[tuple[str, ...]] = []
-    for output, own, b in zip(outputs if len(coef) > 1 else [""], coef, intercept, strict=True):
+    for output, own, b in zip(outputs, coef, intercept, strict=True):
         first = [(f"{output}{INTERCEPT}", f"{b:.6g}")] if result.settings.intercept else []
         rows += [*first, *((f"{output}{name}", f"{value:.6g}") for name, value in zip(names, own, strict=True))][:most]
     return rows, len(coef) * (len(names) + result.settings.intercept) - len(rows)

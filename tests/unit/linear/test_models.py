@@ -185,6 +185,8 @@ DAMAGES = {
     "classes objects": lambda document: document.update(classes=["a", "b"], classes_dtype="|O"),
     "classes number": lambda document: document.update(classes=3, classes_dtype="<i8"),
     "type of classes null": lambda document: document.update(classes=[0.0, 1.0], classes_dtype=None),
+    "target names of one row": put("target_names", ["y"]),
+    "target names text": put("target_names", "y"),
     "rows text": put("rows", "many"),
     "redundant unknown": put("redundant", ["nobody"]),
     "redundant text": put("redundant", "x0"),

@@ -119,6 +119,12 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("model", help="a model that fit --output wrote")
     predict.add_argument("data", nargs="+", help="files, folders or patterns, as of fit, with the model's columns")
     predict.add_argument("--unseen", choices=("error", "zero"), default="error", help="levels that fit did not have")
+    predict.add_argument(
+        "--interval",
+        type=_share,
+        help="add columns with the ends of intervals that hold the truth in this share of fits, 0.95 or the like; for "
+        "models with standard errors",
+    )
     _add_text_options(predict)
     predict.add_argument("--output", required=True, help="write predictions here, .csv or .parquet")
 
@@ -184,6 +190,14 @@ def _names_or_auto(text: str) -> list[str] | str:
 def _rate(text: str) -> float | str:
     """Return a learning rate: a number, or "auto"."""
     return text if text == "auto" else float(text)
+
+
+def _share(text: str) -> float:
+    """Return a number between 0 and 1, both excluded."""
+    value = float(text)
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1; give 0.95 or the like")
+    return value
 
 
 def _at_least(least: float) -> Callable[[str], float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ def run_predict(options: argparse.Namespace) -> int:
         check_distinct({"model": options.model, "data": path, "--output": options.output})
     files.check_output(options.output)
     model = load(options.model)
+    if options.interval is not None:
+        _check_interval(options, model)
     predictor = model.predictor(unseen=options.unseen)
     parts = _parts(options, model)
     rows = 0
@@ -38,14 +40,29 @@ def run_predict(options: argparse.Namespace) -> int:
             if X.shape[0]:
                 with named(name):
                     eta = predictor.decision_function(X)
+                    columns = _columns_of(predictor, eta, model.output_names)
+                    if options.interval is not None:
+                        columns |= _interval_columns(model, predictor, X, options.interval)
                 rows += len(eta)
-                yield _columns_of(predictor, eta)
+                yield columns
         if not rows:
             raise ValueError(f"{' '.join(options.data)}: no rows")
 
     files.write_tables(options.output, predictions())
     print_line(f"wrote {rows:,} predictions to {options.output}")
     return 0
+
+
+def _check_interval(options: argparse.Namespace, model: FitResult) -> None:
+    """Raise ValueError if a model has no intervals."""
+    given = f"--interval {options.interval:g}"
+    if model.classes is not None and len(model.classes) > 2:
+        raise ValueError(f"{given}: the model has {len(model.classes)} classes; there are intervals of two")
+    if model.inference is None:
+        raise ValueError(
+            f"{given}: {options.model} was saved without standard errors; fit it again with --summary, --covariance or "
+            "--cluster beside --output, or in Python call fastgd.inference(model, ...) and save it"
+        )
 
 
 def _parts(options: argparse.Namespace, model: FitResult) -> Iterator[tuple[Any, str]]:
@@ -68,11 +85,31 @@ def _parts(options: argparse.Namespace, model: FitResult) -> Iterator[tuple[Any,
     return data.tables()
 
 
-def _columns_of(model: LinearPredictor, eta: NDArray[Any]) -> dict[str, Any]:
+def _columns_of(model: LinearPredictor, eta: NDArray[Any], outputs: Sequence[str]) -> dict[str, Any]:
     """Return the columns of the output by name, given linear predictors of shape (n,) or (n, k)."""
     if model.classes is None:
-        return {"prediction": eta}
+        return _by_target("prediction", eta, outputs)
     predicted, shares = {"prediction": model.labels(eta)}, probabilities(eta)
     if len(model.classes) == 2:
         return {**predicted, "probability": shares[:, 1]}
     return predicted | {f"probability[{label}]": shares[:, k] for k, label in enumerate(model.classes)}
+
+
+def _interval_columns(model: FitResult, predictor: LinearPredictor, X: Any, interval: float) -> dict[str, Any]:
+    """Return the ends of intervals by the names that `PredictionInterval` has for them."""
+    from fastgd._linear.inference.intervals import predict_interval
+
+    assert model.inference is not None  # noqa: S101  `_check_interval` has looked
+    found = predict_interval(predictor, model.inference, X, interval)._asdict()
+    columns: dict[str, Any] = {}
+    for name, values in found.items():
+        if name != "mean" and values is not None:
+            columns |= _by_target(name, values, model.output_names if model.classes is None else ())
+    return columns
+
+
+def _by_target(name: str, values: NDArray[Any], outputs: Sequence[str]) -> dict[str, Any]:
+    """Return values of shape (n,) as a column, or those of shape (n, k) as a column for each target."""
+    if values.ndim == 1:
+        return {name: values}
+    return {f"{name}[{output}]": column for output, column in zip(outputs, values.T, strict=True)}

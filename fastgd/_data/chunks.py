@@ -60,34 +60,51 @@ class Chunks(ABC):
         return f"row {row}"
 
 
-class Tuples(Chunks):
-    """A caller's re-iterable of ``(X, y)`` or ``(X, y, weight)``."""
+IN_CHUNKS = object()
+"""Stands for clusters that are part of each chunk."""
 
-    def __init__(self, tuples: Iterable[Any]) -> None:
+
+class Tuples(Chunks):
+    """A caller's re-iterable of ``(X, y)``, ``(X, y, weight)`` or, if ``clustered``, ``(X, y, weight, clusters)``."""
+
+    def __init__(self, tuples: Iterable[Any], *, clustered: bool = False) -> None:
         if hasattr(tuples, "__next__"):
             raise TypeError(
                 f"X is a {type(tuples).__name__}, which can be read only once; a fit reads several times: give a list "
                 "of chunks, or an object whose __iter__ begins anew"
             )
-        self.tuples = tuples
+        self.tuples, self.clustered = tuples, clustered
         self.begins: list[Any] | None = None
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the chunks from the start."""
         first, number = 0, -1
         for number, chunk in enumerate(self.tuples):
-            if not isinstance(chunk, tuple) or len(chunk) not in (2, 3):
-                what = f"a tuple of {len(chunk)}" if isinstance(chunk, tuple) else f"a {type(chunk).__name__}"
-                raise TypeError(f"chunk {number} is {what}; (X, y) or (X, y, weight) is needed")
-            X, y, weight = chunk if len(chunk) == 3 else (*chunk, None)
+            self._check_shape(chunk, number)
+            X, y, weight, clusters = (*chunk, None, None)[:4]
             if not hasattr(y, "__len__"):
                 raise TypeError(f"chunk {number}: y is {y!r}; a target for each row is needed")
             if number == 0:
                 self._check_begins(X, y)
-            yield Chunk(X, y, weight, f"chunk {number}, from row {first}")
+            yield Chunk(X, y, weight, f"chunk {number}, from row {first}", clusters)
             first += len(y)
         if number < 0:
             self._check_begins((), ())
+
+    def _check_shape(self, chunk: Any, number: int) -> None:
+        """Raise TypeError or ValueError for a chunk that is no tuple as it is needed."""
+        entries = len(chunk) if isinstance(chunk, tuple) else 0
+        if entries == 4 and not self.clustered:
+            raise ValueError(
+                f"chunk {number} has clusters; give covariance='cluster', which is for them, or leave them out"
+            )
+        if entries not in ((4,) if self.clustered else (2, 3)) or (self.clustered and chunk[3] is None):
+            what = f"a tuple of {len(chunk)}" if isinstance(chunk, tuple) else f"a {type(chunk).__name__}"
+            what = "without clusters" if entries == 4 else what
+            needed = "(X, y) or (X, y, weight) is needed"
+            if self.clustered:
+                needed = "covariance='cluster' needs (X, y, weight, clusters), where weight may be None"
+            raise TypeError(f"chunk {number} is {what}; {needed}")
 
     def _check_begins(self, X: Any, y: Any) -> None:
         """Compare the first rows with the last pass's: an iterator that goes on where it stopped loses rows."""

@@ -71,6 +71,8 @@ class Encoder:
         The names of the targets; empty if they have none, or these are not known yet.
     weighted : bool, or None
         Whether there are weights.
+    text_clusters : bool, or None
+        Whether clusters are text, and not numbers; None if there are none, or nothing is known yet.
     classes : ndarray, or None
         Sorted labels. As long as they are not known, labels stay what they are.
     finished : bool
@@ -84,6 +86,7 @@ class Encoder:
     targets: int | None = None
     target_names: tuple[str, ...] = ()
     weighted: bool | None = None
+    text_clusters: bool | None = None
     classes: NDArray[Any] | None = None
     finished: bool = False
 
@@ -127,12 +130,15 @@ class Encoder:
                 counts = count_values(design, np.empty(0) if weight is None else weight)
             design = design if counts is not None else pack_columns(design)
             groups = None if groups is None else groups_of(groups, n)
+            if groups is not None and self.text_clusters not in (None, _is_text(groups)):
+                here, before = ("text", "numbers") if _is_text(groups) else ("numbers", "text")
+                raise ValueError(f"clusters are {here}, but {before} in chunks before")
             return Encoded(InMemory(design, self._targets(y, n), weight, groups=groups), dropped, rows, counts)
 
     def _design(self, chunk: Chunk) -> Design:
         """Return the features of a chunk, whose columns and index are looked at in the first pass."""
         if not self.finished:
-            check_same_index(chunk.X, y=chunk.y, sample_weight=chunk.weight)
+            check_same_index(chunk.X, y=chunk.y, sample_weight=chunk.weight, clusters=chunk.groups)
             self._check_no_more(chunk.X)
         missing, spec = self.spec.missing, self.spec
         known = missing == "impute" and self.finished  # features say what stands for missing values
@@ -177,6 +183,7 @@ class Encoder:
             width=part.shape[1],
             targets=part.y.shape[1] if part.y.ndim == 2 else 0,
             weighted=part.weight.size > 0,
+            text_clusters=None if part.groups is None else _is_text(part.groups),
         )
 
     def opened(self, dataset: Dataset, cached: str | None = None, dropped: int = 0) -> OpenedDataset:
@@ -193,6 +200,10 @@ class Encoder:
         with closing(prefetch(iter(chunks))) as raw:
             for chunk in raw:
                 yield self.encode(chunk)
+
+
+def _is_text(values: NDArray[Any]) -> bool:
+    return values.dtype.kind == "U"
 
 
 def _unknown(feature: Feature) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.chunked import open_chunks
-from fastgd._data.chunks import Chunks, Tuples
+from fastgd._data.chunks import IN_CHUNKS, Chunks, Tuples
 from fastgd._data.columns import (
     check_same_index,
     column_labels,
@@ -100,8 +100,14 @@ def _open_tuples(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
     if hasattr(X, "shape") or isinstance(X, str) or not hasattr(X, "__iter__"):
         raise TypeError("y is missing: targets of data in memory are given beside X")
     _check_absent("for tables and files", target=request.spec.target, features=request.spec.features)
-    _check_columns_absent("in the chunks of X", y, request)
-    return open_chunks(Tuples(X), request)
+    clustered = request.spec.clusters is IN_CHUNKS
+    if not (clustered or request.spec.clusters is None):
+        raise ValueError(
+            "clusters: chunks contain them, as (X, y, weight, clusters), where weight may be None; give "
+            "covariance='cluster' in place of clusters="
+        )
+    _check_columns_absent("in the chunks of X", y, request, clusters_too=not clustered)
+    return open_chunks(Tuples(X, clustered=clustered), request)
 
 
 def _open_memory(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
@@ -174,6 +180,17 @@ OPENERS = (
 )
 
 
+def where_clusters_are(X: Any, y: Any, clusters: Any, covariance: Any) -> Any:
+    """Return the clusters that a caller gave, those that chunks name, or that chunks contain them; otherwise None."""
+    if clusters is not None:
+        return clusters
+    if isinstance(X, Chunks):
+        return X.clusters
+    of_tuples = y is None and hasattr(X, "__iter__") and not hasattr(X, "shape") and is_array_like(X)
+    asked = isinstance(covariance, str) and covariance == "cluster"
+    return IN_CHUNKS if asked and of_tuples and not (paths_of(X) or is_path(X) or is_collection(X)) else None
+
+
 def paths_of(X: Any) -> Sequence[Any]:
     """Return X as a list of paths, empty if it is something else."""
     if is_path(X):
@@ -213,11 +230,11 @@ def _check_absent(where: str, **options: Any) -> None:
             raise ValueError(f"{name}={value!r}: that is {where}; leave it out")
 
 
-def _check_columns_absent(where: str, y: Any, request: OpenRequest) -> None:
+def _check_columns_absent(where: str, y: Any, request: OpenRequest, *, clusters_too: bool = True) -> None:
     spec = request.spec
     given = {"target": spec.target, "features": spec.features, "sample_weight": spec.sample_weight}
     _check_absent(where, y=y, **given)
-    if spec.clusters is not None:
+    if clusters_too and spec.clusters is not None:
         raise ValueError("clusters: these samples have no column for them; give files with named columns, or Dask's")
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from fastgd._data.chunks import Chunks
 from fastgd._data.dataset import Dataset, OpenedDataset, check_not_empty, far_pivot
 from fastgd._data.encoder import OpenRequest
-from fastgd._data.open import open_dataset
+from fastgd._data.open import open_dataset, where_clusters_are
 from fastgd._data.schema import DataSpec
 from fastgd._linear.checkpoint import hashed
 from fastgd._linear.collinearity import Columns
@@ -114,8 +114,8 @@ def fit(
 
         Larger than memory: the path of a file or folder, a pattern such as ``"data/*.parquet"``, or a list of paths
         (extra: cli), see `fastgd.io.Files` and `fastgd.io.LibSVM`; or an iterable that yields tuples ``(X, y)`` or
-        ``(X, y, weight)`` each time it is iterated. Chunks are read ahead in another thread, so their memory must not
-        be used again.
+        ``(X, y, weight)`` each time it is iterated, for ``covariance="cluster"`` ``(X, y, weight, clusters)``. Chunks
+        are read ahead in another thread, so their memory must not be used again.
 
         Larger than one machine: a Dask array or dataframe (extra: dask), with y and weights as collections in the same
         partitions, or of a dataframe as names of columns. Sums are added up where partitions lie.
@@ -226,7 +226,7 @@ def fit(
         for which the others are refused. See the chapter on inference for the formulas.
     clusters : array-like of shape (n,), or with ``target`` a column's name, optional
         The cluster of each row, a number or text; it implies ``covariance="cluster"``. The column is no feature, unless
-        ``features`` names it.
+        ``features`` names it. Chunks contain their clusters, so there ``covariance="cluster"`` is given alone.
     weights : {"precision", "frequency"}
         What weights mean for a covariance. "precision": the variance of a row is inverse to its weight, and rows count
         once. "frequency": a row stands for so many samples.
@@ -277,7 +277,7 @@ def fit(
     threads = check_threads(n_threads)
     _check_checkpoint(checkpoint)
     target = None if target is None else str(target)  # pandas may have numbers for names
-    groups = clusters if clusters is not None or not isinstance(X, Chunks) else X.clusters
+    groups = where_clusters_are(X, y, clusters, covariance)
     wanted = CovarianceSpec.of(covariance, groups, weights, spec)
     data_spec = DataSpec(
         target,
@@ -289,7 +289,7 @@ def fit(
         cache,
         missing,
         format,
-        clusters,
+        clusters if isinstance(X, Chunks) else groups,
         None if wanted is None else wanted.weights,
     )
     needs = REGISTRY[solver].needs if solver != "auto" else frozenset({Need.HESSIAN})

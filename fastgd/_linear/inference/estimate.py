@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd._data.chunks import Chunks
 from fastgd._data.dataset import OpenedDataset, far_pivot
 from fastgd._data.encoder import OpenRequest
-from fastgd._data.open import open_dataset
+from fastgd._data.open import open_dataset, where_clusters_are
 from fastgd._data.schema import DataSpec
 from fastgd._linear.inference.covariance import Estimate, estimate
 from fastgd._linear.inference.inference import INTERCEPT, Inference
@@ -90,7 +90,7 @@ def inference(
     model = _model_of(result, loss)
     if np.isscalar(sample_weight) and not isinstance(sample_weight, str):  # as estimators allow it
         sample_weight = np.full(len(np.asarray(y)), float(sample_weight))  # type: ignore[arg-type]
-    clusters = clusters if clusters is not None or not isinstance(X, Chunks) else X.clusters
+    clusters = where_clusters_are(X, y, clusters, covariance)
     spec = CovarianceSpec.of(covariance or ("classical" if clusters is None else None), clusters, weights, model)
     assert spec is not None  # noqa: S101  there is a default
     if target is not None and features is None and result.features is not None:

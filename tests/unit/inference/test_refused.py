@@ -46,7 +46,6 @@ ARGUMENTS = {
     "no weights": ({"weights": None, "covariance": "HC1"}, "weights=None; choose"),
     "weights alone": ({"weights": "frequency"}, "weights='frequency': that is for a covariance"),
     "clusters of HC1": ({"clusters": GROUPS, "covariance": "HC1"}, "covariance='HC1' has no clusters"),
-    "cluster alone": ({"covariance": "cluster"}, "covariance='cluster' needs clusters"),
     "no penalty": ({"covariance": "penalised"}, "covariance='penalised' is for fits with a penalty"),
     "l2": ({"covariance": "classical", "l2": 0.1}, "covariance='classical': a penalty \\(l2=0.1\\)"),
     "l2 robust": ({"covariance": "HC3", "l2": 1.0}, "covariance='HC3': a penalty"),
@@ -129,10 +128,81 @@ def test_clusters_with_another_index():
         fastgd.fit(table, Y, clusters=pd.Series(GROUPS, index=table.index[::-1]))
 
 
+FRAME = pd.DataFrame(X).assign(y=Y)
+WITHOUT_CLUSTERS = {
+    "arrays": ((X, Y), {}),
+    "lists": ((X.tolist(), Y.tolist()), {}),
+    "table": ((FRAME,), {"target": "y"}),
+    "file": (("no.parquet",), {"target": "y"}),
+    "files": ((["no.parquet", "not.parquet"],), {"target": "y"}),
+    "dask": ((da.from_array(X, (25, 2)), da.from_array(Y, 25)), {}),
+    "chunks and y": ((Unread(), Y), {}),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_CLUSTERS)
+def test_clusters_have_to_be_somewhere(case):
+    given, options = WITHOUT_CLUSTERS[case]
+    with pytest.raises(ValueError, match=r"^covariance='cluster' needs clusters: the group of each row, or the name"):
+        fastgd.fit(*given, covariance="cluster", **options)
+    with pytest.raises(ValueError, match=r"^covariance='cluster' needs clusters"):
+        fastgd.inference(FITTED, *given, covariance="cluster", **options)
+
+
 @pytest.mark.parametrize("clusters", ["g", GROUPS])
-def test_tuples_have_no_clusters(clusters):
+def test_clusters_of_tuples_are_in_them(clusters):
+    for given in (Unread(), [(X, Y), (X, Y)]):
+        with pytest.raises(ValueError, match=r"^clusters: chunks contain them, as \(X, y, weight, clusters\), where"):
+            fastgd.fit(given, clusters=clusters)
+        with pytest.raises(ValueError, match=r"^clusters: chunks contain them, as"):
+            fastgd.inference(FITTED, given, clusters=clusters)
+
+
+def test_libsvm_has_no_clusters(tmp_path):
+    (tmp_path / "t.svm").write_text("1 1:2\n2 1:3\n3 1:5\n")
     with pytest.raises(ValueError, match=r"^clusters: these samples have no column for them"):
-        fastgd.fit(Unread(), clusters=clusters)
+        fastgd.fit(tmp_path / "t.svm", clusters="g")
+
+
+HALF = N // 2
+CHUNKS = {
+    "no clusters": (
+        [(X, Y, None)],
+        "chunk 0 is a tuple of 3; covariance='cluster' needs \\(X, y, weight, clusters\\), ",
+    ),
+    "no weight": ([(X, Y)], "chunk 0 is a tuple of 2; covariance='cluster' needs .* where weight may be None"),
+    "none": ([(X, Y, None, None)], "chunk 0 is without clusters; covariance='cluster' needs"),
+    "later": ([(X, Y, None, GROUPS), (X, Y)], "chunk 1 is a tuple of 2; covariance='cluster' needs"),
+    "no tuple": ([X], "chunk 0 is a ndarray; covariance='cluster' needs"),
+    "short": ([(X, Y, None, GROUPS[1:])], "chunk 0.*clusters has shape \\(99,\\)"),
+    "gap": ([(X, Y, None, [None, *GROUPS[1:].tolist()])], "chunk 0.*clusters has no value in row 0"),
+    "mixed": (
+        [(X[:HALF], Y[:HALF], None, GROUPS[:HALF]), (X[HALF:], Y[HALF:], None, GROUPS[HALF:].astype(str))],
+        "chunk 1.*clusters are text, but numbers in chunks before",
+    ),
+    "index": (
+        [(FRAME[[0, 1]].set_axis(np.arange(N) + 5), Y, None, pd.Series(GROUPS, index=np.arange(N) + 6))],
+        "chunk 0.*clusters has another index than X",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHUNKS)
+def test_chunks_that_lack_clusters(case):
+    chunks, message = CHUNKS[case]
+    with pytest.raises((ValueError, TypeError), match=message):
+        fastgd.fit(chunks, covariance="cluster")
+
+
+def test_a_single_cluster_in_chunks_is_noted():
+    inference = fastgd.fit([(X, Y, None, np.zeros(N))], covariance="cluster").inference
+    assert np.isnan(inference.standard_errors).all() and any("a single cluster" in note for note in inference.notes)
+
+
+@pytest.mark.parametrize("options", [{}, {"covariance": "HC1"}])
+def test_clusters_of_chunks_are_not_left_out_in_silence(options):
+    with pytest.raises(ValueError, match=r"^chunk 0 has clusters; give covariance='cluster', which is for them, or"):
+        fastgd.fit([(X, Y, None, GROUPS)], **options)
 
 
 def test_files_and_dask_have_clusters_by_name(tmp_path):

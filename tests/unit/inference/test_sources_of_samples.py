@@ -116,6 +116,49 @@ class ArrowTuples(Tuples):
         self.passes += 1
 
 
+class Clustered(Tuples):
+    """Chunks (X, y, weight, clusters)."""
+
+    def __init__(self, X, y, weight, clusters):
+        super().__init__(X, y)
+        self.weight, self.clusters = weight, clusters
+
+    def __iter__(self):
+        for start, (X, y) in zip(range(0, N, CHUNK), super().__iter__(), strict=True):
+            rows = slice(start, start + CHUNK)
+            yield X, y, None if self.weight is None else self.weight[rows], self.clusters[rows]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("form", ["array", "pandas"])
+@pytest.mark.parametrize("cached", ["auto", "none", "disk"])
+def test_chunks_with_clusters(cached, form, loss, expected):
+    X = DENSE if form == "array" else FRAME[["a", "far", "kind"]]
+    chunks = Clustered(X, TARGETS[loss], None, GROUPS)
+    result = fastgd.fit(chunks, covariance="cluster", cache=cached, **LOSSES[loss])
+    same(result.inference, expected(loss, "cluster"))
+    later = fastgd.fit(Tuples(X, TARGETS[loss]), **LOSSES[loss])
+    same(fastgd.inference(later, chunks, covariance="cluster"), expected(loss, "cluster"))
+
+
+@pytest.mark.parametrize("weights", ["precision", "frequency"])
+def test_chunks_with_weights_and_clusters(weights):
+    weight = np.random.default_rng(8).integers(0, 4, N) * (1.0 if weights == "frequency" else 0.3)
+    names = np.array([f"g{k}" for k in GROUPS])
+    chunks = Clustered(DENSE, TARGETS["squared"], weight, pd.Series(names))
+    result = fastgd.fit(chunks, covariance="cluster", weights=weights, **STREAMED)
+    whole = fastgd.fit(DENSE, TARGETS["squared"], sample_weight=weight, clusters=names, weights=weights)
+    same(result.inference, whole.inference)
+
+
+def test_chunks_with_clusters_and_missing_values():
+    gaps = np.random.default_rng(2).random(N) < 0.1
+    X = np.where(gaps[:, None], np.nan, DENSE)
+    result = fastgd.fit(Clustered(X, TARGETS["squared"], None, GROUPS), covariance="cluster", missing="drop")
+    assert result.dropped == gaps.sum()
+    same(result.inference, fastgd.fit(DENSE[~gaps], TARGETS["squared"][~gaps], clusters=GROUPS[~gaps]).inference)
+
+
 def parquet_folder(folder, table):
     folder = folder / "parts"
     folder.mkdir()
@@ -207,7 +250,7 @@ WEIGHED = [
     for form in ("arrow", "parquet", "dask", "chunks", "map")
     for covariance in KINDS
     for weights in ("precision", "frequency")
-    if form != "chunks" or (covariance, weights) in [(kind, "precision") for kind in KINDS[:3]]  # tuples: no clusters
+    if form != "chunks" or (covariance, weights) in [(kind, "precision") for kind in KINDS[:3]]
 ]
 
 

@@ -76,6 +76,7 @@ PATCHED = {
     "find_redundant": "fastgd._linear.fit:find_redundant",
     "fit": "fastgd._linear.fit:fit",
     "gram_features": "fastgd._linear.statistics:PASS_FEATURES",
+    "largest_covariance": "fastgd._linear.inference.spec:LARGEST",
     "launch": "fastgd._kernels.sums:_launch",
     "max_threads": "fastgd._kernels.threads:max_threads",
     "omp_num_threads": "fastgd._kernels.threads:_OMP_NUM_THREADS",

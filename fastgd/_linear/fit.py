@@ -30,6 +30,7 @@ from fastgd._linear.diagnostics import (
     take_smallest,
 )
 from fastgd._linear.hessian import RankFindings
+from fastgd._linear.inference.blocks import check_covariance
 from fastgd._linear.inference.covariance import Estimate, estimate
 from fastgd._linear.inference.estimate import with_inference
 from fastgd._linear.inference.spec import CovarianceSpec
@@ -223,7 +224,8 @@ def fit(
         "HC0" to "HC3", in upper or lower case: robust against variances that differ from row to row, or another loss
         than the likelihood.
         "cluster": also against errors that depend on each other within a cluster. "penalised": of fits with a penalty,
-        for which the others are refused. See the chapter on inference for the formulas.
+        for which the others are refused. See the chapter on inference for the formulas. More than 10,000 coefficients
+        are refused, but by "classical" where one category has nearly all of them.
     clusters : array-like of shape (n,), or with ``target`` a column's name, optional
         The cluster of each row, a number or text; it implies ``covariance="cluster"``. The column is no feature, unless
         ``features`` names it. Chunks contain their clusters, so there ``covariance="cluster"`` is given alone.
@@ -302,7 +304,7 @@ def fit(
         whole = problem = linear_problem(opened, spec, threads)
         check_determined(opened.dataset.features, spec)
         if wanted is not None:
-            wanted.check(opened, spec)
+            check_covariance(wanted, opened, spec)
         begin = start_coefficients(start, problem, opened.classes)
         pivot = far_pivot(opened.dataset) if spec.intercept else None
         if pivot is not None:

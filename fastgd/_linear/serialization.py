@@ -142,6 +142,8 @@ def inference_document(inference: Inference) -> dict[str, Any]:
     for name in _ARRAYS:
         array = getattr(inference, name)
         document[name] = {"shape": list(array.shape), "numbers": [_to_json(each) for each in array.ravel().tolist()]}
+    if inference.variances is not None:
+        document["variances"] = [[*map(_to_json, each)] for each in inference.variances.tolist()]
     document |= {name: list(getattr(inference, name)) for name in ("names", "outputs", "notes")}
     document |= {name: _to_json(float(getattr(inference, name))) for name in ("df_model", "df_resid", "df")}
     document |= {"n": inference.n, "clusters": inference.clusters, "intercept": inference.intercept}
@@ -168,6 +170,11 @@ def _inference(document: Any, features: tuple[Feature, ...] | None) -> Inference
     fits = fits and bool(np.isfinite(coef).all()) and len(values["outputs"]) in (0, coef.size // size)
     if not fits or undetermined.shape != (size,) or undetermined.dtype != bool:
         raise ValueError("inference: coef, factors, names and undetermined do not fit together")
+    values["variances"] = None
+    if "variances" in document:
+        values["variances"] = np.array([[float(each) for each in row] for row in document["variances"]])
+        if values["variances"].shape != factors.shape[:2] or (values["variances"] < 0.0).any():
+            raise ValueError("inference: variances must be a number, at least 0, for each coefficient")
     if any(values[name].shape != (len(factors),) for name in _ARRAYS[2:]):
         raise ValueError("inference: a number for each output is needed")
     if not all(type(values[name]) is int and values[name] >= 0 for name in ("n", "clusters")):

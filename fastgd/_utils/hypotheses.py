@@ -16,6 +16,10 @@ _NUMBER = r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
 _SIGN = r"(?P<sign>==|[-+*/=,;()])"
 
 
+LARGEST = 50_000_000
+"""Numbers of a matrix that a category stands for, at most."""
+
+
 class Hypothesis(NamedTuple):
     """``R β = r``: a row for each equation.
 
@@ -240,6 +244,8 @@ class _Side:
         if kind == "sign":
             raise ValueError(f"{text!r} is not expected there")
         places, factor = ([self.size], float(text)) if kind == "number" else (self.known[text], 1.0)
+        if len(places) > 1 and len(places) * self.size > LARGEST:
+            raise ValueError(f"{text} has {len(places):,} levels, too many to test at once; name some of them")
         rows = np.zeros((len(places), self.size + 1))
         rows[np.arange(len(places)), places] = factor
         return _Sum(rows, text if len(places) > 1 else "")

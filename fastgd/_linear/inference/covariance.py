@@ -20,6 +20,7 @@ from fastgd._kernels.layout import SparseRows, Tile
 from fastgd._kernels.losses import ONES, OPPOSITE_SLOPES, SLOPES
 from fastgd._kernels.sums import GramPoint, loss_sums, row_slopes
 from fastgd._linear.hessian import DOUBTFUL, powers_of_two
+from fastgd._linear.inference.blocks import block_inverse
 from fastgd._linear.inference.spec import CovarianceSpec
 from fastgd._linear.objective import Coefficients, LinearObjective, shifted_intercept
 from fastgd._linear.statistics import PASS_OUTPUTS, gram_double_double, grams_of_part, sum_rounding
@@ -136,6 +137,8 @@ class Estimate(NamedTuple):
         How far the coefficients are from the minimum over these samples, in classical standard errors.
     reduced : Coefficients or None
         Those of the model without redundant columns, if they are others than the fit's.
+    variances : ndarray of shape (systems, size), or None
+        What the covariances have on their diagonals beside ``L Lᵀ``.
     """
 
     factors: list[Floats]
@@ -148,6 +151,7 @@ class Estimate(NamedTuple):
     lost: bool
     distance: float = np.nan
     reduced: Coefficients | None = None
+    variances: Floats | None = None
 
 
 Place = tuple[int, int, int, float]
@@ -174,6 +178,8 @@ def estimate(
     loss, outputs = objective.loss, objective.outputs
     coordinates = _Coordinates(objective, redundant, spec)
     run = _Pass(objective, coordinates, objective.dataset.to_tile_order(at.coef), at.intercept, spec)
+    if spec.is_too_large(coordinates.blocks * coordinates.size):
+        return _by_blocks(run, coordinates, spec)
     hessian, slopes = _hessian_places(loss, outputs), _slope_places(loss, outputs)
     at_once = slopes if spec.kind in ("HC0", "HC1") else []
     sums, passes = run.sums([*hessian, *at_once]), 1.0
@@ -220,10 +226,40 @@ def estimate(
     return Estimate(factors, coordinates.undetermined, sums, scale, freedom, clusters, passes, False, distance, reduced)
 
 
+def _by_blocks(run: _Pass, coordinates: _Coordinates, spec: CovarianceSpec) -> Estimate:
+    """Return the classical covariance where its matrix would be too large, from two passes."""
+    objective = run.objective
+    sums, passes = run.sums([]), 1.0
+    left_out = np.ones(coordinates.size, bool)
+    left_out[coordinates.row] = False
+    inverse = None
+    if not objective.moments.spread[coordinates.mixed].any():  # otherwise other coefficients depend on what is left out
+        inverse, passes = block_inverse(objective, run.coef, run.intercept, left_out), 2.0
+    if inverse is None:
+        return _nothing(coordinates, sums, passes)
+    n, d, freedom = sums.observations(spec), len(coordinates.undetermined), float(coordinates.determined)
+    quadratic, unit, scale = objective.loss.quadratic, 1.0, np.ones(coordinates.systems)
+    if quadratic:
+        unit = objective.loss.curvature_bound
+        scale = 2.0 / unit * sums.losses / (n - freedom if n > freedom else np.nan)
+    gradients = coordinates.gradients(run.coef, sums, inverse.center)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = float(np.max([inverse.norm(each) for each in gradients] / np.sqrt(unit * scale)))
+    root, own = (np.concatenate((each[coordinates.order], each[d:])) for each in (inverse.root, inverse.diagonal))
+    if objective.intercept:
+        root[d] -= coordinates.at_zero(inverse.center) @ inverse.root[:d]
+    factors = [np.sqrt(unit * each) * root for each in scale]
+    variances = (unit * scale)[:, None] * own
+    undetermined = coordinates.undetermined
+    return Estimate(
+        factors, undetermined, sums, scale, freedom, 0, passes, False, distance, reduced=None, variances=variances
+    )
+
+
 def _nothing(coordinates: _Coordinates, sums: Sums, passes: float) -> Estimate:
     """Return an estimate without standard errors."""
     size = coordinates.blocks * coordinates.size
-    unknown = [np.full((size, size), np.nan)] * coordinates.systems
+    unknown = [np.full((size, 1), np.nan)] * coordinates.systems
     everything = np.ones(len(coordinates.undetermined), bool)
     scale, freedom = np.full(coordinates.systems, np.nan), float(coordinates.determined)
     return Estimate(unknown, everything, sums, scale, freedom, 0, passes, True)
@@ -348,14 +384,13 @@ class _Coordinates:
         one = in_tiles.copy()
         one[:d] = in_tiles[self.order]
         if objective.intercept:
-            one[d] -= self._at_zero @ in_tiles[:d]
+            one[d] -= self.at_zero(self.center) @ in_tiles[:d]
         return np.asarray(np.kron(np.eye(self.blocks), one))
 
-    @property
-    def _at_zero(self) -> Floats:
-        """What is subtracted from the caller's columns, in the order of tiles."""
+    def at_zero(self, center: Floats) -> Floats:
+        """Return what is subtracted from the caller's columns, in the order of tiles."""
         origin = self.objective.dataset.origin
-        return self.center if origin is None else self.center + origin
+        return center if origin is None else center + origin
 
     def without_redundant(self, coef: Floats, intercept: Floats, matrix: Floats) -> Coefficients | None:
         """Return coefficients with the same linear predictors, 0 for redundant columns; None if they are 0 already.
@@ -383,16 +418,22 @@ class _Coordinates:
 
     def distance(self, coef: Floats, sums: Sums, roots: list[Floats], scale: Floats) -> float:
         """Return how far coefficients are from the minimum, in standard errors, by the gradient of all samples."""
-        objective, (outputs, d) = self.objective, coef.shape
-        slopes, products = sums.gradient[1 : 1 + outputs], sums.gradient[1 + outputs :].reshape(outputs, d)
-        gradient = np.zeros((outputs, self.size))
-        gradient[:, :d] = products - self.center * slopes[:, None] + self.ridge[:d] * coef
-        gradient[:, d:] = slopes[:, None]
+        objective, outputs = self.objective, len(coef)
+        gradient = self.gradients(coef, sums, self.center)
         unit = objective.loss.curvature_bound if objective.loss.quadratic else 1.0
         rows = gradient[outputs - self.blocks :] if objective.loss.multiclass else gradient
         steps = [root.T @ row[self.chosen] for root, row in zip(roots, rows.reshape(self.systems, -1), strict=True)]
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(np.max([np.linalg.norm(step) for step in steps] / np.sqrt(unit * scale)))
+
+    def gradients(self, coef: Floats, sums: Sums, center: Floats) -> Floats:
+        """Return the gradients of the outputs, (outputs, size), of columns about a center."""
+        outputs, d = coef.shape
+        slopes, products = sums.gradient[1 : 1 + outputs], sums.gradient[1 + outputs :].reshape(outputs, d)
+        gradient = np.zeros((outputs, self.size))
+        gradient[:, :d] = products - center * slopes[:, None] + self.ridge[:d] * coef
+        gradient[:, d:] = slopes[:, None]
+        return gradient
 
     def levers(self, roots: list[Floats]) -> list[Floats]:
         """Return matrices (size, determined) whose products with rows have leverages as squared lengths."""
@@ -493,7 +534,9 @@ class _PartSums:
             counts = np.bincount(part.y.astype(np.intp), weight if weight.size else None, max(2, len(self.coef)))
             of_class = counts.astype(np.float64)
         whole = 1 + len(self.coef) + self.coef.size
-        products = grams_of_part(part, self.loss, self.points, self.n_threads, self._weights)
+        products = np.zeros((0, size, size))
+        if self.points:
+            products = grams_of_part(part, self.loss, self.points, self.n_threads, self._weights)
         losses = part.sum_tiles(self._losses, len(self.coef) / PASS_OUTPUTS)
         return Sums(
             products[:, :size, :size],

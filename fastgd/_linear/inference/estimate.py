@@ -14,6 +14,7 @@ from fastgd._data.dataset import OpenedDataset, far_pivot
 from fastgd._data.encoder import OpenRequest
 from fastgd._data.open import open_dataset, where_clusters_are
 from fastgd._data.schema import DataSpec
+from fastgd._linear.inference.blocks import check_covariance
 from fastgd._linear.inference.covariance import Estimate, estimate
 from fastgd._linear.inference.inference import INTERCEPT, Inference
 from fastgd._linear.inference.spec import CovarianceSpec
@@ -113,7 +114,7 @@ def inference(
     with Session.opened(rng=generator(None), n_threads=threads) as session:
         opened = open_dataset(X, y, OpenRequest(data_spec, model.loss, session))
         _check_same(result, opened)
-        spec.check(opened, model)
+        check_covariance(spec, opened, model)
         problem = linear_problem(opened, model, threads)
         at = start_coefficients(result, problem, opened.classes)
         assert isinstance(at, Coefficients)  # noqa: S101  a result has some
@@ -212,6 +213,7 @@ def describe(found: Estimate, objective: LinearObjective, result: FitResult, spe
         intercept=objective.intercept,
         features=result.features,
         notes=tuple(_notes(found, result, spec, df_resid)),
+        variances=found.variances,
     )
 
 

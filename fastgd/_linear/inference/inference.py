@@ -17,6 +17,8 @@ from fastgd._utils.validation import check_number
 
 INTERCEPT = "intercept"
 """The name of the intercept among coefficients."""
+LARGEST = 10_000
+"""Coefficients that depend on each other, at most, of a covariance that is a matrix: it takes 5 GB while it is made."""
 _CERTAIN = 1e-7
 """Directions of less spread, as a share of the largest, are those in which a covariance is the rounding of 0."""
 LEVEL = 0.95
@@ -103,6 +105,9 @@ class Inference:
         The table's columns.
     notes : tuple of str
         What to know before these numbers are used.
+    variances : ndarray of shape (systems, size), or None
+        What the covariances have on their diagonals beside ``L Lᵀ``: those of the levels of a category, where there are
+        too many coefficients for a matrix.
 
     Examples
     --------
@@ -134,6 +139,7 @@ class Inference:
     intercept: bool
     features: tuple[Feature, ...] | None
     notes: tuple[str, ...] = ()
+    variances: Floats | None = None
 
     def __repr__(self) -> str:
         """Return one line that says what it is."""
@@ -152,7 +158,15 @@ class Inference:
     @property
     def covariance(self) -> Floats:
         """The covariance of the coefficients, (p, p); of several targets (k, p, p); of k > 2 classes of all rows."""
+        systems, size = self.factors.shape[:2]
+        if size > LARGEST:
+            raise ValueError(
+                f"covariance: of {size:,} coefficients it would take {systems * size**2 * 8 / 1e9:,.0f} GB; all else, "
+                "such as standard_errors, wald_test and intervals of predictions, is found without it"
+            )
         whole = np.einsum("sij,skj->sik", self.factors, self.factors)
+        if self.variances is not None:
+            whole[:, np.arange(size), np.arange(size)] += self.variances
         unknown = np.tile(self.undetermined, whole.shape[-1] // len(self.undetermined))
         whole[:, unknown] = whole[:, :, unknown] = np.nan
         return whole if self.outputs and len(whole) > 1 else np.asarray(whole[0])
@@ -160,7 +174,9 @@ class Inference:
     @property
     def standard_errors(self) -> Floats:
         """The standard errors, NaN where the samples do not determine a coefficient."""
-        errors = np.sqrt(np.einsum("sij,sij->si", self.factors, self.factors)).reshape(-1, len(self.names))
+        squares = np.einsum("sij,sij->si", self.factors, self.factors)
+        squares = squares if self.variances is None else squares + self.variances
+        errors = np.sqrt(squares).reshape(-1, len(self.names))
         errors[:, self.undetermined] = np.nan
         return np.asarray(errors.reshape(self.coef.shape))
 
@@ -347,8 +363,10 @@ class Inference:
         blocks = size // len(self.names)
         matrix, values = np.asarray(np.kron(np.eye(blocks), matrix), np.float64), np.tile(values, blocks)
         statistics, df = [], 0
-        for coef, factor in zip(self.coef.reshape(systems, size), self.factors, strict=True):
+        for number, (coef, factor) in enumerate(zip(self.coef.reshape(systems, size), self.factors, strict=True)):
             away, spread = matrix @ coef - values, matrix @ factor
+            if self.variances is not None:
+                spread = np.hstack((spread, matrix * np.sqrt(self.variances[number])))
             lengths = np.linalg.norm(spread, axis=1)
             unit = np.where(lengths > 0.0, lengths, 1.0)
             u, sizes, _ = np.linalg.svd(spread / unit[:, None], full_matrices=False)

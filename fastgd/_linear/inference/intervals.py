@@ -63,7 +63,8 @@ def predict_interval(model: LinearPredictor, inference: Inference, X: Any, inter
     if inference.undetermined.any():
         own = inference.coef.reshape(len(model.coef), -1)
         reduced = replace(model, coef=own[:, :d], intercept=own[:, d:].sum(axis=1))
-    work = _Work(model, reduced, slopes, constants, reach, inference.scale, inference.quadratic)
+    variances = None if inference.variances is None else inference.variances[:, :d]
+    work = _Work(model, reduced, slopes, constants, variances, reach, inference.scale, inference.quadratic)
     whole = map_rows(X, work, (5 if inference.quadratic else 3) * len(model.coef), np.float64)
     k = len(model.coef)
     parts = [whole[:, first : first + k] for first in range(0, whole.shape[1], k)]
@@ -76,12 +77,15 @@ class _Work:
 
     Rows in which redundant columns are not what they were in the fit have no interval: there a model without these
     columns, ``reduced``, predicts something else.
+
+    The variances of levels, ``variances`` of shape (k, d), come on top of what ``slopes`` say.
     """
 
     model: LinearPredictor
     reduced: LinearPredictor | None
     slopes: Floats
     constants: Floats
+    variances: Floats | None
     reach: float
     scale: Floats
     quadratic: bool
@@ -95,6 +99,9 @@ class _Work:
             rows = design.copy_rows(np.arange(start, stop))
             for number, (slopes, constants) in enumerate(zip(self.slopes, self.constants, strict=True)):
                 errors[start:stop, number] = np.linalg.norm(rows.linear_predictor(slopes, constants), axis=1)
+            if self.variances is not None:  # of levels, whose columns are 0 or 1
+                more = rows.linear_predictor(self.variances, np.zeros(k)).reshape(-1, k)
+                errors[start:stop] = np.sqrt(errors[start:stop] ** 2 + more)
         if self.reduced is not None:
             other = self.reduced.linear_predictor(design).reshape(-1, k)
             errors[np.abs(eta - other) > _SAME * (np.abs(eta) + np.abs(other) + np.sqrt(self.scale))] = np.nan

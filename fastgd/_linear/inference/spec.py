@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastgd._data.dataset import InMemory, OpenedDataset
+from fastgd._linear.inference.inference import LARGEST
 from fastgd._linear.objective import ModelSpec
 from fastgd._linear.settings import COVARIANCES, WEIGHTS, covariance_name
 from fastgd.losses import Logistic, Loss, Softmax, Squared
 
-LARGEST = 10_000
-"""Coefficients that depend on each other, at most: their covariance takes 5 GB while it is made."""
 _LEVERAGED = ("HC2", "HC3")
 
 
@@ -58,16 +57,21 @@ class CovarianceSpec(NamedTuple):
             )
         return cls(kind, weights, clusters)
 
-    def check(self, opened: OpenedDataset, model: ModelSpec) -> None:
-        """Raise ValueError if samples, or a loss for as many classes as there are, have no such covariance."""
+    def check(self, opened: OpenedDataset, model: ModelSpec, *, has_blocks: bool) -> None:
+        """Raise ValueError if samples, or a loss for as many classes as there are, have no such covariance.
+
+        ``has_blocks`` says whether the Hessian of one output is that of a category of many levels beside few columns.
+        """
         self._check_loss(opened.loss)
         dataset, outputs = opened.dataset, opened.outputs
         own = dataset.shape[1] + model.intercept
         coupled = own * (outputs - 1 if opened.loss.multiclass else 1)
-        if coupled > LARGEST:
+        one = not opened.loss.multiclass and (outputs == 1 or opened.loss.quadratic)
+        if self.is_too_large(coupled) and not (has_blocks and one and self.kind == "classical"):
             raise ValueError(
                 f"covariance={self.kind!r}: of {coupled:,} coefficients it would take {coupled**2 * 48 / 1e9:,.0f} GB "
-                f"while it is made; at most {LARGEST:,} are possible, so leave columns out, or fit without a covariance"
+                f"while it is made; more than {LARGEST:,} are possible with covariance='classical' alone, if they are "
+                "one category of many levels beside few others; so leave columns out, or fit without a covariance"
             )
         if not dataset.known:
             return
@@ -85,6 +89,10 @@ class CovarianceSpec(NamedTuple):
             used = groups[dataset.positive_rows] if dataset.weight.size else groups
             if (used == used[0]).all():
                 raise ValueError(f"clusters: all rows are in the cluster {used[0]}; at least two are needed")
+
+    def is_too_large(self, coefficients: int) -> bool:
+        """Return whether the covariance of so many coefficients that depend on each other is not made as a matrix."""
+        return coefficients > LARGEST
 
     def _check_loss(self, loss: Loss) -> None:
         """Raise ValueError if a loss, for as many classes as there are, has no such covariance."""

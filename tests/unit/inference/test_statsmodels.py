@@ -87,7 +87,9 @@ def test_two_classes(weights, intercept, covariance):
     centred = X - [0.0, 2000.0, 0.5]
     inference = fitted(BINARY, covariance, weights, intercept, X=DATA.X - [0.0, 2000.0, 0.5], **LOGISTIC)
     model = sm.GLM(y, design(centred, intercept), sm.families.Binomial(), var_weights=weight)
-    result = of_statsmodels(model, "HC0" if covariance == "HC1" else covariance, groups, tol=1e-15, maxiter=200)
+    result = of_statsmodels(
+        model, "HC0" if covariance == "HC1" else covariance, groups, tol=1e-15, tol_criterion="params", maxiter=30
+    )
     n, p = result.nobs, 3 + intercept
     if covariance == "HC1":
         close(inference.standard_errors, result.bse * np.sqrt(n / (n - p)))
@@ -129,7 +131,7 @@ def test_weights_of_glm_that_count_rows(weights):
     kept = weight > 0.0
     model = sm.GLM(BINARY[kept], design(X[kept], True), sm.families.Binomial(), freq_weights=weight[kept])
     inference = fitted(BINARY, "classical", weights, X=X, **LOGISTIC)
-    result = of_statsmodels(model, "classical", tol=1e-15, maxiter=200)
+    result = of_statsmodels(model, "classical", tol=1e-15, tol_criterion="params", maxiter=30)
     check_coefficients(inference, result)
     close([inference.log_likelihood, inference.df_resid], [result.llf, result.df_resid])
 

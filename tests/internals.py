@@ -30,7 +30,7 @@ from fastgd._kernels.layout import Members, Tile
 from fastgd._kernels.sums import GramPoint
 from fastgd._kernels.threads import allowed_threads, max_threads
 from fastgd._linear import checkpoint as checkpoint_module
-from fastgd._linear import collinearity, separation
+from fastgd._linear import collinearity, diagnostics, separation
 from fastgd._linear import fit as fit_module
 from fastgd._linear.block_hessian import InverseBlocks, choose_blocks
 from fastgd._linear.hessian import InverseHessian, hessian_double_double

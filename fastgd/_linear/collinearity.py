@@ -2,6 +2,10 @@
 
 They are found on a sample of rows. One pass then searches all rows for some that refute what the sample says; these are
 added to the sample, and the search begins again. If the sample says that all columns are independent, they are.
+
+Of many columns such a sample is as large as their Hessian, and takes far longer to orthogonalise. Where a row has few
+numbers beside 0, the products of all columns over all rows cost less, and tell in a few passes which columns those
+before them determine. They know distances to half of the digits only: where that is not enough, a sample decides.
 """
 
 from __future__ import annotations
@@ -15,9 +19,12 @@ from numpy.typing import NDArray
 
 from fastgd._data.dataset import Dataset, InMemory, Picked, leading, pick
 from fastgd._data.design import Design, dense_rows, tile_ranges
-from fastgd._linear.statistics import ROUNDED
+from fastgd._kernels.layout import Tile
+from fastgd._kernels.sums import GramPoint, loss_sums
+from fastgd._linear.statistics import PASS_OUTPUTS, ROUNDED, Moments, gram, sum_rounding
 from fastgd._typing import Floats
-from fastgd._utils.linalg import EPS, SMALL, independent
+from fastgd._utils.linalg import EPS, PRECISE, SMALL, independent, inverse_triangle
+from fastgd.losses import Squared
 
 _SAME = 16.0 * EPS
 """A redundant column differs from a combination of others by at most this share of its size in a sample."""
@@ -34,6 +41,12 @@ _TOGETHER = 64
 """Columns that are compared with those before them at a time."""
 _FAR = 1e-8
 """The squared distance from a span that products of columns can certify."""
+_MOST_RIDGE = 1e-7
+"""The ridge up to which products of columns say enough of them."""
+_MOST_MIXED = 64
+"""Mixtures that are refined at once."""
+_REFINING_PASSES = 2
+"""Passes that leave mixtures with the rounding of their coefficients alone; each gains four digits or more."""
 
 
 class Columns(NamedTuple):
@@ -159,17 +172,133 @@ def redundant_columns(
         columns = _dependent(centred, spread, same * size / np.where(varying, spread, 1.0))
         if not len(columns.mixed):
             return columns, sample
-        mixture = np.zeros(len(spread))
-        shares = rng.uniform(0.5, 1.5, len(columns.mixed)) / spread[columns.mixed]
-        mixture[columns.mixed], mixture[columns.kept] = shares, -columns.others @ shares
+        mixture = _random_mixture(columns, spread, rng)
         center = float(np.mean(sample @ mixture)) * intercept
         allowed = refuted * float(np.abs(mixture) @ size)
-        most, seed = 4 * len(columns.mixed) + 100, int(rng.integers(1 << 32))
-        refuting = pick(dataset, partial(_refuting, mixture, center, allowed, most, seed), most).rows
+        refuting = _refuting_rows(dataset, mixture, center, allowed, len(columns.mixed), rng)
         if not len(refuting):
             return columns._replace(tolerance=refuted), sample
         sample = np.concatenate((sample, refuting))
     return only_constants(spread), sample
+
+
+def products_are_cheap(dataset: Dataset) -> bool:
+    """Whether the products of all columns over all rows cost less than to search a sample for redundant columns.
+
+    There are many columns, and more rows, which have few numbers each.
+    """
+    n, d = dataset.shape
+    numbers = dataset.row_bytes / dataset.dtype.itemsize
+    return d > PRECISE and n > d and n * numbers**2 <= products(n, d)
+
+
+def redundant_by_products(
+    dataset: Dataset,
+    moments: Moments,
+    stored_sizes: Floats,
+    *,
+    intercept: bool,
+    rng: np.random.Generator,
+    n_threads: int | None = None,
+) -> Columns | None:
+    """Find what `redundant_columns` does by products of columns; None if these don't tell, or not for certain.
+
+    With the matrix G of the products of columns of length 1 and a small ridge δ, each column has a combination with
+    those before it whose squared length, plus δ times the squared length of its coefficients, is smallest. Relative to
+    the latter this sum is δ if the column is redundant, but for rounding. All other columns are independent for
+    certain if G less 2 δ is positive definite among them. The exact combinations are the null space of G, by inverse
+    iteration: ever more precise, as their lengths are computed from the rows.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        n samples of d columns.
+    moments : Moments
+        Of the samples, in the order of tiles.
+    stored_sizes : ndarray of shape (d,)
+        `LinearObjective.stored_sizes`.
+    intercept : bool
+    rng : Generator
+    n_threads : int, optional
+    """
+    (n, d), mean, spread = dataset.shape, moments.mean * intercept, moments.spread
+    dense = len(dataset.pivot()[0])
+    varying = dataset.to_caller_order(np.arange(d))
+    varying = varying[spread[varying] > 0.0]
+    if not len(varying) or not np.isfinite(spread).all():
+        return None
+    size = np.hypot(moments.mean, spread)[varying] / spread[varying]
+    noise = sum_rounding(n) * float(np.where(varying < dense, size, size**2).max())
+    ridge = 8.0 * len(varying) ** 0.5 * noise
+    if ridge > _MOST_RIDGE:
+        return None
+    at = GramPoint(np.zeros((1, d)), np.zeros(1), (0, 0), 0.0, mean, np.zeros(0))
+    sums = gram(dataset, Squared(), at, n_threads)
+    sums = sums[:d, :d] - sums[:d, d:] * (sums[d, :d] / sums[d, d]) * intercept
+    unit = sums[np.ix_(varying, varying)]
+    squares = np.diagonal(unit)
+    if not (squares > 0.0).all():
+        return None
+    scale = np.sqrt(squares)
+    unit /= scale
+    unit /= scale[:, None]
+    try:
+        root = inverse_triangle(np.linalg.cholesky(unit + ridge * np.eye(len(unit)))).T
+        is_mixed = np.einsum("ij,ij->j", root, root) * (4.0 * ridge) >= 1.0
+        kept, mixed = np.flatnonzero(~is_mixed), np.flatnonzero(is_mixed)
+        if len(mixed) > _MOST_MIXED:
+            return None
+        np.linalg.cholesky(unit[np.ix_(kept, kept)] - 2.0 * ridge * np.eye(len(kept)))
+    except np.linalg.LinAlgError:
+        return None
+    if not len(mixed):
+        return only_constants(dataset.to_caller_order(spread))
+    shares, mixtures = np.eye(len(unit))[:, mixed], np.zeros((len(mixed), d))
+    for _ in range(2):
+        shares = root @ (root.T @ shares)
+        shares = np.asarray(np.linalg.solve(shares[mixed].T, shares.T).T)
+    for _ in range(_REFINING_PASSES):
+        mixtures[:, varying] = (shares / scale[:, None]).T
+        products = _products_with(dataset, mixtures, mean, n_threads)[:, varying].T / scale[:, None]
+        shares = shares - root @ (root.T @ products)
+        shares = np.asarray(np.linalg.solve(shares[mixed].T, shares.T).T)
+    order = dataset.to_caller_order(np.arange(d))
+    place = np.argsort(order)[varying]  # in the caller's order, which is rising
+    others = -shares[kept] * scale[mixed] / scale[kept, None]
+    constant = np.flatnonzero(spread[order] == 0.0)
+    columns = Columns(place[kept], constant, place[mixed], others, _REFUTED)
+    mixture = _random_mixture(columns, spread[order], rng)
+    center = float(mean[order] @ mixture)
+    allowed = _REFUTED * float(np.abs(mixture) @ stored_sizes[order])
+    return None if len(_refuting_rows(dataset, mixture, center, allowed, len(mixed), rng)) else columns
+
+
+def _products_with(dataset: Dataset, mixtures: Floats, mean: Floats, n_threads: int | None) -> Floats:
+    """Return ``Σ s (x − mean) (x − mean)ᵀ m`` for some mixtures (k, d) of columns, (k, d), from one pass."""
+    count = len(mixtures)
+
+    def visit(tile: Tile, block_rows: int) -> Floats:
+        zeros = tile._replace(y=np.zeros((count, tile.y.shape[-1])))
+        return loss_sums(zeros, mixtures, -(mixtures @ mean), Squared(), block_rows, n_threads)
+
+    sums = dataset.sum_tiles(visit, count / PASS_OUTPUTS) / Squared.curvature_bound
+    return np.asarray(sums[1 + count :].reshape(count, -1) - sums[1 : 1 + count, None] * mean)
+
+
+def _random_mixture(columns: Columns, spread: Floats, rng: np.random.Generator) -> Floats:
+    """Return coefficients (d,) of a mixture of what all mixed columns differ by from their combinations of others."""
+    mixture = np.zeros(len(spread))
+    shares = rng.uniform(0.5, 1.5, len(columns.mixed)) / spread[columns.mixed]
+    mixture[columns.mixed], mixture[columns.kept] = shares, -columns.others @ shares
+    return mixture
+
+
+def _refuting_rows(
+    dataset: Dataset, mixture: Floats, center: float, allowed: float, mixed: int, rng: np.random.Generator
+) -> Floats:
+    """Return some rows where a mixture of columns is further from a number than allowed, from one pass."""
+    most, seed = 4 * mixed + 100, int(rng.integers(1 << 32))
+    return pick(dataset, partial(_refuting, mixture, center, allowed, most, seed), most).rows
 
 
 def _refuting(mixture: Floats, center: float, allowed: float, most: int, seed: int, part: InMemory) -> Picked:

@@ -12,7 +12,15 @@ import numpy as np
 
 from fastgd._data.dataset import InMemory, OpenedDataset
 from fastgd._data.schema import coef_names
-from fastgd._linear.collinearity import Columns, drawn, only_constants, products, redundant_columns
+from fastgd._linear.collinearity import (
+    Columns,
+    drawn,
+    only_constants,
+    products,
+    products_are_cheap,
+    redundant_by_products,
+    redundant_columns,
+)
 from fastgd._linear.hessian import RankFindings
 from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec, shifted_intercept
 from fastgd._linear.reduction import Reduction
@@ -128,8 +136,19 @@ def find_redundant(objective: LinearObjective, result: LoopResult, findings: Ran
     too_long = not findings.doubtful and products(n, d) > max(_CHEAP_PRODUCTS, numbers)
     if hurried or objective.independent or too_long:
         return findings.columns or constants(objective)
-    size, spread = dataset.to_caller_order(objective.stored_sizes), dataset.to_caller_order(moments.spread)
     rng = np.random.default_rng(0)
+    if products_are_cheap(dataset):
+        found = redundant_by_products(
+            dataset,
+            moments,
+            objective.stored_sizes,
+            intercept=objective.intercept,
+            rng=rng,
+            n_threads=objective.n_threads,
+        )
+        if found is not None:
+            return found
+    size, spread = dataset.to_caller_order(objective.stored_sizes), dataset.to_caller_order(moments.spread)
     search = partial(redundant_columns, dataset, size=size, spread=spread, intercept=objective.intercept, rng=rng)
     columns, sample = search(drawn(dataset, rng))
     if dataset.dtype == np.float32 and not len(columns.mixed):

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from internals import InMemory, as_design, collinearity
+from internals import InMemory, as_design, collinearity, diagnostics
 from scipy import sparse
 
 import fastgd
@@ -255,3 +255,55 @@ def test_redundant_columns_cost_few_readings_and_independent_ones_none(loss, sur
         result = fastgd.fit(chunks, loss=loss, l2=l2, tol=1e-8, memory_limit="4MB", cache="none")
         assert result.converged and result.redundant == ["x8"] * twice
         assert chunks.count == surveys + len(result.history) + count
+
+
+# --- Many columns, of which a row has few ----------------------------------------------------------------------------
+
+
+def planes_and_carriers(further, n=9000, planes=600, carriers=8):
+    """Flights by planes, each of one carrier, as a table, and the names of the columns that R leaves out."""
+    rng = np.random.default_rng(5)
+    share = np.arange(1.0, planes + 1.0) ** -0.5
+    plane = np.concatenate((np.arange(planes), rng.choice(planes, n - planes, p=share / share.sum())))
+    owner = rng.integers(0, carriers, planes)
+    x = rng.standard_normal(n) + 30.0
+    table = {"x": x, "carrier": owner[plane].astype(str), "plane": np.char.zfill(plane.astype(str), 3), **further(x)}
+    last = [np.flatnonzero(owner == each)[-1] for each in range(carriers) if each != owner[0]]
+    return table, x + rng.standard_normal(n), [f"plane[{each:03d}]" for each in sorted(last)]
+
+
+@pytest.fixture
+def no_sample(monkeypatch):
+    monkeypatch.setattr(diagnostics, "redundant_columns", None)
+
+
+@pytest.mark.usefixtures("no_sample")
+@pytest.mark.filterwarnings("ignore::fastgd.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_the_last_level_that_others_determine_is_left_out_without_a_sample(loss):
+    table, y, last = planes_and_carriers(lambda x: {"fahrenheit": 1.8 * x + 32.0})
+    y = y > 30.0 if loss == "logistic" else y
+    result = fastgd.fit(table, y, loss=loss, max_iter=20)
+    assert result.redundant == [*last, "fahrenheit"]
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("apart", [1e-3, 1e-6, 1e-9])
+def test_a_column_next_to_another_is_not_redundant_among_many(apart, rng):
+    table, y, last = planes_and_carriers(lambda x: {"near": x + apart * rng.standard_normal(len(x))})
+    assert fastgd.fit(table, y).redundant == last
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_products_tell_the_same_columns_as_a_sample(intercept, weighted, monkeypatch, rng):
+    table, y, last = planes_and_carriers(lambda x: {"twice": 2.0 * x, "seven": np.full(len(x), 7.0)})
+    weight = rng.integers(0, 3, len(y)) * 1.0 if weighted else None
+    results = []
+    for cheap in (True, False):
+        monkeypatch.setattr(diagnostics, "products_are_cheap", lambda _, cheap=cheap: cheap)
+        results.append(fastgd.fit(table, y, intercept=intercept, sample_weight=weight))
+    first, second = results
+    assert first.redundant == second.redundant
+    assert weighted or not intercept or first.redundant == [*last, "twice", "seven"]
+    np.testing.assert_allclose(first.coef, second.coef, atol=1e-7)

@@ -80,7 +80,7 @@ def descend(
     separated_below=-np.inf,
 ):
     """Run the loop with its criteria and observers spelled out."""
-    stopping = Stopping(tol, max_iter, time_limit, gradient_norm, separated_below)
+    stopping = Stopping(tol, max_iter, time_limit, lambda _, gradient: gradient_norm(gradient), separated_below)
     session = Session(observers=[] if callback is None else [Callback(callback)], has_callback=callback is not None)
     if began is not None:
         session.began = began

@@ -30,12 +30,15 @@ class Evaluation(NamedTuple):
         The cost of the evaluation, in passes over the data.
     partial : bool
         Whether it is an estimate from a part of the samples. Convergence is never judged by an estimate.
+    dual_excess : float
+        The mean of `fastgd.Loss.dual_excess`, for a duality gap; infinite if it is not known.
     """
 
     value: float
     gradient: Floats
     passes: float = 1.0
     partial: bool = False
+    dual_excess: float = np.inf
 
     @property
     def is_finite(self) -> bool:
@@ -44,11 +47,12 @@ class Evaluation(NamedTuple):
 
 
 class EvaluatedPoint(NamedTuple):
-    """A point with its value and gradient on all samples."""
+    """A point with its value and gradient on all samples, and what else `Evaluation` says of it."""
 
     x: Floats
     value: float
     gradient: Floats
+    dual_excess: float = np.inf
 
 
 class Signal(NamedTuple):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from fastgd._optim.base import BestPoints, Convergence, EvaluatedPoint, Evaluation, LoopState, Solver, Step
-from fastgd._optim.result import History, LoopResult, Outcome, Row, Status
+from fastgd._optim.result import ErrorEstimate, History, LoopResult, Outcome, Row, Status
 from fastgd._optim.stopping import Stopping, count_overshoots, largest, rounding_error
 from fastgd._typing import Floats
 from fastgd._utils.interrupts import Interrupted
@@ -19,6 +20,8 @@ Objective = Callable[[Floats], Evaluation | tuple[float, Floats]]
 """Maps a point of shape (d,) to its value and gradient."""
 _ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
 """The share of a point below which a step is rounding."""
+Descent = Generator[Step, Evaluation, LoopResult]
+"""A descent that yields the step whose point it wants evaluated, see `descend`."""
 Minibatches = Callable[[Floats, EvaluatedPoint, int], Evaluation]
 """Maps a point, the anchor that corrects the estimate, and the number of earlier estimates to an estimate."""
 
@@ -61,6 +64,71 @@ def run_loop(
         On Ctrl-C before the first evaluation is complete. Later the result has `Status.INTERRUPTED`.
     """
     session = Session() if session is None else session
+    descent = descend(start, solver, stopping, session)
+    estimates = sum(row.partial for row in start.rows) if isinstance(start, LoopState) else 0
+    asked = _advance(partial(next, descent))
+    while isinstance(asked, Step):
+        try:
+            evaluation = _evaluate(objective, minibatches, asked, estimates)
+        except Interrupted as stop:
+            asked = _advance(partial(descent.throw, stop))
+        else:
+            estimates += evaluation.partial
+            asked = _advance(partial(descent.send, evaluation))
+    return asked
+
+
+@np.errstate(over="ignore", invalid="ignore")  # values that are not finite are reported by the status
+def run_together(
+    objective: Callable[[list[int], list[Floats]], list[Evaluation]], descents: Sequence[Descent]
+) -> list[LoopResult]:
+    """Run several descents, whose points are evaluated together, until the last has ended.
+
+    Parameters
+    ----------
+    objective : callable
+        Maps the numbers of descents, and points of shape (d,) that these ask for, to evaluations, in one pass.
+    descents : sequence of generators
+        From `descend`.
+
+    Returns
+    -------
+    list of LoopResult
+        In the order of descents.
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C before the first evaluation of some descent is complete.
+    """
+    asked = [_advance(partial(next, descent)) for descent in descents]
+    while any(isinstance(each, Step) for each in asked):
+        live = [(number, each.x) for number, each in enumerate(asked) if isinstance(each, Step)]
+        try:
+            evaluations = objective([number for number, _ in live], [x for _, x in live])
+        except Interrupted as stop:
+            for number, _ in live:
+                asked[number] = _advance(partial(descents[number].throw, stop))
+        else:
+            for (number, _), evaluation in zip(live, evaluations, strict=True):
+                asked[number] = _advance(partial(descents[number].send, evaluation))
+    return [each for each in asked if isinstance(each, LoopResult)]
+
+
+def _advance(go_on: Callable[[], Step]) -> Step | LoopResult:
+    """Return the step whose point a descent wants evaluated, or the result if it has ended."""
+    try:
+        return go_on()
+    except StopIteration as ended:
+        result: LoopResult = ended.value
+        return result
+
+
+def descend(start: Floats | LoopState, solver: Solver, stopping: Stopping, session: Session) -> Descent:
+    """Return the descent of `run_loop` as a generator: it yields the step whose point it wants evaluated.
+
+    It is sent the `Evaluation`, or thrown `Interrupted` if there will be none, and returns the `LoopResult`.
+    """
     here = start if isinstance(start, LoopState) else LoopState.at(start, solver)
     rows = list(here.rows)  # a copy: the caller's state stays as it is
     whole = [row for row in rows if not row.partial]
@@ -81,7 +149,7 @@ def run_loop(
             if rows:
                 session.check_interrupt()
             if evaluation is None:
-                evaluation = _evaluate(objective, minibatches, arrival, len(rows) - len(whole))
+                evaluation = yield arrival
                 here = here._replace(evaluation=evaluation, passes=here.passes + evaluation.passes)
             if here.best is None and not evaluation.partial and not evaluation.is_finite:
                 raise ValueError("start: the objective or its gradient is not finite there; choose another start")
@@ -110,7 +178,8 @@ def _examined_again(here: LoopState, stopping: Stopping) -> Convergence | None:
     if not here.rows or here.best is None or here.rows[-1].partial:
         return None
     last = here.best.last
-    return stopping.examine(last.x, Evaluation(last.value, last.gradient), here.next_step)
+    evaluation = Evaluation(last.value, last.gradient, dual_excess=last.dual_excess)
+    return stopping.examine(last.x, evaluation, here.next_step)
 
 
 def _notify(session: Session, row: Row) -> bool:
@@ -156,7 +225,7 @@ def _recorded(
         iteration=iteration,
         passes=here.passes,
         loss=evaluation.value,
-        gradient_norm=stopping.norm(evaluation.gradient) if evaluation.is_finite else np.inf,
+        gradient_norm=stopping.norm(arrival.x, evaluation.gradient) if evaluation.is_finite else np.inf,
         step=arrival.length,
         predicted_decrease=arrival.predicted_decrease,
         actual_decrease=arrival.reference_value - evaluation.value if rows else 0.0,
@@ -174,7 +243,7 @@ def _recorded(
             overshoots=monitor.overshoots + times if times else 0, curvature=max(monitor.curvature, float(met))
         )
     if not row.partial:
-        point = EvaluatedPoint(arrival.x, evaluation.value, evaluation.gradient)
+        point = EvaluatedPoint(arrival.x, evaluation.value, evaluation.gradient, evaluation.dual_excess)
         stalled = monitor.stalled + (not exploring)
         lowest, flattest = (best.lowest, best.flattest) if best else (point, point)
         if best and evaluation.is_finite and point.value < lowest.value:
@@ -207,7 +276,9 @@ def conclude(
     """
     end = here
     if not here.rows and here.evaluation:  # interrupted after the start was evaluated, before the first step
-        end, _ = _recorded(here._replace(rows=[]), here.evaluation, None, 0, stopping, began)
+        if stopping.by_gap and stopping.test is not None:  # which needs nothing but the evaluation
+            convergence = stopping.test(here.next_step.x, here.evaluation, None)
+        end, _ = _recorded(here._replace(rows=[]), here.evaluation, None, 0, stopping, began, convergence)
     row = end.rows[-1]._replace(passes=here.passes)  # with what was spent to judge it
     history = History.from_rows([*end.rows[:-1], row])
     if end.best is None:  # samples that are used once
@@ -219,8 +290,8 @@ def conclude(
     chosen = last if status is Status.CONVERGED else lowest
     if status is Status.PRECISION_LIMIT and flattest.value - lowest.value <= 1e-9 * abs(lowest.value):
         chosen = flattest  # the values differ by rounding only, the gradients by more
-    outcome = _outcome(status, stopping.norm(chosen.gradient), stopping.tol, row)
     x, loss, error = chosen.x, chosen.value, None if convergence is None else convergence.error
+    outcome = _outcome(status, stopping.norm(x, chosen.gradient), stopping, row, error)
     step = convergence.step if convergence is not None and status is Status.CONVERGED else None
     if step is not None and error is not None and largest(step) > _ROUNDING * largest(x):
         x, loss = x + step, loss - error.loss_left
@@ -238,19 +309,21 @@ def estimate_result(x: Floats, evaluation: Evaluation, stopping: Stopping, sessi
     stopping : Stopping
     session : Session
     """
-    norm, seconds = stopping.norm(evaluation.gradient), session.seconds
+    norm, seconds = stopping.norm(x, evaluation.gradient), session.seconds
     row = Row(0, evaluation.passes, evaluation.value, norm, 0.0, 0.0, 0.0, accepted=True, partial=True, seconds=seconds)
-    outcome = _outcome(Status.INTERRUPTED, norm, stopping.tol, row)
+    outcome = _outcome(Status.INTERRUPTED, norm, stopping, row)
     return LoopResult(evaluation.value, outcome, History.from_rows([row]), x)
 
 
-def _outcome(status: Status, norm: float, tol: float, row: Row) -> Outcome:
+def _outcome(status: Status, norm: float, stopping: Stopping, row: Row, error: ErrorEstimate | None = None) -> Outcome:
     """Return the outcome with a sentence about gradient norm, distance, iterations, passes and time."""
     distance = f"{row.distance:.3g} standard errors from the minimum, " if np.isfinite(row.distance) else ""
-    if status is Status.CONVERGED and row.distance > tol:
+    if stopping.by_gap:
+        distance = "" if error is None else f"duality gap {error.loss_left:.3g}, "
+    elif status is Status.CONVERGED and row.distance > stopping.tol:
         distance = "at the minimum but for rounding, "
     facts = (
-        f"Gradient norm {norm:.3g}, {distance}tol {tol:.3g}, "
+        f"Gradient norm {norm:.3g}, {distance}tol {stopping.tol:.3g}, "
         f"after {row.iteration} iterations, {row.passes:.3g} passes, {row.seconds:.3g} s."
     )
     return Outcome(status, facts=facts)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,11 +20,21 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 
 
-def warns_once(function: Callable[P, R]) -> Callable[P, R]:
+class Concerning(Protocol):
+    """A result that says what to warn of."""
+
+    def concerns(self) -> list[tuple[type[Warning], str]]:
+        """Return the warnings that it gives rise to, as categories and texts."""
+
+
+C = TypeVar("C", bound=Concerning)
+
+
+def warns_once(function: Callable[P, C]) -> Callable[P, C]:
     """Decorate a function so that it emits the warnings that its result gives rise to, see `Result.concerns`."""
 
     @wraps(function)
-    def warning(*args: P.args, **kwargs: P.kwargs) -> R:
+    def warning(*args: P.args, **kwargs: P.kwargs) -> C:
         result = function(*args, **kwargs)
         for category, text in result.concerns():
             warnings.warn(text, category, stacklevel=2)
@@ -33,9 +43,9 @@ def warns_once(function: Callable[P, R]) -> Callable[P, R]:
     return warning
 
 
-def without_warning(function: Callable[P, R]) -> Callable[P, R]:
+def without_warning(function: Callable[P, C]) -> Callable[P, C]:
     """Return the function without the decorator `warns_once`, for callers that report the status themselves."""
-    unwrapped: Callable[P, R] = inspect.unwrap(function)
+    unwrapped: Callable[P, C] = inspect.unwrap(function)
     return unwrapped
 
 

@@ -32,8 +32,13 @@ ConvergenceTest = Callable[[Floats, Evaluation, Floats | None], Convergence]
 
 
 def largest(gradient: Floats) -> float:
-    """Return the largest absolute component: the gradient norm that `minimize` uses."""
+    """Return the largest absolute component."""
     return float(np.max(np.abs(gradient), initial=0.0))
+
+
+def _largest_anywhere(x: Floats, gradient: Floats) -> float:  # noqa: ARG001
+    """Return the gradient norm that `minimize` uses, at whatever point."""
+    return largest(gradient)
 
 
 @dataclass(frozen=True)
@@ -48,21 +53,24 @@ class Stopping:
         The maximum number of evaluations on all samples after the start.
     time_limit : float or None, default None
         Seconds, compared after every evaluation. None is no limit.
-    norm : callable, default `largest`
-        Maps a gradient of shape (d,) to its norm.
+    norm : callable, default `largest` of the gradient
+        Maps a point and the gradient there, of shape (d,), to the gradient's norm.
     separated_below : float, default -inf
         A value on all samples below this shows that the classes are separated.
     test : callable, optional
         Decides on convergence in the place of the gradient norm. It maps a point, its evaluation and the solver's
         `Step.newton` to a `Convergence`.
+    by_gap : bool, default False
+        Whether ``tol`` is a bound of the duality gap, so that messages name the gap.
     """
 
     tol: float
     max_iter: int
     time_limit: float | None = None
-    norm: Callable[[Floats], float] = largest
+    norm: Callable[[Floats, Floats], float] = _largest_anywhere
     separated_below: float = -np.inf
     test: ConvergenceTest | None = None
+    by_gap: bool = False
 
     @classmethod
     def of(cls, tol: Any, max_iter: Any, time_limit: Any) -> Stopping:

@@ -60,6 +60,13 @@ class Loss:
     """The largest ∂²L/∂z² there is; descent scales its coordinates by it."""
     curvature: ClassVar[Any] = None
     """A static function ``curvature(loss, y, z)`` that gives ∂²L/∂z²; None: it is found by differences of slopes."""
+    dual_excess: ClassVar[Any] = None
+    """A static function ``dual_excess(loss, value, slope)`` that gives c(y, z), a bound of the convex conjugate L*:
+
+        L*(s u) ≤ L*(u) − (1 − s) u z + (1 − s)²/s c   for u = ∂L/∂z and 0 < s ≤ 1.
+
+    Duality gaps are the tighter for it; None: the bound with ``(1 − s) L`` in the last term's place serves any loss.
+    """
     _asdict: Callable[[], dict[str, Any]]
 
     def gradient_scale(self, spread: float) -> float:
@@ -96,6 +103,11 @@ class Squared(_NoParameters, Loss):
         """Return ∂²L/∂z² at one sample."""
         return 2.0
 
+    @staticmethod
+    def dual_excess(loss, value, slope):  # noqa: ARG004
+        """Return ``(y − z)²``: with ``L*(u) = u y + ¼ u²`` the bound holds without ``1/s``."""
+        return value
+
 
 class Logistic(_NoParameters, Loss):
     """Logistic regression: ``−[y ln h(z) + (1 − y) ln(1 − h(z))]``, ``h(z) = 1/(1 + e^(−z))``, y in {0, 1}.
@@ -125,6 +137,12 @@ class Logistic(_NoParameters, Loss):
         e = exp_nonpositive(-abs(z))
         return e / ((1.0 + e) * (1.0 + e))
 
+    @staticmethod
+    def dual_excess(loss, value, slope):  # noqa: ARG004
+        """Return half the odds against y: L* is ``|u| ln |u| + (1 − |u|) ln(1 − |u|)``."""
+        against = abs(slope)
+        return 0.5 * against / (1.0 - against)
+
 
 class _Threshold(NamedTuple):
     delta: float = 1.35
@@ -146,6 +164,11 @@ class Huber(_Threshold, Loss):
     def curvature(loss, y, z):
         """Return ∂²L/∂z² at one sample."""
         return 2.0 if abs(z - y) <= loss.delta else 0.0
+
+    @staticmethod
+    def dual_excess(loss, value, slope):  # noqa: ARG004
+        """Return ``¼ u²``: ``L*(u) = u y + ¼ u²`` for ``|u| ≤ 2 delta``."""
+        return 0.25 * slope * slope
 
     def gradient_scale(self, spread: float) -> float:
         """Return delta at most: the standard deviation of wild targets says nothing about slopes."""

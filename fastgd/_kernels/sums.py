@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastgd._kernels import core as kernels
 from fastgd._kernels import double_double
+from fastgd._kernels import points as points_kernels
 from fastgd._kernels.core import GRAM_ROWS, SPARSE_ROWS, Center, Points, Samples
 from fastgd._kernels.layout import Members, SparseColumns, SparseRows, Tile
 from fastgd._kernels.simd import WIDTH
@@ -29,6 +30,10 @@ CHANGE_PARTS = 8
 """Rows of sums over a batch: enough for threads to share."""
 SERIAL_GRAM = 1 << 24
 """Products below which starting threads costs more than they save."""
+MODEL_BYTES = 1 << 17
+"""Bytes of X in a sub-block of a pass at many points, of narrow rows."""
+FEW_ROWS = 1 << 14
+"""Bytes of a row from which on gradients take more memory traffic than rows do."""
 _BUILT_IN = "fastgd.losses"
 """The module whose losses the checksum in `core` covers."""
 _SMALL = 1 << 17
@@ -365,15 +370,90 @@ def add_gram(
         run_parts(add_part, len(grams), count)
 
 
-def row_slopes(y: Floats, eta: Floats, loss: Any) -> Floats:
-    """Return the slopes of each output at single samples, (outputs, n), given linear predictors (outputs, n).
+class Models(NamedTuple):
+    """Coefficients of several models in the layout that `add_models` takes.
 
-    ``y`` has shape (n,) or (targets, n).
+    Attributes
+    ----------
+    coef, sparse_coef : ndarray of shape (size, width), (columns, width)
+        Of dense and of sparse columns; a column for each output's points, those of an output side by side.
+    intercepts : ndarray of shape (width,)
+    points, outputs, dense : int
+    """
+
+    coef: Floats
+    sparse_coef: Floats
+    intercepts: Floats
+    points: int
+    outputs: int
+    dense: int
+
+    @classmethod
+    def of(cls, coefs: Floats, intercepts: Floats, dense: int) -> Models:
+        """Return the models of coefficients (points, outputs, d), of which the first are of dense columns."""
+        points, outputs, d = coefs.shape
+        count = points * outputs
+        width, size = (1, _padded_size(dense)) if count == 1 else (-(-count // WIDTH) * WIDTH, dense)
+        whole = np.zeros((size + d - dense, width))
+        columns = coefs.transpose(2, 1, 0).reshape(d, count)
+        whole[:dense, :count], whole[size:, :count] = columns[:dense], columns[dense:]
+        constants = np.zeros(width)
+        constants[:count] = intercepts.T.ravel()
+        return cls(whole[:size], whole[size:], constants, points, outputs, dense)
+
+    @property
+    def rows(self) -> int:
+        """The rows of sums: values, slopes, dual excesses, and gradients of all columns."""
+        return 3 + len(self.coef) + len(self.sparse_coef)
+
+    def split(self, sums: Floats) -> tuple[Floats, Floats]:
+        """Return what `loss_sums` gives for each point, (points, 1 + outputs + outputs d), and dual excesses (points,).
+
+        ``sums`` has the shape (rows, width).
+        """
+        count, d = self.points * self.outputs, self.dense + len(self.sparse_coef)
+        each = sums[:, :count].reshape(-1, self.outputs, self.points).transpose(2, 0, 1)
+        gradients = np.concatenate((each[:, 3 : 3 + self.dense], each[:, 3 + len(self.coef) :]), axis=1)
+        flat = gradients.transpose(0, 2, 1).reshape(self.points, self.outputs * d)
+        values = each[:, 0].sum(axis=1, keepdims=True)
+        return np.concatenate((values, each[:, 1], flat), axis=1), each[:, 2].sum(axis=1)
+
+
+def add_models(
+    tile: Tile, models: Models, loss: Any, sums: Floats, first_block: int, block_rows: int, n_threads: int | None = None
+) -> None:
+    """Add losses and gradients of models over a tile to ``sums``, (parts, models.rows, width): blocks to each.
+
+    A block goes by its number among all of the data, of which ``first_block`` are before this tile: what is added up
+    together does not depend on tiles. Sparse entries have to be stored by rows.
+    """
+    d, width = tile.X.shape[1], models.intercepts.size
+    row = max(1, d * tile.X.itemsize)
+    most = GRAM_ROWS if row > FEW_ROWS else max(WIDTH, min(2 * GRAM_ROWS, MODEL_BYTES // row // WIDTH * WIDTH))
+    copied = 0 if tile.X.flags.c_contiguous and not tile.rows.size else d
+    scratch = np.empty((len(sums), 3 * width + WIDTH + copied, most))
+    samples, entries = _as_samples(tile)
+    place = samples, entries, *models[:3], loss, models.points, models.outputs, first_block, block_rows, scratch, sums
+    add_part = functools.partial(_for(loss, points_kernels.models_part), *place)
+    elements = tile.y.shape[-1] * (d + len(models.sparse_coef)) * width
+    with share(1 if elements < _SMALL else n_threads) as count:
+        run_parts(add_part, len(sums), count)
+
+
+def row_losses(y: Floats, eta: Floats, loss: Any) -> tuple[Floats, Floats]:
+    """Return losses (n,), and the slopes of each output (outputs, n), at single samples.
+
+    ``eta`` holds their linear predictors, (outputs, n), and ``y`` has the shape (n,) or (targets, n).
     """
     value = np.concatenate((np.zeros((1, eta.shape[1])), eta))
     workspace = np.empty((4, eta.shape[1]))
     _for(loss, kernels.slopes_serial)(_frozen(np.atleast_2d(y)), loss, value, workspace)
-    return value[1:]
+    return value[0], value[1:]
+
+
+def row_slopes(y: Floats, eta: Floats, loss: Any) -> Floats:
+    """Return the slopes that `row_losses` does."""
+    return row_losses(y, eta, loss)[1]
 
 
 def read(X: Floats) -> int:

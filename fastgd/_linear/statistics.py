@@ -10,7 +10,7 @@ import numpy as np
 
 from fastgd._data.dataset import Dataset, InMemory
 from fastgd._kernels.layout import Members, Tile
-from fastgd._kernels.sums import GramPoint, add_gram, first_sums, gram_shape
+from fastgd._kernels.sums import GramPoint, Models, add_gram, add_models, first_sums, gram_shape
 from fastgd._typing import Floats
 from fastgd._utils import double_double as dd
 from fastgd._utils.double_double import DoubleDouble
@@ -25,6 +25,8 @@ PASS_FEATURES = 30
 """Features whose Gram matrix takes about as long as a pass; of more, tiles are smaller."""
 PASS_OUTPUTS = 8
 """Outputs whose pass takes about as long as one of a single output; of more, tiles are smaller."""
+POINTS_OF_PASS = 16
+"""Points of which a pass takes about as long as twice one at a single point; of more, tiles are smaller."""
 MIN_SPREAD, MAX_SIZE = 1e-140, 1e150
 """The standard deviations and root mean squares of which products and their sums hold all digits."""
 GRAM_BYTES = 1 << 26
@@ -215,6 +217,59 @@ def _centred(total: DoubleDouble, at: GramPoint, dense: int) -> DoubleDouble:
 
 def _sum_double_doubles(several: list[list[DoubleDouble]]) -> list[DoubleDouble]:
     return [reduce(dd.add, each) for each in zip(*several, strict=True)]
+
+
+class PointSums(NamedTuple):
+    """What a pass says at several points.
+
+    Attributes
+    ----------
+    sums : ndarray of shape (points, 1 + outputs + outputs d)
+        The sums of loss, slope and gradient, as `first_pass` gives them.
+    dual_excess : ndarray of shape (points,)
+        The sums of `fastgd.Loss.dual_excess`; infinite for losses that have none.
+    """
+
+    sums: Floats
+    dual_excess: Floats
+
+
+def point_sums(
+    dataset: Dataset, loss: Loss, coefs: Floats, intercepts: Floats, n_threads: int | None = None
+) -> PointSums:
+    """Return the sums of loss, slope and gradient at several points, from one pass.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    loss : Loss
+    coefs, intercepts : ndarray of shape (points, outputs, d), (points, outputs)
+        In the order of tiles.
+    n_threads : int, optional
+    """
+
+    def of_part(part: InMemory) -> Floats:
+        models: Models | None = None
+        sums, blocks = np.empty(0), 0
+
+        def visit(tile: Tile, block_rows: int) -> Floats:
+            nonlocal models, sums, blocks
+            if models is None:
+                models = Models.of(coefs, intercepts, tile.X.shape[1])
+                shape = models.rows, models.intercepts.size
+                sums = np.zeros((max(2, min(8, GRAM_BYTES // (8 * shape[0] * shape[1]))), *shape))
+            add_models(tile, models, loss, sums, blocks, block_rows, n_threads)
+            blocks += -(-tile.y.shape[-1] // block_rows)
+            return np.zeros((1, 1))
+
+        part.by_rows().sum_tiles(visit, len(coefs) * coefs.shape[1] / POINTS_OF_PASS)
+        assert models is not None  # noqa: S101  there is at least one row
+        found, excess = models.split(np.add.reduce(sums, axis=0))
+        return np.column_stack((found, excess))
+
+    found = dataset.sum(of_part)
+    excess = found[:, -1] if type(loss).dual_excess or loss.multiclass else np.full(len(found), np.inf)
+    return PointSums(found[:, :-1], np.where(np.isnan(excess), np.inf, excess))
 
 
 class MemberSums(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numba
 import pytest
-from internals import core, double_double, jit, kernel_losses, simd, sparse_kernels
+from internals import core, double_double, jit, kernel_losses, points_kernels, simd, sparse_kernels
 
 import fastgd
 from fastgd import losses
@@ -233,4 +233,5 @@ def test_an_edit_of_what_kernels_are_made_of_makes_cached_ones_stale():
     checksum = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
     assert f"(jit, simd, losses, sparse, fastgd.losses: {checksum})" in Path(core.__file__).read_text("utf-8"), checksum
     checksum = hashlib.sha256(Path(core.__file__).read_bytes()).hexdigest()[:16]
-    assert f"(core: {checksum})" in Path(double_double.__file__).read_text("utf-8"), checksum
+    for kernels in (double_double, points_kernels):
+        assert f"(core: {checksum})" in Path(kernels.__file__).read_text("utf-8"), checksum

@@ -82,7 +82,8 @@ class InverseHessian:
         objective, whole = self.objective, self.share >= 1.0
         cost = self.share
         n = objective.dataset.shape[0]
-        matrix = hessian(objective, x, self._scaled_to_all if objective.sampled else None)
+        adjust = scaled_to_all(objective, self._variances) if objective.sampled else None
+        matrix = hessian(objective, x, adjust)
         found = inverse_root(matrix, DOUBTFUL * sum_rounding(n))
         varies = np.isfinite(objective.scale) & (objective.moments.spread > 0.0)
         varies = np.append(varies, np.ones(int(objective.intercept), bool))
@@ -149,19 +150,6 @@ class InverseHessian:
         """What scales a sub-sample's Hessian."""
         return variances(self.objective, self.objective.mean)
 
-    def _scaled_to_all(self, matrix: Floats) -> None:
-        """Scale a sub-sample's Hessian, (outputs, size, outputs, size), to the variances among all samples."""
-        outputs, size = matrix.shape[:2]
-        objective, d = self.objective, len(self.objective.scale)
-        ratio, lacking = self._variances
-        ratio = np.append(ratio, np.ones(size - d))
-        matrix *= ratio[:, None, None] * ratio
-        share = np.where(np.isfinite(objective.scale), lacking / objective.scale**2, 0.0)
-        for a in range(outputs):
-            own = np.diagonal(matrix[a, :, a])
-            typical = float(own[d] if objective.intercept else own.mean())
-            matrix[a, np.arange(d), a, np.arange(d)] += typical * share
-
 
 class Variances(NamedTuple):
     """What a sub-sample's columns are multiplied by, (d,), and the squares about the centre that it lacks, (d,)."""
@@ -183,6 +171,23 @@ def variances(objective: LinearObjective, center: Floats) -> Variances:
     return Variances(np.sqrt(ratio), np.where(there, 0.0, of_all))
 
 
+def scaled_to_all(objective: LinearObjective, found: Variances) -> Callable[[Floats], None]:
+    """Return what scales a sub-sample's Hessian, (outputs, size, outputs, size), to the variances among all samples."""
+
+    def scale(matrix: Floats) -> None:
+        outputs, size = matrix.shape[:2]
+        d = len(objective.scale)
+        ratio = np.append(found.ratio, np.ones(size - d))
+        matrix *= ratio[:, None, None] * ratio
+        share = np.where(np.isfinite(objective.scale), found.lacking / objective.scale**2, 0.0)
+        for a in range(outputs):
+            own = np.diagonal(matrix[a, :, a])
+            typical = float(own[d] if objective.intercept else own.mean())
+            matrix[a, np.arange(d), a, np.arange(d)] += typical * share
+
+    return scale
+
+
 def hessian(objective: LinearObjective, x: Floats, adjust: Callable[[Floats], None] | None = None) -> Floats:
     """Return the matrix of second derivatives at a point, (size, size), from one pass.
 
@@ -196,6 +201,13 @@ def hessian(objective: LinearObjective, x: Floats, adjust: Callable[[Floats], No
     adjust : callable, optional
         Called with the part that comes from the samples, (outputs, row_size, outputs, row_size), to change it.
     """
+    outputs, size = hessian_outputs(objective.loss, objective.outputs), objective.row_size
+    whole = data_hessian(objective, x, adjust).reshape(outputs, size, outputs, size)
+    return (whole + _further_curvature(objective, whole)).reshape(outputs * size, outputs * size)
+
+
+def data_hessian(objective: LinearObjective, x: Floats, adjust: Callable[[Floats], None] | None = None) -> Floats:
+    """Return the part of `hessian` that comes from the samples."""
     size, outputs = objective.row_size, hessian_outputs(objective.loss, objective.outputs)
     scale = np.append(objective.scale, np.ones(int(objective.intercept)))
     whole = np.zeros((outputs, size, outputs, size))
@@ -206,7 +218,7 @@ def hessian(objective: LinearObjective, x: Floats, adjust: Callable[[Floats], No
         whole[a, :, b] = whole[b, :, a] = block if a == b else -block
     if adjust is not None:
         adjust(whole)
-    return (whole + _further_curvature(objective, whole)).reshape(outputs * size, outputs * size)
+    return whole.reshape(outputs * size, outputs * size)
 
 
 def hessian_double_double(objective: LinearObjective, x: Floats) -> DoubleDouble:

@@ -23,13 +23,13 @@ from fastgd._data.targets import encode_labels, targets, weights
 from fastgd._linear.diagnostics import as_fitted, describe_model
 from fastgd._linear.minibatch import PER_EPOCH, Minibatches, ShuffledRuns
 from fastgd._linear.objective import Coefficients, ModelSpec
+from fastgd._linear.opening import start_coefficients
 from fastgd._linear.plan import LIPSCHITZ_EVALUATIONS, largest_curvature
 from fastgd._linear.problem import (
     LinearProblem,
     check_determined,
     check_moments,
     linear_problem,
-    start_coefficients,
 )
 from fastgd._linear.result import FitResult
 from fastgd._linear.settings import FitSettings
@@ -44,6 +44,7 @@ from fastgd._optim.stopping import Stopping
 from fastgd._utils.session import Session
 from fastgd._utils.validation import check_flag, generator
 from fastgd.losses import Logistic, Loss, Softmax, Squared
+from fastgd.penalties import L2
 
 SAMPLE_ROWS = 1000
 """Rows of a chunk on which the largest curvature is found."""
@@ -178,7 +179,7 @@ def learn_chunk(
     rows = n + (stream.rows if stream else 0)
     l2 = options.l2(so_far.total_weight)
     # The average makes 3/2 of it: the mean of 1 / N, with weights N², is 3/2 of the last.
-    spec = ModelSpec.of(options.loss, l2 * (2 / 3), options.intercept, options.standardize)
+    spec = ModelSpec.of(options.loss, L2(l2 * (2 / 3)), options.intercept, options.standardize)
     check_determined(dataset.features, spec)
     targets_of_y = dataset.y.shape[1] if dataset.y.ndim == 2 else 0
     opened = OpenedDataset(dataset, options.loss, options.classes, targets_of_y, bool(dataset.weight.size), None)

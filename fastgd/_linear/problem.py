@@ -6,17 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastgd._data.dataset import Dataset, OpenedDataset
 from fastgd._data.schema import Feature, coef_names
 from fastgd._kernels.threads import max_threads
 from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec
-from fastgd._linear.result import FitResult
 from fastgd._linear.statistics import Moments, first_pass
 from fastgd._optim.base import Evaluation
-from fastgd._optim.result import Result
-from fastgd._utils.validation import as_point, check_whole
+from fastgd._utils.validation import check_whole
 from fastgd.losses import REAL
 
 
@@ -106,48 +103,6 @@ def check_determined(features: tuple[Feature, ...] | None, spec: ModelSpec) -> N
 def without_fills(features: tuple[Feature, ...]) -> list[Feature]:
     """Return features without what stands for missing numbers, which depends on the rows of a fit."""
     return [feature._replace(fill=None) for feature in features]
-
-
-def start_coefficients(start: Any, problem: LinearProblem, classes: NDArray[Any] | None) -> Coefficients | str | None:
-    """Return the coefficients to begin at; "random" and None as they are.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a start does not fit to the model and the columns of X.
-    """
-    dataset, outputs, intercept = problem.dataset, problem.outputs, problem.spec.intercept
-    d = dataset.shape[1]
-    if start is None:
-        return None
-    if isinstance(start, str):
-        if start != "random":
-            raise ValueError(f"start={start!r}; an array, an earlier result, 'random' or None is needed")
-        return start
-    if isinstance(start, Result) and not isinstance(start, FitResult):
-        raise TypeError("start is the result of minimize; the result of a fit, or an array, is needed")
-    if isinstance(start, FitResult):
-        own, theirs = dataset.features, start.features
-        if own is not None and theirs is not None and without_fills(own) != without_fills(theirs):
-            raise ValueError("start was fitted on other columns or levels than X has, or in another order")
-        if (start.classes is None) != (classes is None):
-            raise ValueError("start is a regression and the fit a classification, or the other way round")
-        coef, b = np.atleast_2d(start.coef), np.atleast_1d(start.intercept)
-        if coef.shape[1] != d:
-            raise ValueError(f"start has {coef.shape[1]} coefficients; X has {d} features")
-        if coef.shape[0] != outputs:
-            raise ValueError(f"start has {coef.shape[0]} outputs; y needs {outputs}")
-    else:
-        point = as_point(start)
-        wanted = (d + intercept,) if outputs == 1 else (outputs, d + intercept)
-        if point.shape != wanted and point.shape != (outputs, d + intercept):
-            what = "the coefficients, then the intercept" if intercept else "the coefficients"
-            raise ValueError(
-                f"start has shape {point.shape}; {wanted} is needed: {what}; a warm start has those of the last fit"
-            )
-        rows = point.reshape(outputs, -1)
-        coef, b = rows[:, :d], rows[:, -1]
-    return Coefficients(coef, b if intercept else np.zeros(outputs))
 
 
 def linear_problem(opened: OpenedDataset, spec: ModelSpec, n_threads: int | None) -> LinearProblem:

@@ -24,6 +24,7 @@ from fastgd._linear.statistics import gram, moments
 from fastgd._typing import Floats
 from fastgd._utils.linalg import EPS
 from fastgd.losses import Squared
+from fastgd.penalties import L2
 
 MOST_ROWS = 1000
 """Rows whose products with each other take as long as some thirty passes."""
@@ -144,7 +145,9 @@ def reduced(problem: LinearProblem) -> Reduction | None:
     """Return a problem in fewer coefficients that has the same minimum, None if that would save nothing."""
     dataset, penalty = problem.dataset, problem.spec.penalty
     n, d = dataset.shape
-    if not isinstance(dataset, InMemory) or dataset.mapped or penalty.is_zero or d < MANY_COLUMNS:
+    if not isinstance(dataset, InMemory) or dataset.mapped or d < MANY_COLUMNS:
+        return None
+    if not isinstance(penalty, L2) or penalty.is_zero:
         return None
     if n <= MOST_ROWS and FEWER * n <= d:
         transposed = _transposed(dataset.design)

@@ -19,6 +19,7 @@ from fastgd._linear.hessian import gram_points
 from fastgd._linear.objective import Coefficients, LinearObjective
 from fastgd._linear.problem import LinearProblem
 from fastgd._linear.statistics import gram_of_members
+from fastgd._optim.base import Evaluation
 from fastgd._optim.lbfgs import LBFGS, MakePreconditioner
 from fastgd._optim.loop import run_loop
 from fastgd._optim.result import Status
@@ -97,13 +98,8 @@ def warm_start(
         With the coefficients that were reached.
     """
     n = problem.dataset.shape[0]
-    few, many = sizes
-    rare = {"levels": ROWS_PER_LEVEL}
-    if problem.spec.loss.target is not REAL:
-        rare["classes"] = ROWS_PER_COEFFICIENT // 2 * problem.coupled
-    sample = problem.dataset.representative(many, rng, **rare)
-    pilot, first = problem.first_pass(sample.representative(few, rng, **rare), problem.zeros)
-    stages = [pilot, pilot.on(sample)] if 2 * few <= many else [pilot]
+    stages, first = growing_samples(problem, sizes, rng)
+    pilot = stages[0]
     x = np.zeros(pilot.size)
     passes = pilot.dataset.shape[0] / n  # the moments
     for stage in stages:
@@ -125,6 +121,22 @@ def warm_start(
     if not (last.loss.separable and any(each.levels is not None for each in last.dataset.features or ())):
         return WarmStart(pilot.to_coefficients(x), last, passes, first.value)
     return WarmStart(_without_guesses(last, x), last, passes + last.dataset.shape[0] / n, first.value)
+
+
+def growing_samples(
+    problem: LinearProblem, sizes: tuple[int, int], rng: np.random.Generator
+) -> tuple[list[LinearObjective], Evaluation]:
+    """Return the objective over each of one or two growing sub-samples, and its evaluation at 0 over the first.
+
+    They have the coordinates of the first. It costs a pass over the first for its moments.
+    """
+    few, many = sizes
+    rare = {"levels": ROWS_PER_LEVEL}
+    if problem.spec.loss.target is not REAL:
+        rare["classes"] = ROWS_PER_COEFFICIENT // 2 * problem.coupled
+    sample = problem.dataset.representative(many, rng, **rare)
+    pilot, first = problem.first_pass(sample.representative(few, rng, **rare), problem.zeros)
+    return [pilot, pilot.on(sample)] if 2 * few <= many else [pilot], first
 
 
 def _without_guesses(objective: LinearObjective, x: Floats) -> Coefficients:

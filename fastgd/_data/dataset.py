@@ -6,7 +6,7 @@ Partial sums are added block by block, so the size of a tile changes no bit of t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial, reduce
 from mmap import mmap
 from typing import Any, NamedTuple, Self, TypeVar
@@ -274,6 +274,15 @@ class InMemory(Dataset):
             total = np.add.reduce(sums, axis=0)
         assert total is not None  # noqa: S101  there is at least one row
         return total
+
+    def tiles(self, rows: int) -> Iterator[Tile]:
+        """Yield tiles of so many rows at most, or of one block, in order."""
+        block_rows = self.design.block_rows
+        for start, stop in tile_ranges(self.design, int(max(1, rows) * self.row_bytes), block_rows):
+            self.check_interrupt()
+            X, taken, entries = self.design.tile(start, stop)
+            y = _as_targets(self.y[start:stop])
+            yield Tile(X, y, self.weight[start:stop], taken, entries)
 
     def pivot(self) -> tuple[Floats, Floats]:
         """Return dense features and targets of a row that no other outweighs."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._data.schema import Feature, coef_names
-from fastgd._kernels.layout import Part
+from fastgd._kernels.layout import Part, SparseRows
 from fastgd._typing import Floats
 from fastgd._utils.validation import as_array, name_value
 
@@ -245,6 +246,65 @@ class Recentred(Design):
             check_finite_tile(tile, start, names)
             z[start:stop] = tile @ coef.T + intercept
         return z
+
+
+class Selected(Design):
+    """Some columns of a design; tiles are copies. Sparse entries have to be stored by rows.
+
+    Parameters
+    ----------
+    design : Design
+    columns : ndarray of int
+        Ascending, in the order of tiles, in which they stay.
+    """
+
+    def __init__(self, design: Design, columns: NDArray[np.intp]) -> None:
+        super().__init__((design.shape[0], len(columns)))
+        self.design = design
+        self.dtype, self.row_bytes, self.tile_bytes = design.dtype, design.row_bytes, COPY_BYTES
+        dense = design.tile(0, 1).X.shape[1]
+        self.dense, sparse = columns[columns < dense], columns[columns >= dense] - dense
+        self.place = np.full(design.shape[1] - dense, -1, np.int32)
+        self.place[sparse] = np.arange(len(sparse))
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block, as of all columns."""
+        return self.design.block_rows
+
+    def tile(self, start: int, stop: int) -> Part:
+        """Return rows start to stop, of this dtype."""
+        part = self.design.tile(start, stop)
+        if part.rows.size:
+            part = self.design.copy_rows(np.arange(start, stop)).tile(0, stop - start)
+        X = np.ascontiguousarray(part.X[:, self.dense])
+        if not isinstance(part.entries, SparseRows):
+            return Part(X)
+        begins, columns, values, distinct = part.entries
+        first, last = int(begins[0]), int(begins[-1])
+        place = self.place[columns[first:last]]
+        kept = place >= 0
+        counts = np.append(0, np.cumsum(kept))[np.asarray(begins, np.intp) - first]
+        return Part(X, entries=SparseRows(counts, place[kept], values[first:last][kept], distinct))
+
+    def copy_rows(self, rows: NDArray[np.intp]) -> Selected:
+        """Return some rows as a design of their own."""
+        other = copy(self)
+        other.shape, other.design = (len(rows), self.shape[1]), self.design.copy_rows(rows)
+        return other
+
+    def by_rows(self) -> Selected:
+        """Return the design itself."""
+        return self
+
+    def linear_predictor(self, coef: Floats, intercept: Floats) -> Floats:
+        """Compute ``X @ coef.T + intercept``, (n, k), by coefficients that are 0 in all other columns."""
+        d, dense = self.design.shape[1], self.design.shape[1] - len(self.place)
+        whole = np.zeros((len(coef), d))
+        chosen = np.append(self.dense, dense + np.flatnonzero(self.place >= 0))
+        whole[:, chosen] = coef
+        order = self.design.order
+        return self.design.linear_predictor(whole if order is None else whole[:, order], intercept)
 
 
 def rows_per_block(shape: tuple[int, int], row_bytes: float) -> int:

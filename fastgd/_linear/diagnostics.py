@@ -32,6 +32,7 @@ from fastgd._optim.result import LoopResult, Status
 from fastgd._typing import Floats
 from fastgd._utils.session import Session
 from fastgd._version import __version__
+from fastgd.losses import Softmax
 
 _NAMES = 3
 """Features that a sentence names."""
@@ -134,7 +135,7 @@ def find_redundant(objective: LinearObjective, result: LoopResult, findings: Ran
     numbers = n * dataset.row_bytes / dataset.dtype.itemsize * float(result.history.passes[-1])
     hurried = result.status in (Status.STOPPED, Status.INTERRUPTED, Status.TIME_LIMIT)
     too_long = not findings.doubtful and products(n, d) > max(_CHEAP_PRODUCTS, numbers)
-    if hurried or objective.independent or too_long:
+    if hurried or objective.independent or too_long or not objective.penalty.smooth:
         return findings.columns or constants(objective)
     rng = np.random.default_rng(0)
     if products_are_cheap(dataset):
@@ -194,8 +195,8 @@ def take_smallest(result: LoopResult, objective: LinearObjective, columns: Colum
     here, there = objective(result.x), objective(x)
     value, gradient = objective.rounding(result.x, here.value)
     as_low = np.isfinite(there.value) and there.value <= here.value + value
-    flat = max(objective.gradient_norm(here.gradient), _FLAT)
-    as_flat = not result.converged or objective.gradient_norm(there.gradient) <= flat + gradient
+    flat = max(objective.gradient_norm(result.x, here.gradient), _FLAT)
+    as_flat = not result.converged or objective.gradient_norm(x, there.gradient) <= flat + gradient
     return replace(result, x=x, loss=there.value) if as_low and as_flat else result
 
 
@@ -222,10 +223,23 @@ def describe_model(spec: ModelSpec) -> dict[str, Any]:
     parameters = {name: float(value) for name, value in spec.loss._asdict().items()}
     return {
         "loss": {"name": type(spec.loss).__name__.lower(), **parameters},
-        "l2": float(spec.penalty.curvature),
+        **spec.penalty.strengths(),
         "intercept": spec.intercept,
         "standardize": spec.standardize,
     }
+
+
+def _centered(coef: Floats, intercept: Floats, objective: LinearObjective) -> tuple[Floats, Floats]:
+    """Return coefficients (k, d) and intercepts (k,) of which those without a penalty add up to 0 over the classes.
+
+    The multinomial loss is the same for any sum of them. Other solvers keep that of their start; one coordinate after
+    the other does not.
+    """
+    penalty = objective.penalty
+    strength = np.asarray(penalty.threshold + penalty.curvature) * np.ones(coef.shape[1])
+    free = (objective.dataset.to_caller_order(strength) == 0.0) & (not penalty.positive)
+    coef = np.where(free, coef - coef.mean(axis=0), coef)
+    return coef, intercept - intercept.mean() * objective.intercept
 
 
 def as_fitted(
@@ -261,6 +275,8 @@ def as_fitted(
         columns = only_constants(spread)
     if dataset.origin is not None:
         b = shifted_intercept(b, -coef, dataset.to_caller_order(dataset.origin))
+    if settings.solver == "proximal" and isinstance(objective.loss, Softmax):
+        coef, b = _centered(coef, b, objective)
     one = not opened.targets and objective.outputs == 1
     redundant, error = columns.redundant, result.error_estimate
     names = coef_names(dataset.features, dataset.shape[1], redundant[:_NAMES])

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fastgd._data.chunks import Chunks
-from fastgd._data.dataset import Dataset, OpenedDataset, check_not_empty, far_pivot
+from fastgd._data.dataset import OpenedDataset
 from fastgd._data.encoder import OpenRequest
-from fastgd._data.open import open_dataset, where_clusters_are
+from fastgd._data.open import where_clusters_are
 from fastgd._data.schema import DataSpec
 from fastgd._linear.checkpoint import hashed
 from fastgd._linear.collinearity import Columns
@@ -34,13 +33,20 @@ from fastgd._linear.inference.blocks import check_covariance
 from fastgd._linear.inference.covariance import Estimate, estimate
 from fastgd._linear.inference.estimate import with_inference
 from fastgd._linear.inference.spec import CovarianceSpec
-from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec, shifted_intercept
+from fastgd._linear.objective import LinearObjective, ModelSpec
+from fastgd._linear.opening import (
+    cluster_loss_reported,
+    open_problem,
+    penalty_factor_of,
+    shifted,
+    start_coefficients,
+)
 from fastgd._linear.plan import ONE_PASS_SIZE, SolverChoice, choose_solver
-from fastgd._linear.problem import LinearProblem, check_determined, check_threads, linear_problem, start_coefficients
+from fastgd._linear.problem import LinearProblem, check_threads
 from fastgd._linear.reduction import Reduction, reduced
 from fastgd._linear.result import FitResult
 from fastgd._linear.resume import Ended, Recall, descend
-from fastgd._linear.settings import TOL, FitSettings
+from fastgd._linear.settings import GAP_TOL, TOL, FitSettings
 from fastgd._optim.base import Need
 from fastgd._optim.messages import (
     describe_limit,
@@ -53,12 +59,13 @@ from fastgd._optim.registry import REGISTRY, check_solver
 from fastgd._optim.result import LoopResult, Row, Status
 from fastgd._optim.stopping import Stopping, check_callback
 from fastgd._typing import Floats
-from fastgd._utils.interrupts import ClusterLost, Interrupted
+from fastgd._utils.interrupts import Interrupted
 from fastgd._utils.session import Session
 from fastgd._utils.validation import check_flag, generator
 from fastgd._version import __version__
 from fastgd.exceptions import ClusterError
 from fastgd.losses import Loss, choose_loss
+from fastgd.penalties import choose_penalty
 
 
 @warns_once
@@ -69,7 +76,10 @@ def fit(
     target: str | None = None,
     features: Sequence[str] | None = None,
     loss: str | Loss = "squared",
+    l1: float = 0.0,
     l2: float = 0.0,
+    penalty_factor: Mapping[str, float] | ArrayLike | None = None,
+    positive: bool = False,
     intercept: bool = True,
     standardize: bool = True,
     sample_weight: ArrayLike | str | None = None,
@@ -77,7 +87,7 @@ def fit(
     drop_first: bool = True,
     solver: str = "auto",
     learning_rate: float | str = "auto",
-    tol: float = TOL,
+    tol: float | None = None,
     max_iter: int = 1000,
     time_limit: float | None = None,
     start: ArrayLike | FitResult | str | None = None,
@@ -98,7 +108,7 @@ def fit(
 
     Minimises, over the coefficients β (d,) and the intercept b,
 
-        f(β, b) = (1/Σs) Σ_i s_i L(y_i, x_i·β + b) + ½ l2 ‖β‖².
+        f(β, b) = (1/Σs) Σ_i s_i L(y_i, x_i·β + b) + Σ_j w_j (l1 |β_j| + ½ l2 β_j²).
 
     With several targets or more than two classes there are coefficients (k, d) and intercepts (k,), a row for each of
     them. The losses of all targets are added up; classes share the multinomial loss ``ln Σ_c e^(z_c) − z_y``.
@@ -132,9 +142,16 @@ def fit(
     loss : {"squared", "logistic", "huber"} or Loss
         ``"squared"``: ``L = (y − z)²``. ``"logistic"``: ``L = −[y ln h(z) + (1−y) ln(1−h(z))]`` with
         ``h(z) = 1/(1 + e^(−z))``. ``"huber"``: see `fastgd.losses.Huber`. Or an instance of a `fastgd.Loss`.
-    l2 : float
-        The penalty, at least 0. The intercept is never penalised. scikit-learn's ``Ridge(alpha)`` is
-        ``l2 = 2 alpha / Σs`` and its ``LogisticRegression(C)`` is ``l2 = 1 / (C Σs)``.
+    l1, l2 : float
+        The penalties, at least 0. With ``l1`` coefficients that are not needed are 0: ``result.nonzero`` names others.
+        Penalties act on coefficients in the units of columns; the intercept is never penalised. scikit-learn's
+        ``Ridge(alpha)`` is ``l2 = 2 alpha / Σs``, its ``Lasso(alpha)`` is ``l1 = 2 alpha``, and its
+        ``LogisticRegression(C)`` is ``l2 = 1 / (C Σs)``.
+    penalty_factor : dict, or array-like of shape (d,) or (columns,), optional
+        The factors w of the penalties, at least 0: of the columns in order, or of some by name, and 1 for the others.
+        All levels of a category have that of their column. A coefficient of factor 0 is not penalised.
+    positive : bool
+        Whether no coefficient may be below 0.
     intercept : bool
         Whether the model has an intercept b.
     standardize : bool
@@ -152,25 +169,30 @@ def fit(
     drop_first : bool
         Whether the first level of each category is its reference, without a coefficient. False needs a penalty, as
         otherwise the coefficients are not determined.
-    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd", "proximal"}
         ``"newton"``: descent preconditioned by a Hessian, of a sub-sample or of all rows, begun at the optimum of
         growing sub-samples; with thousands of levels or words by blocks of it. Least squares with up to 128
         coefficients are solved from one pass. ``"lbfgs"``: quasi-Newton with a line search. ``"nesterov"``:
         accelerated gradient descent with adaptive restart. ``"gd"``: gradient descent with a fixed learning rate.
-        ``"sgd"``: stochastic gradient descent by shuffled minibatches. ``"auto"``: newton where its preconditioner
-        costs less than about 100 passes, otherwise lbfgs.
+        ``"sgd"``: stochastic gradient descent by shuffled minibatches. ``"proximal"``: proximal quasi-Newton, for
+        penalties with ``l1``, ``penalty_factor`` or ``positive``, which the others cannot minimise. ``"auto"``: that
+        where it is needed; newton where its preconditioner costs less than about 100 passes; otherwise lbfgs.
     learning_rate : float or "auto"
         The rate γ of ``"gd"``, ``"nesterov"`` and ``"sgd"``, in the coordinates of the descent. ``"auto"`` is
         1 / (largest curvature), estimated on a sample of rows, and adapted if a step meets a larger one.
-    tol : float
-        Converged when the minimum is at most ``tol`` standard errors away: ``√(n g·H⁻¹g / φ) ≤ tol``, for the gradient
-        g and the Hessian H of the objective, n samples, and φ = 1 for classes, otherwise twice the mean loss. No
-        coefficient, and no linear combination of them, is further from its value at the minimum, whatever units,
-        collinearity and balance of classes are; and Newton's step, which is taken at the end, leaves far less. Where
-        standard errors are next to 0, as for targets that are fitted exactly, rounding is the limit. Where the Hessian
-        of all rows costs too much, H is that of a sub-sample. Where that does, too, ``"lbfgs"`` takes it from its last
-        steps; there, ``"gd"``, ``"nesterov"`` and ``"sgd"`` compare the gradient norm with ``tol``: its largest
-        component per standard deviation of the feature, in units of the standard deviation of y (of 1 for classes).
+    tol : float, optional
+        With ``"proximal"``: converged when the duality gap, a bound of what the objective is above its minimum, is at
+        most ``tol`` times the loss of the model without coefficients; None is 1e-7.
+
+        Otherwise converged when the minimum is at most ``tol`` standard errors away, None is 1e-4: ``√(n g·H⁻¹g / φ) ≤
+        tol``, for the gradient g and the Hessian H of the objective, n samples, and φ = 1 for classes, otherwise twice
+        the mean loss. No coefficient, and no linear combination of them, is further from its value at the minimum,
+        whatever units, collinearity and balance of classes are; and Newton's step, which is taken at the end, leaves
+        far less. Where standard errors are next to 0, as for targets that are fitted exactly, rounding is the limit.
+        Where the Hessian of all rows costs too much, H is that of a sub-sample. Where that does, too, ``"lbfgs"`` takes
+        it from its last steps; there, ``"gd"``, ``"nesterov"`` and ``"sgd"`` compare the gradient norm with ``tol``:
+        its largest component per standard deviation of the feature, in units of the standard deviation of y (of 1 for
+        classes).
     max_iter : int
         Evaluations after the one at the start, at least 0. For ``"sgd"`` epochs, each of which goes through all
         minibatches and ends with an evaluation on all samples.
@@ -271,8 +293,11 @@ def fit(
     (True, [3.0, -1.0], 5.0)
     """
     began = time.perf_counter()
-    spec = ModelSpec.of(choose_loss(loss), l2, intercept, standardize)
-    check_solver(solver, learning_rate)
+    check_flag("positive", positive)
+    penalty = choose_penalty(l1, l2, penalty_factor, bool(positive))
+    spec = ModelSpec.of(choose_loss(loss), penalty, intercept, standardize)
+    check_solver(solver, learning_rate, smooth=penalty.smooth)
+    tol = (TOL if penalty.smooth else GAP_TOL) if tol is None else tol
     stopping = Stopping.of(tol, max_iter, time_limit)
     check_flag("progress", progress)
     check_callback(callback)
@@ -299,18 +324,13 @@ def fit(
     opened_session = Session.opened(
         rng=generator(rng), n_threads=threads, callback=callback, progress=bool(progress), tol=stopping.tol, began=began
     )
-    with opened_session as session, _cluster_loss_reported():
-        opened = _open(X, y, OpenRequest(data_spec, spec.loss, session, needs, skip_profile))
-        whole = problem = linear_problem(opened, spec, threads)
-        check_determined(opened.dataset.features, spec)
+    with opened_session as session, cluster_loss_reported():
+        request = OpenRequest(data_spec, spec.loss, session, needs, skip_profile)
+        opened, problem = open_problem(X, y, request, spec, threads, penalty_factor)
+        whole = problem
         if wanted is not None:
             check_covariance(wanted, opened, spec)
-        begin = start_coefficients(start, problem, opened.classes)
-        pivot = far_pivot(opened.dataset) if spec.intercept else None
-        if pivot is not None:
-            opened = opened._replace(dataset=opened.dataset.recentred(pivot))
-            whole = problem = replace(problem, dataset=opened.dataset)
-            begin = _shifted(begin, opened.dataset)
+        begin = shifted(start_coefficients(start, problem, opened.classes), opened.dataset)
         reduction = reduced(problem)
         if reduction is not None:
             problem, begin = reduction.problem, reduction.start(begin)
@@ -369,35 +389,6 @@ def _check_checkpoint(checkpoint: Any) -> None:
         raise ValueError("checkpoint=''; the name of a file, or None, is needed")
 
 
-def _open(X: Any, y: Any, request: OpenRequest) -> OpenedDataset:
-    """Open the samples; Ctrl-C before anything is known is a KeyboardInterrupt."""
-    try:
-        opened = open_dataset(X, y, request)
-    except ClusterLost:
-        raise
-    except Interrupted:
-        raise KeyboardInterrupt from None
-    check_not_empty(opened.dataset)
-    return opened
-
-
-def _shifted(begin: Coefficients | str | None, dataset: Dataset) -> Coefficients | str | None:
-    """Return the coefficients to begin at for samples about a pivot, given those for the samples as they are."""
-    if not isinstance(begin, Coefficients) or dataset.origin is None:
-        return begin
-    shift = dataset.to_caller_order(dataset.origin)
-    return Coefficients(begin.coef, shifted_intercept(begin.intercept, begin.coef, shift))
-
-
-@contextmanager
-def _cluster_loss_reported() -> Iterator[None]:
-    """Raise ClusterError for a cluster that was lost before anything was known."""
-    try:
-        yield
-    except ClusterLost as lost:
-        raise ClusterError.of(lost.cause) from lost.cause
-
-
 def _what_must_be_the_same(problem: LinearProblem, choice: SolverChoice, opened: OpenedDataset) -> dict[str, Any]:
     """Return what a descent has to have in common with an earlier one to go on from it, as JSON can hold it."""
     dataset, model = problem.dataset, describe_model(problem.spec)
@@ -406,6 +397,7 @@ def _what_must_be_the_same(problem: LinearProblem, choice: SolverChoice, opened:
         "loss": loss.pop("name"),
         **loss,
         **model,
+        "penalty_factor": hashed(penalty_factor_of(problem)),
         "solver": choice.info.name,
         "learning_rate": choice.learning_rate,
         "weighted": opened.weighted,
@@ -441,6 +433,7 @@ def diagnose(ended: Ended, choice: SolverChoice, session: Session) -> tuple[Loop
 def _settings(problem: LinearProblem, choice: SolverChoice, stopping: Stopping, opened: OpenedDataset) -> FitSettings:
     return FitSettings(
         **describe_model(problem.spec),
+        penalty_factor=penalty_factor_of(problem),
         solver=choice.info.name,
         solver_reason=choice.reason,
         learning_rate=choice.learning_rate,

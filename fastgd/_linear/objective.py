@@ -5,6 +5,7 @@ The only place that knows scaling, of samples, of features and of the penalty.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 from fastgd._data.dataset import Dataset
 from fastgd._kernels.layout import Tile
 from fastgd._kernels.sums import loss_sums
-from fastgd._linear.statistics import MAX_SIZE, PASS_OUTPUTS, Moments
+from fastgd._linear.statistics import MAX_SIZE, PASS_OUTPUTS, Moments, point_sums
 from fastgd._optim.base import Evaluation
 from fastgd._typing import Floats
 from fastgd._utils import double_double as dd
@@ -22,7 +23,7 @@ from fastgd._utils.double_double import DoubleDouble
 from fastgd._utils.linalg import EPS
 from fastgd._utils.validation import check_flag
 from fastgd.losses import Loss
-from fastgd.penalties import L2, Penalty
+from fastgd.penalties import Penalty
 
 _CANCELLING = 16.0
 """Sums of terms of so many times their own size are rounded once."""
@@ -62,9 +63,8 @@ class ModelSpec:
     standardize: bool
 
     @classmethod
-    def of(cls, loss: Loss, l2: Any, intercept: Any, standardize: Any) -> ModelSpec:
-        """Return the model that a caller asked for; a TypeError or ValueError names the argument that is wrong."""
-        penalty = L2(l2)
+    def of(cls, loss: Loss, penalty: Penalty, intercept: Any, standardize: Any) -> ModelSpec:
+        """Return the model that a caller asked for; a TypeError names the argument that is wrong."""
         check_flag("intercept", intercept)
         check_flag("standardize", standardize)
         return cls(loss, penalty, bool(intercept), bool(standardize))
@@ -137,7 +137,12 @@ class LinearObjective:
 
     @cached_property
     def penalty_spread(self) -> float:
-        """The standard deviation of a feature of which the loss curves as much as the penalty does, at most."""
+        """The standard deviation of a feature of which the loss curves as much as the penalty does, at most.
+
+        0 for penalties that are not smooth: their solver needs no such coordinates, and several share theirs.
+        """
+        if not self.penalty.smooth:
+            return 0.0
         return float(np.sqrt(self.penalty.curvature / self.loss.curvature_bound))
 
     @cached_property
@@ -213,7 +218,9 @@ class LinearObjective:
         return coef, shifted_intercept(rows[:, -1], -coef, self.mean) if self.intercept else np.zeros(self.outputs)
 
     def __call__(self, x: Floats) -> Evaluation:
-        """Return value and gradient (size,) at a point (size,): one pass."""
+        """Return value and gradient (size,) at a point (size,), of the smooth part if it is not all: one pass."""
+        if not self.penalty.smooth:
+            return evaluate_together([self], [x])[0]
         coef, intercept = self.tile_coefficients(x)
         loss, n_threads = self.loss, self.n_threads  # capture only these: the closure is pickled and sent to workers
 
@@ -230,14 +237,15 @@ class LinearObjective:
         gradient = (gradient - self.mean * slopes[:, None] + self.penalty.gradient(coef)) / self.scale
         return Evaluation(value, (np.column_stack((gradient, slopes)) if self.intercept else gradient).ravel())
 
-    def gradient_norm(self, gradient: Floats) -> float:
-        """Return the largest component of a gradient (size,), per standard deviation of its feature.
+    def gradient_norm(self, x: Floats, gradient: Floats) -> float:
+        """Return the largest component of the gradient (size,) at a point, per standard deviation of its feature.
 
         It depends on no choice of coordinates: not on ``standardize``, on the unit or origin of a feature, on the
-        number of samples, the unit of y (in losses that follow it) or of the weights.
+        number of samples, the unit of y (in losses that follow it) or of the weights. With a penalty that is not
+        smooth, it is that of the smallest subgradient.
         """
         d = self.dataset.shape[1]
-        rows = gradient.reshape(self.outputs, -1)
+        rows = self.subgradient(x, gradient).reshape(self.outputs, -1)
         raw = rows[:, :d] * np.where(np.isfinite(self.scale), self.scale, 0.0)
         if self.intercept:
             raw = raw - (self.moments.mean - self.mean) * rows[:, -1:]
@@ -246,6 +254,16 @@ class LinearObjective:
         slopes = np.divide(raw, spread, out=np.zeros(raw.shape), where=spread > 0.0)
         scaled = np.abs(np.column_stack((slopes, rows[:, d:]))) / self.gradient_scales[:, None]
         return float(np.max(scaled, initial=0.0))
+
+    def subgradient(self, x: Floats, gradient: Floats) -> Floats:
+        """Return the smallest subgradient (size,) at a point, given the gradient (size,) of all that is smooth."""
+        if self.penalty.smooth:
+            return gradient
+        d, rows = self.dataset.shape[1], gradient.reshape(self.outputs, -1).copy()
+        scale = np.where(np.isfinite(self.scale), self.scale, 0.0)
+        coef, _ = self.tile_coefficients(x)
+        rows[:, :d] = self.penalty.subgradient(coef, rows[:, :d] * scale) / self.scale
+        return np.asarray(rows.ravel())
 
     def rounding(self, x: Floats, value: float) -> tuple[float, float]:
         """Return how far the rounding of linear predictors may move this value, and the gradient norm, at a point."""
@@ -263,6 +281,21 @@ class LinearObjective:
         """Return the same objective, in the same coordinates and units, over a sample of its rows."""
         moments = self.moments._replace(total_weight=sample.total_weight())
         return replace(self, dataset=sample, moments=moments, independent=False, sampled=True, known=None)
+
+
+def evaluate_together(objectives: Sequence[LinearObjective], points: Sequence[Floats]) -> list[Evaluation]:
+    """Return each objective's evaluation at a point of its own, all from one pass.
+
+    Objectives differ in their penalties alone.
+    """
+    first = objectives[0]
+    coefs, intercepts = zip(*map(LinearObjective.tile_coefficients, objectives, points), strict=True)
+    found = point_sums(first.dataset, first.loss, np.stack(coefs), np.stack(intercepts), first.n_threads)
+    weight = first.moments.total_weight
+    return [
+        objective.evaluation(coef, sums)._replace(dual_excess=excess / weight)
+        for objective, coef, sums, excess in zip(objectives, coefs, found.sums, found.dual_excess.tolist(), strict=True)
+    ]
 
 
 def shifted_intercept(intercept: Floats, coef: Floats, shift: Floats) -> Floats:

@@ -11,15 +11,16 @@ import numpy as np
 from fastgd._data.dataset import Dataset
 from fastgd._linear.block_hessian import InverseBlocks
 from fastgd._linear.convergence import NewtonTest, near_end
+from fastgd._linear.elastic_net.descent import start_proximal
+from fastgd._linear.elastic_net.gap import GapTest
 from fastgd._linear.hessian import DOUBTFUL, InverseHessian, RankFindings
 from fastgd._linear.hessian_choice import (
-    GRAM_PASSES,
     affordable_blocks,
     block_passes,
     contraction,
-    hessian_cost,
     inverse_hessian,
 )
+from fastgd._linear.hessian_cost import GRAM_PASSES, hessian_cost
 from fastgd._linear.least_squares import (
     evaluate_without_pass,
     normal_equations,
@@ -87,7 +88,7 @@ class Plan(NamedTuple):
     minibatches : callable or None
     lipschitz : callable or None
         Estimates the gradient's Lipschitz constant, for solvers with a learning rate.
-    test : NewtonTest or None
+    test : NewtonTest, GapTest or None
         Tests convergence; None where a Hessian would cost too much for a solver that needs none.
     """
 
@@ -98,7 +99,7 @@ class Plan(NamedTuple):
     findings: RankFindings
     minibatches: Minibatches | None = None
     lipschitz: Callable[[], float] | None = None
-    test: NewtonTest | None = None
+    test: NewtonTest | GapTest | None = None
 
 
 def choose_solver(problem: LinearProblem, solver: str, learning_rate: float | str) -> SolverChoice:
@@ -106,6 +107,8 @@ def choose_solver(problem: LinearProblem, solver: str, learning_rate: float | st
     rate = learning_rate if isinstance(learning_rate, str) else float(learning_rate)
     if solver != "auto":
         return SolverChoice(REGISTRY[solver], rate, "asked for")
+    if not problem.spec.penalty.smooth:
+        return SolverChoice(REGISTRY["proximal"], rate, "auto: the penalty is not smooth")
     sizes = sample_sizes(problem)
     cost = hessian_cost(problem, sizes[1] if sizes else problem.dataset.shape[0])
     blocks = affordable_blocks(problem)
@@ -127,6 +130,9 @@ def make_plan(
     problem: LinearProblem, choice: SolverChoice, start: Coefficients | str | None, tol: float, rng: np.random.Generator
 ) -> Plan:
     """Make everything ready for a descent from coefficients, from ``"random"`` ones, or from None."""
+    if Need.PROX in choice.info.needs:
+        begun = start_proximal(problem, start, tol, rng)
+        return Plan(begun.objective, begun.start, begun.solver, begun.first, RankFindings(), test=begun.test)
     hessian = Need.HESSIAN in choice.info.needs
     sizes = sample_sizes(problem) if hessian else None
     blocks = affordable_blocks(problem) if hessian else None
@@ -249,7 +255,7 @@ def largest_curvature(objective: LinearObjective, rng: np.random.Generator) -> f
 def _largest_curvature_anywhere(sample: LinearObjective, rng: np.random.Generator) -> float:
     """Bound the largest curvature of an objective at any point, by that of a squared loss of the largest curvature."""
     share = sample.loss.curvature_bound / Squared.curvature_bound
-    spec = replace(sample.spec, loss=Squared(), penalty=L2(sample.penalty.curvature / share))
+    spec = replace(sample.spec, loss=Squared(), penalty=L2(float(np.max(sample.penalty.curvature)) / share))
     squared = replace(sample, spec=spec, outputs=1)
     return share * estimate_lipschitz(squared, np.zeros(squared.size), rng, 5 * LIPSCHITZ_EVALUATIONS)
 

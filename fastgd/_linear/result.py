@@ -93,6 +93,24 @@ class FitResult(Result):
         )
 
     @property
+    def nonzero(self) -> NDArray[np.intp]:
+        """The columns whose coefficients are not all 0, by number: those that an ``l1`` penalty has left."""
+        return np.flatnonzero(np.atleast_2d(self.coef).any(axis=0))
+
+    @property
+    def nonzero_names(self) -> list[str]:
+        """The names of the coefficients that are not all 0."""
+        return coef_names(self.features, self.coef.shape[-1], self.nonzero)
+
+    @property
+    def duality_gap(self) -> float:
+        """What the objective is above its minimum at most, of fits with ``l1``; NaN if it is not known.
+
+        Of other fits it is an estimate, see `ErrorEstimate.loss_left`.
+        """
+        return float("nan") if self.error_estimate is None else self.error_estimate.loss_left
+
+    @property
     def redundant(self) -> list[str]:
         """The names of the redundant columns."""
         return coef_names(self.features, self.coef.shape[-1], self.redundant_columns)
@@ -106,7 +124,7 @@ class FitResult(Result):
         """Return the warnings that the fit gives rise to, as categories and texts."""
         found = super().concerns()
         count = len(self.redundant_columns)
-        if count and self.settings.l2 == 0.0 and self.status.chosen:
+        if count and self.settings.l1 == self.settings.l2 == 0.0 and self.status.chosen:
             some = ", ".join(coef_names(self.features, self.coef.shape[-1], self.redundant_columns[:_NAMES]))
             more = f" and {count - _NAMES} more" if count > _NAMES else ""
             text = (

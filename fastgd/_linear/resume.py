@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from fastgd._linear.checkpoint import Checkpoint, FitFingerprint, SavedState, digest
 from fastgd._linear.diagnostics import separated_below
+from fastgd._linear.elastic_net.gap import GapTest
 from fastgd._linear.objective import Coefficients, LinearObjective
 from fastgd._linear.plan import Plan, SolverChoice, make_plan, quick_estimate
 from fastgd._linear.problem import LinearProblem
@@ -121,7 +122,11 @@ def descend(
         if saved is not None:
             begin = saved.state._replace(stopped=saved.state.stopped and session.has_callback)
         limits = replace(
-            limits, norm=objective.gradient_norm, separated_below=separated_below(objective), test=plan.test
+            limits,
+            norm=objective.gradient_norm,
+            separated_below=separated_below(objective),
+            test=plan.test,
+            by_gap=isinstance(plan.test, GapTest),
         )
         observers = session.observers if file is None else [*session.observers, _Writer(file, save)]
         observed = replace(session, observers=observers)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 TOL = 1e-4
-"""The default of ``tol`` of fits, in standard errors."""
+"""The default of ``tol`` of fits with a smooth penalty, in standard errors."""
+GAP_TOL = 1e-7
+"""The default of ``tol`` of other fits, as a share of the loss without coefficients."""
 COVARIANCES = ("classical", "HC0", "HC1", "HC2", "HC3", "cluster", "penalised")
 """The covariances of coefficients that there are."""
 WEIGHTS = ("precision", "frequency")
@@ -27,7 +29,7 @@ class FitSettings(Mapping[str, Any]):
     ----------
     loss : dict
         Its name and its parameters.
-    l2, intercept, standardize, tol, max_iter, time_limit
+    l1, l2, penalty_factor, positive, intercept, standardize, tol, max_iter, time_limit
         As for `fastgd.fit`. ``tol`` and the limits are None where samples came once, for which they mean nothing.
     solver : str
         The solver that was taken.
@@ -62,6 +64,9 @@ class FitSettings(Mapping[str, Any]):
     weighted: bool = False
     copied: str | None = None
     cached: str | None = None
+    l1: float = 0.0
+    penalty_factor: list[float] | None = None
+    positive: bool = False
 
     def __getitem__(self, name: str) -> Any:
         """Return a setting by its name."""

@@ -11,6 +11,7 @@ from fastgd._optim.annealing import Annealed
 from fastgd._optim.base import Need, Solver
 from fastgd._optim.gradient_descent import STABLE, GradientDescent, Nesterov
 from fastgd._optim.lbfgs import LBFGS
+from fastgd._optim.proximal import ProximalNewton
 from fastgd._optim.sgd import SGD
 
 
@@ -51,6 +52,7 @@ REGISTRY = {
         SolverInfo("nesterov", Nesterov, takes_rate=True, stable=STABLE["nesterov"]),
         SolverInfo("gd", GradientDescent, takes_rate=True, stable=STABLE["gd"]),
         SolverInfo("sgd", SGD, frozenset({Need.MINIBATCHES}), True, STABLE["sgd"], _SAMPLES),
+        SolverInfo("proximal", ProximalNewton, frozenset({Need.HESSIAN, Need.PROX}), minimizes=_SAMPLES),
         SolverInfo("annealed", Annealed, takes_rate=True, minimizes=_FUNCTIONS),
     )
 }
@@ -61,7 +63,7 @@ MINIMIZERS = ("auto", *(name for name, info in REGISTRY.items() if "functions" i
 """The names that `minimize` accepts."""
 
 
-def check_solver(solver: Any, learning_rate: Any, names: tuple[str, ...] = SOLVERS) -> None:
+def check_solver(solver: Any, learning_rate: Any, names: tuple[str, ...] = SOLVERS, *, smooth: bool = True) -> None:
     """Raise ValueError or TypeError if a solver is unknown or does not take the learning rate.
 
     Parameters
@@ -72,9 +74,15 @@ def check_solver(solver: Any, learning_rate: Any, names: tuple[str, ...] = SOLVE
         The caller's argument: a positive number, or "auto".
     names : tuple of str
         The names that are allowed.
+    smooth : bool
+        Whether the penalty has a gradient everywhere.
     """
     if solver not in names:
         raise ValueError(f"solver={solver!r}; choose one of {', '.join(names)}")
+    if not smooth and solver != "auto" and Need.PROX not in REGISTRY[solver].needs:
+        raise ValueError(
+            f"solver={solver!r} needs a smooth penalty; with l1, penalty_factor or positive choose 'auto' or 'proximal'"
+        )
     if isinstance(learning_rate, str) and learning_rate == "auto":
         return
     if isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float, np.number)):

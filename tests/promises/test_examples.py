@@ -25,6 +25,8 @@ PUBLIC = [
             "stationary",
             "learning_rates",
             "Ridge",
+            "Lasso",
+            "ElasticNet",
             "LinearRegression",
             "LogisticRegression",
         ],

@@ -19,13 +19,15 @@ from fastgd._linear.inference.covariance import Estimate, estimate
 from fastgd._linear.inference.inference import INTERCEPT, Inference
 from fastgd._linear.inference.spec import CovarianceSpec
 from fastgd._linear.objective import Coefficients, LinearObjective, ModelSpec, shifted_intercept
-from fastgd._linear.problem import check_threads, linear_problem, start_coefficients, without_fills
+from fastgd._linear.opening import start_coefficients
+from fastgd._linear.problem import check_threads, linear_problem, without_fills
 from fastgd._linear.result import FitResult
 from fastgd._optim.result import History, Row, Status
 from fastgd._typing import Floats
 from fastgd._utils.session import Session
 from fastgd._utils.validation import generator
 from fastgd.losses import LABELS, LOSSES, Loss, choose_loss
+from fastgd.penalties import choose_penalty
 
 _ELSEWHERE = 0.1
 """Standard errors that a converged fit is from the minimum at most, over the samples that it was fitted on."""
@@ -163,7 +165,9 @@ def with_inference(
         last.iteration + 1,
         last.passes + found.passes,
         evaluation.value,
-        objective.gradient_norm(evaluation.gradient),
+        objective.gradient_norm(
+            objective.to_x(Coefficients(coef, np.atleast_1d(result.intercept))), evaluation.gradient
+        ),
         0.0,
         0.0,
         last.loss - evaluation.value,
@@ -290,7 +294,7 @@ def _model_of(result: FitResult, loss: str | Loss | None) -> ModelSpec:
         loss = known(**parameters)
     elif type(loss := choose_loss(loss)).__name__.lower() != ("logistic" if name == "softmax" else name):
         raise ValueError(f"loss={loss!r}; the fit had a {name} loss")
-    return ModelSpec.of(loss, settings.l2, settings.intercept, settings.standardize)
+    return ModelSpec.of(loss, choose_penalty(settings.l1, settings.l2), settings.intercept, settings.standardize)
 
 
 def _check_same(result: FitResult, opened: OpenedDataset) -> None:

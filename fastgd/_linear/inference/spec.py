@@ -49,6 +49,11 @@ class CovarianceSpec(NamedTuple):
             raise ValueError("covariance='cluster' needs clusters: the group of each row, or the name of their column")
         if kind == "penalised" and model.penalty.is_zero:
             raise ValueError("covariance='penalised' is for fits with a penalty; without one choose 'classical'")
+        if not model.penalty.smooth:
+            raise ValueError(
+                f"covariance={kind!r}: coefficients that l1, penalty_factor or positive chose have no standard errors "
+                "of this kind; fit the columns of result.nonzero without them, on other samples than those that chose"
+            )
         if kind != "penalised" and not model.penalty.is_zero:
             raise ValueError(
                 f"covariance={kind!r}: a penalty (l2={model.penalty.curvature:g}) draws coefficients to 0, so these "

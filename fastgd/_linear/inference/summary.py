@@ -105,9 +105,13 @@ def summary_of(result: FitResult, level: float = LEVEL, most: int | None = MOST)
         facts = [("observations", f"{result.rows:,}"), ("coefficients", f"{result.coef.size:,}"), *run]
         rows, left = _plain_rows(result, most)
         notes = [f"{left:,} more coefficients: summary(most='all') shows them; result.coef has them."] if left else []
-        notes += [
-            "Standard errors: give fit covariance='classical' or another, or call fastgd.inference(result, X, y)."
-        ]
+        if result.settings.l1 > 0.0:
+            zeros = result.coef.size - int(np.count_nonzero(result.coef))
+            notes.append(f"{zeros:,} coefficients are 0, by l1. What l1 chose has no standard errors.")
+        else:
+            notes.append(
+                "Standard errors: give fit covariance='classical' or another, or call fastgd.inference(result, X, y)."
+            )
         return Summary(facts, ("", "coef"), rows, notes)
     if inference.outputs and result.classes is not None:
         run.insert(0, ("log-odds against", str(result.classes[0])))

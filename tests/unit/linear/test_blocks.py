@@ -18,6 +18,7 @@ from scipy import sparse
 
 import fastgd
 from fastgd import losses
+from fastgd.penalties import L2
 
 LOSSES = ["logistic", "squared"]
 
@@ -49,7 +50,7 @@ def targets(rng, columns, loss):
 def objective(X, y, loss, intercept=True, standardize=True, weight=None):
     design = as_features(X, "auto" if isinstance(X, dict) else ())
     dataset = InMemory(design, y, weight)
-    spec = ModelSpec.of(losses.LOSSES[loss](), 1e-2, intercept, standardize)
+    spec = ModelSpec.of(losses.LOSSES[loss](), L2(1e-2), intercept, standardize)
     about_mean = moments(dataset, spec.loss, about_mean=intercept)
     return LinearObjective(dataset, spec, about_mean)
 

@@ -122,7 +122,6 @@ BAD = [
     ({"learning_rate": "fast", "solver": "gd"}, "learning_rate='fast'"),
     ({"learning_rate": None, "solver": "gd"}, "learning_rate=None"),
     ({"tol": -1e-6}, "tol=-1e-06"),
-    ({"tol": None}, "tol=None"),
     ({"tol": np.nan}, "tol=nan"),
     ({"max_iter": -1}, "max_iter=-1"),
     ({"max_iter": 2.5}, "max_iter=2.5"),

@@ -1,0 +1,1 @@
+"""Fits with penalties that are not smooth: the elastic net, and paths of it."""

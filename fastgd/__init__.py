@@ -3,9 +3,10 @@
 The public names are imported at first use. Importing fastgd imports neither numba nor scikit-learn. ``fastgd guide``
 on the command line lists the chapters of the documentation.
 
-Functions: `fit`, `inference`, `minimize`, `stationary`, `learning_rates`, `load`, `warmup`. Estimators with the
-interface of scikit-learn: `LinearRegression`, `Ridge`, `LogisticRegression`. Results: `FitResult`, `Inference`,
-`Result`, `History`, `Status`. Losses: `Loss`, `Huber`. Modules: `surfaces`, `plots`, and `fastgd.io` for files.
+Functions: `fit`, `path`, `inference`, `minimize`, `stationary`, `learning_rates`, `load`, `warmup`. Estimators with the
+interface of scikit-learn: `LinearRegression`, `Ridge`, `Lasso`, `ElasticNet`, `LogisticRegression`. Results:
+`FitResult`, `Path`, `Inference`, `Result`, `History`, `Status`. Losses: `Loss`, `Huber`. Modules: `surfaces`, `plots`,
+and `fastgd.io` for files.
 
 Examples
 --------
@@ -25,6 +26,8 @@ from fastgd._version import __version__ as __version__
 if TYPE_CHECKING:
     from fastgd import plots as plots
     from fastgd import surfaces as surfaces
+    from fastgd._linear.elastic_net.path import Path as Path
+    from fastgd._linear.elastic_net.path import path as path
     from fastgd._linear.fit import fit as fit
     from fastgd._linear.fit import warmup as warmup
     from fastgd._linear.inference.estimate import inference as inference
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from fastgd.exceptions import CheckpointWarning as CheckpointWarning
     from fastgd.exceptions import ClusterError as ClusterError
     from fastgd.exceptions import ConvergenceWarning as ConvergenceWarning
+    from fastgd.linear_model import ElasticNet as ElasticNet
+    from fastgd.linear_model import Lasso as Lasso
     from fastgd.linear_model import LinearRegression as LinearRegression
     from fastgd.linear_model import LogisticRegression as LogisticRegression
     from fastgd.linear_model import Ridge as Ridge
@@ -54,6 +59,8 @@ _MODULE_OF = {
     "warmup": "_linear.fit",
     "load": "_linear.result",
     "inference": "_linear.inference.estimate",
+    "path": "_linear.elastic_net.path",
+    "Path": "_linear.elastic_net.path",
     "FitResult": "_linear.result",
     "Inference": "_linear.inference.inference",
     "ClusterError": "exceptions",
@@ -66,6 +73,8 @@ _MODULE_OF = {
     "Huber": "losses",
     "LinearRegression": "linear_model",
     "Ridge": "linear_model",
+    "Lasso": "linear_model",
+    "ElasticNet": "linear_model",
     "LogisticRegression": "linear_model",
 }
 """The module of each public name."""

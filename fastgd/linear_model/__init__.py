@@ -1,4 +1,4 @@
-"""LinearRegression, Ridge and LogisticRegression with the interface of scikit-learn (extra: sklearn).
+"""Linear and logistic regression with the interface of scikit-learn (extra: sklearn).
 
 An estimator holds parameters and translates them into a call of `fastgd.fit`. Every parameter of scikit-learn's
 estimator of the same name is accepted, so that changing the import is enough. A parameter has the same meaning as in
@@ -12,7 +12,8 @@ try:
 except ImportError:
     raise ImportError("fastgd's estimators need scikit-learn: pip install 'fastgd[sklearn]'") from None
 
+from fastgd.linear_model._lasso import ElasticNet, Lasso
 from fastgd.linear_model._linear import LinearRegression, Ridge
 from fastgd.linear_model._logistic import LogisticRegression
 
-__all__ = ["LinearRegression", "LogisticRegression", "Ridge"]
+__all__ = ["ElasticNet", "Lasso", "LinearRegression", "LogisticRegression", "Ridge"]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length
@@ -38,9 +39,14 @@ from fastgd.linear_model._min_norm import least_norm
 
 MAX_ITER = 1000
 """The default of ``max_iter``, and its value for None."""
+ALL_SAMPLES = (
+    "there is no partial_fit with an L1 penalty: stochastic steps leave no coefficient at 0; "
+    "fit takes all samples at once, and fastgd.fit reads them from files, too"
+)
+"""Why there is no `partial_fit` with an L1 penalty."""
 _WARNINGS: dict[type[Warning], type[Warning]] = {exceptions.ConvergenceWarning: ConvergenceWarning}
 """The warnings that scikit-learn has a class of its own for."""
-_FITTED_ATTRIBUTES = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")
+_FITTED_ATTRIBUTES = ("coef_", "intercept_", "classes_", "n_iter_", "dual_gap_", "n_features_in_", "feature_names_in_")
 """The fitted attributes that scikit-learn's estimators have, too."""
 
 
@@ -48,14 +54,14 @@ _FITTED_ATTRIBUTES = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_
 class LinearModel(BaseEstimator):  # type: ignore[misc]
     """Base class of the estimators: their common parameters, and the translation into a call of `fastgd.fit`.
 
-    The class docstrings of `LinearRegression`, `Ridge` and `LogisticRegression` document all parameters.
+    The class docstrings of the estimators document all parameters.
     """
 
     fit_intercept: bool = True
     solver: str = "auto"
     learning_rate: float | str = "auto"
     standardize: bool = True
-    tol: float = TOL
+    tol: float | None = TOL
     max_iter: int | None = MAX_ITER
     time_limit: float | None = None
     random_state: Any = None
@@ -78,7 +84,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         estimator : sklearn.linear_model estimator of the same name
-            It has the parameters that both estimators have, except the solver, which is the default.
+            It has the parameters that both estimators have, except the solver, and those that are None here, which
+            are the defaults.
 
         Raises
         ------
@@ -127,12 +134,17 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             If it is not fitted.
         """
         theirs = _counterpart(cls)
-        if not isinstance(estimator, theirs):
+        if not cls._is_counterpart(estimator):
             raise TypeError(f"estimator={estimator!r}; {theirs.__module__.split('._')[0]}.{theirs.__name__} is needed")
         check_is_fitted(estimator)
         model = cls()
         _copy_fitted(estimator, model)
         return model
+
+    @classmethod
+    def _is_counterpart(cls, estimator: Any) -> bool:
+        """Return whether an estimator of scikit-learn fits the same model."""
+        return isinstance(estimator, _counterpart(cls))
 
     @contextmanager
     def _restored_on_error(self) -> Iterator[None]:
@@ -154,6 +166,14 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     def _l2(self, total_weight: float) -> float:  # noqa: ARG002
         """Return the penalty ``l2`` of `fastgd.fit`, given the total weight of the samples."""
         return 0.0
+
+    def _penalties(self, X: Any, y: Any, weight: Any) -> dict[str, Any]:
+        """Return the arguments of `fastgd.fit` that define the penalty, given the samples."""
+        return {"l2": self._l2(self._total_weight(X, y, weight))}
+
+    def _batch_only(self) -> str | None:
+        """Return why the estimator has no `partial_fit` whatever its solver is; None if it may have it."""
+        return None
 
     def _options(self) -> dict[str, Any]:
         """Return the arguments that `fastgd.fit` and `ChunkOptions` share, after checking the flags."""
@@ -188,7 +208,6 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             X,
             y,
             loss=loss,
-            l2=self._l2(self._total_weight(X, y, weight)),
             sample_weight=weight,
             solver=self.solver,
             tol=self.tol,
@@ -196,6 +215,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             time_limit=self.time_limit,
             missing="error" if self.missing == "drop" and not is_collection(X) else self.missing,  # see `_complete`
             checkpoint=self.checkpoint,
+            **self._penalties(X, y, weight),
             **self._options(),
         )
         dropped = result.dropped or self._dropped
@@ -209,7 +229,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         self.history_, self.status_, self.solver_ = result.history, result.status, result.settings.solver
         if is_collection(X):  # least_norm needs X in memory
             return result
-        unpenalised = result.settings.l2 <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
+        free = not (result.settings.l1 or result.settings.positive)
+        unpenalised = free and result.settings.l2 <= np.finfo(np.float64).eps * np.max(result.spread) ** 2
         if result.status is not Status.INTERRUPTED and unpenalised and rows < 2 * result.coef.shape[-1]:
             return least_norm(result, X, weight)
         return result
@@ -239,7 +260,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return getattr(self, "stream_", None)
 
     def _has_partial_fit(self) -> bool:
-        """Return True if the estimator has `partial_fit`; raise AttributeError if its solver is not "sgd"."""
+        """Return True if the estimator has `partial_fit`; otherwise raise AttributeError, which says why."""
+        reason = self._batch_only()
+        if reason is not None:
+            raise AttributeError(reason)
         if self.solver != "sgd":
             raise AttributeError(
                 f"partial_fit needs solver='sgd', the only one that goes sample by sample; "
@@ -256,7 +280,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         """
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
-        coef = np.atleast_2d(self.coef_)
+        coef = self._dense_coef()
         intercept = np.broadcast_to(np.ravel(self.intercept_), len(coef))
         if self._features() is not None:
             return replace(self.result_, coef=coef, intercept=intercept)  # type: ignore[no-any-return]
@@ -316,10 +340,14 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             return complete_weight(X, y, weight, self.categorical) if dropping else total_weight(y, weight)
         return float(len(y) if weight is None else np.sum(weight))
 
+    def _dense_coef(self) -> Floats:
+        """Return ``coef_`` as an array of shape (k, d)."""
+        return np.atleast_2d(self.coef_.toarray() if issparse(self.coef_) else self.coef_)
+
     def _predictor(self) -> LinearPredictor:
         """Return the predictor for the fitted attributes as they are now; a user may have changed them."""
         check_is_fitted(self)
-        coef = np.atleast_2d(self.coef_)
+        coef = self._dense_coef()
         intercept = np.broadcast_to(np.ravel(self.intercept_), len(coef))
         classes = getattr(self, "classes_", None)
         flat = self.coef_.ndim == 1 or (classes is not None and len(classes) == 2)
@@ -348,6 +376,13 @@ def check_unsupported(name: str, value: Any, supported: Any, instead: str) -> No
     """
     if value != supported:
         raise ValueError(f"{name}={value!r}; {name}={supported!r} is supported: {instead}")
+
+
+def check_ratio(l1_ratio: Any) -> None:
+    """Raise ValueError if the share of the L1 penalty is not a number from 0 to 1."""
+    number = isinstance(l1_ratio, (int, float, np.number)) and not isinstance(l1_ratio, bool)
+    if not number or not 0.0 <= l1_ratio <= 1.0:
+        raise ValueError(f"l1_ratio={l1_ratio!r}; a number from 0 to 1 is needed")
 
 
 def as_weight(sample_weight: ArrayLike | None, X: NDArray[Any], y: NDArray[Any]) -> Floats | None:
@@ -385,8 +420,12 @@ def _counterpart(cls: type[LinearModel]) -> Any:
 
 
 def _copy_fitted(fitted: Any, to: Any) -> None:
-    """Copy the parameters that both estimators have, except the solver, and the fitted attributes."""
+    """Copy the parameters that both estimators have, except the solver, and the fitted attributes.
+
+    A ``tol`` or ``max_iter`` of None is fastgd's own default, which scikit-learn does not know, and is not copied.
+    """
     shared = fitted.get_params(deep=False).keys() & to.get_params(deep=False).keys() - {"solver"}
+    shared -= {name for name in ("tol", "max_iter") if getattr(fitted, name, None) is None}
     to.set_params(**{name: deepcopy(getattr(fitted, name)) for name in shared})
     for name in _FITTED_ATTRIBUTES:
         if hasattr(fitted, name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,11 +19,14 @@ from fastgd.linear_model._base import LinearModel, check_unsupported
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
-    """Base class of LinearRegression and Ridge: least squares, with the penalty that a subclass defines."""
+class Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
+    """Base class of the regressions: least squares, with the penalty that a subclass defines."""
 
     copy_X: bool = True  # noqa: N815
     positive: bool = False
+
+    _flattens: ClassVar[bool] = True
+    """Whether ``coef_`` is flat for y of shape (n, 1), as in scikit-learn's estimator of the same name."""
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to samples and targets, and return the estimator.
@@ -87,8 +90,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
         """Return X, y and weights after scikit-learn's checks; ``reset`` takes the names of columns anew."""
-        check_flag("copy_X", self.copy_X)
-        check_unsupported("positive", self.positive, False, "use scikit-learn's estimator for coefficients of one sign")
+        self._check_parameters()
         X = self._checked(X, reset=reset)
         if is_collection(X):
             return X, y, sample_weight  # checked by the workers
@@ -99,11 +101,18 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
             raise ValueError(f"y should be a 1d array, or 2d with several targets; got one of shape {targets.shape}")
         return self._complete(X, targets, sample_weight)
 
+    def _check_parameters(self) -> None:
+        """Raise ValueError or TypeError for parameters of scikit-learn's that have an unsupported value."""
+        check_flag("copy_X", self.copy_X)
+        check_unsupported("positive", self.positive, False, "fastgd.ElasticNet has coefficients of one sign")
+
     def _keep(self, result: FitResult) -> None:
         """Set the fitted attributes from a result."""
         self.result_ = result
         self.n_iter_ = max(result.n_iter, 1)  # scikit-learn requires at least 1
-        self.coef_ = result.coef
+        self.coef_ = (
+            result.coef[0] if self._flattens and result.coef.ndim == 2 and len(result.coef) == 1 else result.coef
+        )
         self.intercept_ = np.asarray(result.intercept)[()] if self.fit_intercept else np.float64(0.0)
 
     def __sklearn_tags__(self) -> Any:
@@ -129,7 +138,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class LinearRegression(_Regressor):
+class LinearRegression(Regressor):
     """Ordinary least squares: minimises ``Σ_i s_i (y_i − x_i·β − b)²`` over the coefficients β and the intercept b.
 
     s are the sample weights. With several targets, the sums of all targets are minimised together, so that each target
@@ -180,7 +189,7 @@ class LinearRegression(_Regressor):
     copy_X : bool, default True
         Accepted for compatibility with scikit-learn, without effect: X is never written to.
     positive : bool, default False
-        Must be False: constraints on the sign of coefficients are not supported.
+        Must be False: `ElasticNet` has coefficients of one sign.
 
     Attributes
     ----------
@@ -216,10 +225,11 @@ class LinearRegression(_Regressor):
     """
 
     _sklearn_name = "LinearRegression"
+    _flattens = False
 
 
 @dataclass(eq=False, repr=False)
-class Ridge(_Regressor):
+class Ridge(Regressor):
     """Ridge regression: minimises ``Σ_i s_i (y_i − x_i·β − b)² + alpha ‖β‖²`` over coefficients β and intercept b.
 
     s are the sample weights. The intercept is not penalised.
@@ -270,7 +280,7 @@ class Ridge(_Regressor):
     copy_X : bool, default True
         Accepted for compatibility with scikit-learn, without effect: X is never written to.
     positive : bool, default False
-        Must be False: constraints on the sign of coefficients are not supported.
+        Must be False: `ElasticNet` has coefficients of one sign.
 
     Attributes
     ----------
@@ -307,12 +317,6 @@ class Ridge(_Regressor):
     alpha: float = 1.0
 
     _sklearn_name = "Ridge"
-
-    def _keep(self, result: FitResult) -> None:
-        """Set the fitted attributes from a result; ``coef_`` is flat for a single target."""
-        super()._keep(result)
-        if len(self.coef_) == 1 and self.coef_.ndim == 2:
-            self.coef_ = self.coef_[0]  # as in scikit-learn's Ridge, but not in its LinearRegression
 
     def _l2(self, total_weight: float) -> float:
         """Return the penalty ``l2`` of `fastgd.fit`: ``2 alpha / Σs``; 0 for no weight at all."""

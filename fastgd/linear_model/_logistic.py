@@ -8,11 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fastgd._data.columns import check_same_index, is_collection
 from fastgd._data.targets import all_classes, encode_labels
@@ -20,33 +21,40 @@ from fastgd._linear.result import FitResult
 from fastgd._optim.result import Status
 from fastgd._typing import Floats
 from fastgd._utils.validation import as_array, check_not_masked, check_vector
-from fastgd.linear_model._base import LinearModel, check_unsupported
+from fastgd.linear_model._base import ALL_SAMPLES, LinearModel, check_ratio, check_unsupported
 
 
 @dataclass(eq=False, repr=False)
 class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
-    """Logistic regression: minimises ``C Σ_i s_i L(y_i, z_i) + ½ ‖β‖²`` over coefficients β and intercept b.
+    """Logistic regression with an L2 penalty, an L1 penalty, or both.
+
+    Minimises, over coefficients β and intercept b,
+
+        C Σ_i s_i L(y_i, z_i) + l1_ratio ‖β‖₁ + ½ (1 − l1_ratio) ‖β‖².
 
     s are the sample weights, and ``z_i = x_i·β + b`` is the linear predictor. For two classes
     ``L = −[y ln h(z) + (1 − y) ln(1 − h(z))]`` with ``h(z) = 1 / (1 + e^(−z))``, where y is 1 for ``classes_[1]``. For
     more classes each class c has its own coefficients and linear predictor z_c, and L is the multinomial loss
-    ``ln Σ_c e^(z_c) − z_y``. The intercept is not penalised.
+    ``ln Σ_c e^(z_c) − z_y``. The intercept is not penalised. With an L1 penalty coefficients of features that are not
+    needed are exactly 0.
 
     Parameters
     ----------
-    penalty : "deprecated", "l2" or None, default "deprecated"
-        Deprecated, as in scikit-learn: use ``C=np.inf`` instead of ``penalty=None``.
+    penalty : "deprecated", "l2", "l1", "elasticnet" or None, default "deprecated"
+        Deprecated, as in scikit-learn: use ``l1_ratio`` instead, and ``C=np.inf`` instead of ``penalty=None``.
     fit_intercept : bool, default True
         Whether the model has an intercept b. It is never penalised.
-    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd"}, default "auto"
-        The algorithm, see `fastgd.fit`. "auto" chooses "newton" or "lbfgs". `partial_fit` needs "sgd".
+    solver : {"auto", "newton", "lbfgs", "nesterov", "gd", "sgd", "proximal"}, default "auto"
+        The algorithm, see `fastgd.fit`. "auto" chooses "newton" or "lbfgs", and with an L1 penalty "proximal", which
+        alone can minimise it. `partial_fit` needs "sgd".
     learning_rate : float or "auto", default "auto"
         The rate γ of "gd", "nesterov" and "sgd". "auto" is 1 / (largest curvature), adapted during the fit.
     standardize : bool, default True
         Whether to descend in standardized features. It changes the speed, not the minimum. Coefficients are in the
         units of X in either case.
-    tol : float, default 1e-4
-        The distance from the minimum, in standard errors, at which the fit has converged: see `fastgd.fit`.
+    tol : float or None, default None
+        The distance from the minimum, in standard errors, at which the fit has converged; None is 1e-4. With an L1
+        penalty it is the duality gap, as a share of the loss without coefficients, and None is 1e-7: see `fastgd.fit`.
     max_iter : int or None, default 1000
         The maximum number of evaluations on all samples after the start; for "sgd" of epochs. None is 1000.
     time_limit : float or None, default None
@@ -78,7 +86,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
     C : float, default 1.0
         The inverse of the strength of the penalty, positive. ``np.inf`` is no penalty.
     l1_ratio : float, default 0.0
-        Must be 0: only the L2 penalty ``½ ‖β‖²`` is supported.
+        The share of the L1 penalty, from 0 to 1: 0 is the L2 penalty alone, 1 the L1 penalty alone. `partial_fit` needs
+        0.
     class_weight : dict, "balanced" or None, default None
         Factors for the weights of the samples, by label. "balanced" gives all classes the same total weight.
     dual : bool, default False
@@ -119,10 +128,18 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
     >>> model = LogisticRegression().fit(X, ["no", "no", "yes", "yes"])
     >>> model.predict([[0.5], [2.5]]).tolist(), model.predict_proba([[1.5]]).round(6).tolist()
     (['no', 'yes'], [[0.5, 0.5]])
+
+    An L1 penalty selects features:
+
+    >>> X = np.array([[0.0, 1.0], [1.0, -1.0], [2.0, -1.0], [3.0, 1.0]])
+    >>> model = LogisticRegression(l1_ratio=1.0).fit(X, ["no", "no", "yes", "yes"])
+    >>> model.coef_.round(3).tolist(), model.result_.nonzero_names
+    ([[0.908, 0.0]], ['x0'])
     """
 
     penalty: str | None = "deprecated"
     _: KW_ONLY
+    tol: float | None = None
     C: float = 1.0
     l1_ratio: float = 0.0
     class_weight: dict[Any, float] | str | None = None
@@ -132,22 +149,59 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
     _sklearn_name = "LogisticRegression"
 
     def _l2(self, total_weight: float) -> float:
-        """Return the penalty ``l2`` of `fastgd.fit`: ``1 / (C Σs)``; 0 without a penalty or without any weight."""
+        """Return the strength ``1 / (C Σs)`` of the penalty; 0 without a penalty or without any weight."""
         if isinstance(self.C, bool) or not (isinstance(self.C, (int, float, np.number)) and self.C > 0.0):
             raise ValueError(f"C={self.C!r}; a positive number is needed")
         return 1.0 / (self.C * total_weight) if total_weight > 0.0 and self.penalty is not None else 0.0
 
+    def _ratio(self) -> float:
+        """Return the share of the penalty that is L1, which the deprecated ``penalty`` can name, too."""
+        if self.penalty == "l1":
+            return 1.0
+        return 0.0 if self.penalty in ("l2", None) else self.l1_ratio
+
+    def _penalties(self, X: Any, y: Any, weight: Any) -> dict[str, Any]:
+        """Return the arguments of `fastgd.fit` that define the penalty, given the samples."""
+        strength, ratio = self._l2(self._total_weight(X, y, weight)), self._ratio()
+        return {"l1": ratio * strength, "l2": (1.0 - ratio) * strength}
+
+    def _batch_only(self) -> str | None:
+        """Return why the estimator has no `partial_fit`, which needs an L2 penalty."""
+        return ALL_SAMPLES if self._ratio() else None
+
     def _warn_of_penalty(self) -> None:
-        """Warn that the parameter ``penalty`` is deprecated; raise ValueError if it is neither "l2" nor None."""
-        if self.penalty not in ("l2", None):
-            raise ValueError(f"penalty={self.penalty!r}; leave it out for 'l2', or say C=np.inf for none")
+        """Warn that the parameter ``penalty`` is deprecated, and where ``l1_ratio`` says something else.
+
+        Raises
+        ------
+        ValueError
+            If it is no penalty.
+        """
+        if self.penalty not in ("l1", "l2", "elasticnet", None):
+            raise ValueError(
+                f"penalty={self.penalty!r}; leave it out, and say l1_ratio=1 for 'l1', or C=np.inf for none"
+            )
         warnings.warn(
-            "'penalty' was deprecated in scikit-learn 1.8 and goes in 1.10; leave it out, or say C=np.inf for none",
+            "'penalty' was deprecated in scikit-learn 1.8 and goes in 1.10; leave it out, and say l1_ratio=1 for 'l1', "
+            "l1_ratio between 0 and 1 for 'elasticnet', or C=np.inf for none",
             FutureWarning,
             stacklevel=3,
         )
         if self.penalty is None and self.C != 1.0:
             warnings.warn("Setting penalty=None will ignore the C parameter", UserWarning, stacklevel=3)
+        if self.penalty in ("l1", "l2") and self.l1_ratio != self._ratio():
+            warnings.warn(
+                f"Inconsistent values: penalty={self.penalty} with l1_ratio={self.l1_ratio}. The deprecated penalty "
+                "is taken; use l1_ratio alone",
+                UserWarning,
+                stacklevel=3,
+            )
+        if self.penalty != "elasticnet" and 0.0 < self.l1_ratio < 1.0:
+            warnings.warn(
+                f"l1_ratio parameter is only used when penalty is 'elasticnet'. Got (penalty={self.penalty})",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to samples and labels, and return the estimator.
@@ -216,7 +270,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         Raises
         ------
         AttributeError
-            If ``solver`` is not "sgd".
+            If ``solver`` is not "sgd", or there is an L1 penalty.
         ValueError, TypeError
             On bad input, or if the chunk does not fit to earlier ones. The estimator is unchanged.
         """
@@ -242,7 +296,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, NDArray[Any], Floats | None]:
         """Return X, labels and weights after scikit-learn's checks; ``reset`` takes the names of columns anew."""
-        check_unsupported("l1_ratio", self.l1_ratio, 0.0, "use scikit-learn's estimator for an L1 penalty")
+        check_ratio(self.l1_ratio)
         check_unsupported("dual", self.dual, False, "the minimum of the primal is the same")
         check_unsupported(
             "intercept_scaling", self.intercept_scaling, 1, "the intercept is not penalised, so it needs none"
@@ -262,6 +316,25 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         self.result_, self.classes_ = result, np.asarray(result.classes)
         self.coef_, self.intercept_ = np.atleast_2d(result.coef), np.atleast_1d(result.intercept)
         self.n_iter_ = np.array([result.n_iter or int(result.status is Status.READ_ONCE)])
+
+    def sparsify(self) -> Self:
+        """Make ``coef_`` a sparse matrix, which takes less memory if an L1 penalty has left few coefficients.
+
+        Predictions are the same.
+
+        Returns
+        -------
+        self
+        """
+        check_is_fitted(self)
+        self.coef_ = csr_matrix(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Make ``coef_`` an array again, as it is after `fit`, and return the estimator."""
+        check_is_fitted(self)
+        self.coef_ = self._dense_coef()
+        return self
 
     def _balanced(self, labels: NDArray[Any], weight: Floats | None) -> Floats:
         """Return the weights of samples (n,), multiplied by the weights of their classes."""

@@ -22,7 +22,7 @@ OPTIONAL = {
     "pyarrow": ["_data.readers"],
     "dask": ["_data.dask_graph"],
     "distributed": ["_data.dask_graph"],
-    "scipy": ["linear_model._min_norm", "_utils.distributions"],
+    "scipy": ["linear_model", "_utils.distributions"],
     "sklearn": ["linear_model", "_data.readers.libsvm", "_cli.flights"],
     "matplotlib": ["plots"],
     "tqdm": ["_utils.progress"],

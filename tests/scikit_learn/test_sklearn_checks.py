@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastgd import LinearRegression, LogisticRegression, Ridge
+from fastgd import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,6 +21,10 @@ ESTIMATORS = [
     LogisticRegression(solver="newton", warm_start=True),
     Ridge(solver="sgd", tol=1e-8),  # which has partial_fit, too
     LogisticRegression(solver="sgd", tol=1e-8),
+    Lasso(),
+    Lasso(alpha=0.01, positive=True, warm_start=True, precompute=True),
+    ElasticNet(l1_ratio=0.0, fit_intercept=False, selection="random", random_state=0),
+    LogisticRegression(C=0.1, l1_ratio=0.5, class_weight="balanced"),
 ]
 
 

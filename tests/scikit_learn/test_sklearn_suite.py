@@ -1,6 +1,6 @@
 """scikit-learn's own tests of linear models, as its installed package brings them, run on fastgd's estimators.
 
-A test file of scikit-learn is read, its import of the three estimators is changed to fastgd, and its tests of them are
+A test file of scikit-learn is read, its import of the estimators is changed to fastgd, and its tests of them are
 collected here. What is not run is listed with its reason.
 """
 
@@ -20,9 +20,11 @@ FILES = {
     "common": "sklearn.linear_model.tests.test_common",
     "logistic": "sklearn.linear_model.tests.test_logistic",
     "ridge": "sklearn.linear_model.tests.test_ridge",
+    "lasso": "sklearn.linear_model.tests.test_coordinate_descent",
+    "sparse_lasso": "sklearn.linear_model.tests.test_sparse_coordinate_descent",
     "glm": "sklearn.linear_model._glm.tests.test_glm",
 }
-OURS = {"LinearRegression", "LogisticRegression", "Ridge"}
+OURS = {"ElasticNet", "Lasso", "LinearRegression", "LogisticRegression", "Ridge"}
 STAND_INS = {*OURS, "BinomialRegressor"}
 PARAMETERS = {
     "solver": ["newton-cholesky", "lbfgs"],  # the others would do the same as the first, see `standing_in`
@@ -34,11 +36,15 @@ FIXTURES = {"ols_ridge_dataset", "glm_dataset", "regression_data"}
 
 
 def standing_in(estimator):
-    """Make an estimator understand scikit-learn's names of solvers: all but lbfgs mean newton."""
+    """Make an estimator understand scikit-learn's names of solvers: all but lbfgs mean newton, or "auto" for L1."""
 
     def fit(self, X, y, sample_weight=None):
         asked = self.solver
-        self.solver = {"auto": "auto", "lbfgs": "lbfgs", "sparse_cg": "lbfgs"}.get(asked, "newton")
+        selects = asked in ("saga", "liblinear") and (
+            getattr(self, "l1_ratio", 0.0) or getattr(self, "penalty", None) in ("l1", "elasticnet")
+        )
+        smooth = {"auto": "auto", "lbfgs": "lbfgs", "sparse_cg": "lbfgs"}.get(asked, "newton")
+        self.solver = "auto" if selects else smooth
         try:
             estimator.fit(self, X, y, sample_weight)
         finally:
@@ -49,6 +55,8 @@ def standing_in(estimator):
     return type(estimator.__name__, (estimator,), {"fit": fit, "__module__": __name__})
 
 
+ElasticNet = standing_in(fastgd.ElasticNet)
+Lasso = standing_in(fastgd.Lasso)
 LinearRegression = standing_in(fastgd.LinearRegression)
 LogisticRegression = standing_in(fastgd.LogisticRegression)
 Ridge = standing_in(fastgd.Ridge)
@@ -156,23 +164,6 @@ DESELECTED = {
         "test_ridge_ridge_positive",
         "test_ridge_ridge_sample_weight_consistency[lbfgs",
     ],
-    "L1 penalty: not yet; without one no coefficient is 0, so there is nothing to sparsify": [
-        "test_logistic_LogisticRegressionCV_GridSearchCV_elastic_net",
-        "test_logistic_LogisticRegression_elastic_net_objective",
-        "test_logistic_check_solver_option",
-        "test_logistic_elastic_net",
-        "test_logistic_l1_ratio_non_elasticnet",
-        "test_logistic_liblinear_not_stuck",
-        "test_logistic_logistic_regression_cv_refit[1]",
-        "test_logistic_logisticregression_liblinear_sample_weight[params0]",
-        "test_logistic_logreg_l1",
-        "test_logistic_lr_penalty_l1ratio_incompatible",
-        "test_logistic_saga_vs_liblinear[csr_array-1]",
-        "test_logistic_saga_vs_liblinear[csr_matrix-1]",
-        "test_logistic_sample_and_class_weight_equivalence_liblinear",
-        "test_logistic_scores_attribute_layout_elasticnet",
-        "test_logistic_sparsify",
-    ],
     "a penalty for each target: not supported": [
         "test_ridge_ridge_cv_individual_penalties",
         "test_ridge_ridge_individual_penalties",
@@ -180,9 +171,14 @@ DESELECTED = {
     "a dual solver, or a scaled intercept: not supported": [
         "test_logistic_consistency_path",
         "test_logistic_liblinear_dual_random_state",
+        "test_logistic_liblinear_not_stuck",
         "test_logistic_logisticregression_liblinear_sample_weight[params1]",
+        "test_logistic_sample_and_class_weight_equivalence_liblinear",
     ],
     "about one of scikit-learn's own solvers: its limits, its fallback, its warnings, its count or size of steps": [
+        "test_lasso_enet_coordinate_descent_raises_convergence",
+        "test_lasso_warm_start_convergence",
+        "test_logistic_check_solver_option",
         "test_logistic_liblinear_multiclass_raises",
         "test_logistic_liblinear_with_large_values",
         "test_logistic_logistic_cv[",
@@ -192,6 +188,7 @@ DESELECTED = {
         "test_ridge_ridge_fit_intercept_sparse_error",
         "test_ridge_ridge_fit_intercept_sparse_sag",
         "test_ridge_sparse_cg_max_iter",
+        "test_sparse_lasso_sparse_enet_coordinate_descent",
     ],
     "calls a private function of scikit-learn with the estimator's parameters, or a private method": [
         "test_logistic_logistic_cv_multinomial_score",
@@ -203,14 +200,33 @@ DESELECTED = {
     ],
     "scikit-learn's callback protocol, new in 1.9: not yet": ["test_logistic_logistic_regression_callback"],
     "wording: fastgd's error says more": [
+        "test_lasso_enet_nonfinite_params",
         "test_logistic_nan",
         "test_ridge_raises_value_error_if_sample_weights_greater_than_1d",
     ],
     "X is never written to, also where copy_X=False would allow it": [
         "test_base_inplace_data_preprocessing[False-None]",
         "test_base_inplace_data_preprocessing[True-None]",
+        "test_lasso_enet_copy_X_False_check_input_False",
     ],
-    "coefficients are float64 for float32 data, too": ["test_logistic_dtype_match", "test_ridge_dtype_match"],
+    "coefficients are float64 for float32 data, too": [
+        "test_lasso_enet_float_precision",
+        "test_logistic_dtype_match",
+        "test_ridge_dtype_match",
+    ],
+    "alpha=0 converges as well as any other, so there is nothing to warn of": ["test_lasso_lasso_alpha_warning"],
+    "a Gram matrix that is given is not used, so it is not compared with X": [
+        "test_lasso_elasticnet_precompute_incorrect_gram",
+        "test_lasso_overridden_gram_matrix",
+    ],
+    "fit has no check_input=: X is checked in the first pass, which costs nothing": [
+        "test_lasso_check_input_false",
+        "test_lasso_enet_copy_X_True",
+        "test_lasso_enet_sample_weight_does_not_overwrite_sample_weight",
+    ],
+    "tol=1e-3 is a duality gap here, which changes scores by 0.3 %, more than is asked; with 1e-4 they agree": [
+        "test_logistic_scores_attribute_layout_elasticnet",
+    ],
     "tol is in units of the spread of y: 1e-12 times 200 is more than the 1e-10 that is asked": [
         "test_ridge_regularization_limits_ridge[asarray-tall-True-lbfgs-zero_alpha]",
         "test_ridge_regularization_limits_ridge[csr_array-tall-True-lbfgs-zero_alpha]",
@@ -221,6 +237,7 @@ DESELECTED = {
 WARNINGS = (
     pytest.mark.filterwarnings("ignore:No further progress is possible in floating point"),  # tol=1e-16
     pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning"),  # columns that stand twice
+    pytest.mark.filterwarnings("ignore:Inconsistent values. penalty|l1_ratio parameter is only used"),  # by old names
     pytest.mark.filterwarnings("ignore:R.2 score is not|One or more of the test scores are non-finite"),  # few samples
 )
 

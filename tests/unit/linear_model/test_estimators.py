@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastgd
-from fastgd import LinearRegression, LogisticRegression, Ridge, Status
+from fastgd import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge, Status
 
 
 def diabetes():
@@ -142,6 +142,8 @@ def test_a_fit_that_did_not_converge_warns_with_its_sentence():
 COUNTERPARTS = [
     (LinearRegression, linear_model.LinearRegression),
     (Ridge, linear_model.Ridge),
+    (Lasso, linear_model.Lasso),
+    (ElasticNet, linear_model.ElasticNet),
     (LogisticRegression, linear_model.LogisticRegression),
 ]
 
@@ -334,8 +336,19 @@ BAD = [
     (LogisticRegression(C="one"), {}, "C='one'"),
     (Ridge(alpha=-1.0), {}, "alpha=-1.0"),
     (LogisticRegression(solver="saga"), {}, "solver='saga'; choose one of auto, newton, lbfgs"),
-    (LogisticRegression(penalty="l1"), {}, "penalty='l1'"),
-    (LogisticRegression(l1_ratio=0.5), {}, "l1_ratio=0.5; l1_ratio=0.0 is supported: use scikit-learn's"),
+    (LogisticRegression(penalty="l3"), {}, "penalty='l3'; leave it out, and say l1_ratio=1 for 'l1'"),
+    (LogisticRegression(l1_ratio=1.5), {}, "l1_ratio=1.5; a number from 0 to 1"),
+    (LogisticRegression(l1_ratio=None), {}, "l1_ratio=None; a number from 0 to 1"),
+    (LogisticRegression(l1_ratio=0.5, solver="newton"), {}, "solver='newton' needs a smooth penalty; with l1"),
+    (ElasticNet(l1_ratio=-0.1), {}, "l1_ratio=-0.1; a number from 0 to 1"),
+    (ElasticNet(l1_ratio=True), {}, "l1_ratio=True; a number from 0 to 1"),
+    (ElasticNet(selection="best"), {}, "selection='best'; 'cyclic' or 'random'"),
+    (ElasticNet(solver="lbfgs"), {}, "solver='lbfgs' needs a smooth penalty"),
+    (Lasso(alpha=-1.0), {}, "alpha=-1.0"),
+    (Lasso(alpha=[1.0, 2.0]), {"y": np.eye(10)[:, :2]}, "alpha=[1.0, 2.0]; one number is needed: for a penalty each"),
+    (Lasso(positive="yes"), {}, "positive='yes'; True or False"),
+    (Lasso(precompute="auto"), {}, "precompute='auto'; True or False"),
+    (Lasso(tol=-1.0), {}, "tol=-1.0"),
     (LogisticRegression(dual=True), {}, "dual=True; dual=False is supported"),
     (LogisticRegression(intercept_scaling=2.0), {}, "intercept_scaling=2.0; intercept_scaling=1 is supported"),
     (LogisticRegression(class_weight="balanced"), {"sample_weight": np.arange(10) % 2}, "class 0 have no"),
@@ -347,7 +360,7 @@ BAD = [
     (LogisticRegression(), {"y": np.eye(10)[:, :2]}, "y should be a 1d array, got an array of shape (10, 2)"),
     (LogisticRegression(), {"y": sparse.eye_array(10)}, "Sparse data was passed for y"),
     (Ridge(), {"y": sparse.eye_array(10)}, "Sparse data was passed for y"),
-    (Ridge(positive=True), {}, "positive=True; positive=False is supported"),
+    (Ridge(positive=True), {}, "positive=True; positive=False is supported: fastgd.ElasticNet"),
     (LinearRegression(copy_X=None), {}, "copy_X=None; True or False"),
     (LinearRegression(), {"y": np.zeros(9)}, "inconsistent numbers of samples: [10, 9]"),
     (LinearRegression(), {"y": np.zeros((10, 2, 1))}, "Found array with dim 3"),
@@ -394,10 +407,19 @@ def descriptions(estimator):
     return {name: " ".join(text.split()) for name, text in entries}
 
 
-@pytest.mark.parametrize("estimator", [LinearRegression, Ridge, LogisticRegression])
-def test_every_parameter_is_described_as_in_other_estimators(estimator):
-    described, others = descriptions(estimator), descriptions(Ridge) | descriptions(LogisticRegression)
+@pytest.mark.parametrize(
+    ("estimator", "others"),
+    [
+        (LinearRegression, (Ridge, LogisticRegression)),
+        (Ridge, (LogisticRegression, Ridge)),
+        (LogisticRegression, (Ridge, LogisticRegression)),
+        (Lasso, (ElasticNet,)),
+        (ElasticNet, (Lasso, ElasticNet)),
+    ],
+)
+def test_every_parameter_is_described_as_in_other_estimators(estimator, others):
+    described, others = descriptions(estimator), {n: t for each in others for n, t in descriptions(each).items()}
     for name in estimator().get_params():
         assert described[name], name
-        # What these two mean depends on the model.
-        assert name in ("tol", "drop_first") or described[name] == others[name], name
+        # What these mean depends on the model.
+        assert name in ("solver", "tol", "drop_first") or described[name] == others[name], name

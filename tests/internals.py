@@ -23,6 +23,7 @@ from fastgd._data.survey import Sampler
 from fastgd._data.tables import as_features
 from fastgd._kernels import core, double_double, jit, simd, threads
 from fastgd._kernels import losses as kernel_losses
+from fastgd._kernels import points as points_kernels
 from fastgd._kernels import sparse as sparse_kernels
 from fastgd._kernels import sums as passes
 from fastgd._kernels.jit import compiled
@@ -94,3 +95,8 @@ def patch(monkeypatch, name, value):
     for place in PATCHED[name].split():
         module, _, attribute = place.partition(":")
         monkeypatch.setattr(import_module(module), attribute, value)
+
+
+def apart(*arguments, **options):
+    """Call what moves labels apart; matplotlib is loaded by then alone."""
+    return import_module("fastgd.plots._path").apart(*arguments, **options)

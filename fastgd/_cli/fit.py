@@ -36,50 +36,35 @@ def run_fit(options: argparse.Namespace) -> int:
     Raises
     ------
     UsageError
-        If --target is missing.
+        If --target is missing, or options belong to a path.
     ValueError, TypeError, OSError
         If options or data are wrong, or a file cannot be read or written, before the fit.
     """
-    from fastgd._data.open import is_libsvm, is_npy
     from fastgd._linear.fit import fit
     from fastgd._optim.messages import without_warning
 
-    if options.target is None and not is_libsvm(options.data, options.format):
-        raise UsageError("the following arguments are required: --target")
-    if options.all_levels and not options.l2:
+    for name in ("l1_ratio", "n_penalties", "eps", "plot"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} belongs to a path: give --path, too, the file to write it to")
+    if options.all_levels and not (options.l1 or options.l2):
         raise ValueError("--all-levels: without a penalty these coefficients are not determined; give --l2, too")
     written = {"--output": options.output, "--checkpoint": options.checkpoint, "--report": options.report}
-    check_distinct(written)
-    for file in filter(None, written.values()):
-        check_writable(file)
     if options.report:
         from fastgd._cli import report
 
         if not options.report.lower().endswith((".html", ".htm")):
             raise ValueError(f"--report {options.report}: a name ending in .html is needed")
-    untabled = is_npy(options.data, options.format) or is_libsvm(options.data, options.format)
-    data = None if untabled else _table(options)
-    paths = [*options.data, options.target] if data is None else [file.path for file in data.files]
-    for path in filter(None, paths):
-        check_distinct({"data": path, **written})
+    samples, data = open_samples(options, written)
     with warnings_in_one_line():
         result = without_warning(fit)(
-            *(_arrays(options) if data is None else [data]),
-            loss=MODELS[options.model],
+            *samples,
+            **model_arguments(options),
+            l1=options.l1,
             l2=options.l2,
-            intercept=not options.no_intercept,
             standardize=not options.no_standardize,
-            categorical=options.categorical,
-            drop_first=not options.all_levels,
             solver=options.solver,
             learning_rate=options.learning_rate,
             tol=options.tol,
-            max_iter=options.max_iter,
-            time_limit=options.time_limit,
-            n_threads=options.threads,
-            memory_limit=options.memory_limit,
-            cache=options.cache,
-            missing=options.missing,
             format=options.format if data is None else None,
             progress=errors_are_seen(),
             checkpoint=options.checkpoint,
@@ -88,7 +73,7 @@ def run_fit(options: argparse.Namespace) -> int:
         )
 
     def save_report(path: str) -> None:
-        assert data is not None  # noqa: S101  `_arrays` rejects --report
+        assert data is not None  # noqa: S101  `open_samples` rejects --report
         step = -(-result.rows // REPORT_ROWS)
         rest = f" and {len(options.data) - 1:,} more" if len(options.data) > 1 else ""
         judged = f", judged by one of {step:,} rows" if step > 1 else ""
@@ -115,24 +100,72 @@ def run_fit(options: argparse.Namespace) -> int:
     try:
         for path, save in ((options.output, result.save), (options.report, save_report)):
             if path:
-                with _collected(failures):
+                with collected(failures):
                     save(path)
                     saved.append(path)
     finally:  # also if Ctrl-C ends a report
-        with _collected(failures):
+        with collected(failures):
             print_all()
     code = conclude(result)
     return 1 if failures else code
 
 
 @contextmanager
-def _collected(failures: list[Exception]) -> Iterator[None]:
+def collected(failures: list[Exception]) -> Iterator[None]:
     """Print and add an error of the block, so that what comes after it is done and the fit need not be repeated."""
     try:
         yield
     except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
         print_error(error)
         failures.append(error)
+
+
+def open_samples(options: argparse.Namespace, written: dict[str, str | None]) -> tuple[list[Any], Files | None]:
+    """Return the samples as arguments of `fastgd.fit`, and the files with named columns if they are such.
+
+    Parameters
+    ----------
+    options : Namespace
+    written : dict of str to str or None
+        The files that will be written, by their options: they have to differ from each other and from the data.
+
+    Raises
+    ------
+    UsageError
+        If --target is missing.
+    ValueError, OSError
+        If a file cannot be read or written, or options or data are wrong.
+    """
+    from fastgd._data.open import is_libsvm, is_npy
+
+    if options.target is None and not is_libsvm(options.data, options.format):
+        raise UsageError("the following arguments are required: --target")
+    check_distinct(written)
+    for file in filter(None, written.values()):
+        check_writable(file)
+    untabled = is_npy(options.data, options.format) or is_libsvm(options.data, options.format)
+    data = None if untabled else _table(options)
+    paths = [*options.data, options.target] if data is None else [file.path for file in data.files]
+    for path in filter(None, paths):
+        check_distinct({"data": path, **written})
+    return _arrays(options) if data is None else [data], data
+
+
+def model_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments that `fastgd.fit` and `fastgd.path` have in common."""
+    return {
+        "loss": MODELS[options.model],
+        "positive": options.positive,
+        "intercept": not options.no_intercept,
+        "categorical": options.categorical,
+        "drop_first": not options.all_levels,
+        "max_iter": options.max_iter,
+        "time_limit": options.time_limit,
+        "n_threads": options.threads,
+        "memory_limit": options.memory_limit,
+        "cache": options.cache,
+        "missing": options.missing,
+    }
 
 
 def _table(options: argparse.Namespace) -> Files:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from fastgd._cli.output import print_line
 
 CHAPTER_ORDER = (
-    *("fit", "inference", "estimators", "tables", "sparse", "streams", "dask", "stopping", "rolling_ball"),
+    *("fit", "selection", "inference", "estimators", "tables", "sparse", "streams", "dask", "stopping", "rolling_ball"),
     *("command_line", "your_data", "numbers", "how_it_is_built"),
 )
 """The names of the chapters in the order of the list. Others follow in alphabetical order."""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 
 from fastgd._cli import roll as rolling
 from fastgd._cli.doctor import run_doctor
-from fastgd._cli.fit import run_fit
 from fastgd._cli.flights import run_demo
 from fastgd._cli.guide import run_guide
 from fastgd._cli.output import MODELS, UsageError, print_error
+from fastgd._cli.path import run_fit_or_path
 from fastgd._cli.predict import run_predict
 from fastgd._data.schema import FORMATS
-from fastgd._linear.settings import COVARIANCES, TOL, WEIGHTS, covariance_name
+from fastgd._linear.settings import COVARIANCES, GAP_TOL, TOL, WEIGHTS, covariance_name
 from fastgd._optim.registry import SOLVERS, check_solver
 from fastgd._version import __version__
 
@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="fit | predict | roll | rates | demo | guide | doctor")
 
     fit = commands.add_parser("fit", help="fit a model to Parquet, CSV or Arrow files, of any size")
-    fit.set_defaults(command=run_fit)
+    fit.set_defaults(command=run_fit_or_path)
     fit.add_argument(
         "data",
         nargs="+",
@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--categorical", type=_names_or_auto, default="auto", help="those to take as categories, a,b,c; default: text"
     )
-    fit.add_argument("--all-levels", action="store_true", help="a coefficient for first levels, too; needs --l2")
+    fit.add_argument("--all-levels", action="store_true", help="a coefficient for first levels, too; needs a penalty")
     fit.add_argument("--weight", help="the column of weights; default: all the same")
     fit.add_argument(
         "--missing",
@@ -87,12 +87,22 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_text_options(fit)
     fit.add_argument("--l2", type=_at_least(0.0), default=0.0, help="penalty on squared coefficients; default: 0")
+    fit.add_argument(
+        "--l1",
+        type=_at_least(0.0),
+        default=0.0,
+        help="penalty on absolute coefficients: some become 0; default: 0",
+    )
+    fit.add_argument("--positive", action="store_true", help="let no coefficient be below 0")
     fit.add_argument("--no-intercept", action="store_true", help="fit without an intercept")
     fit.add_argument("--no-standardize", action="store_true", help="descend in the coefficients as they are")
     fit.add_argument("--solver", choices=SOLVERS, default="auto", help="default: auto")
     fit.add_argument("--learning-rate", type=_rate, default="auto", help="of gd, nesterov and sgd; default: auto")
     fit.add_argument(
-        "--tol", type=_at_least(0.0), default=TOL, help=f"standard errors from the minimum; default: {TOL:g}"
+        "--tol",
+        type=_at_least(0.0),
+        help=f"standard errors from the minimum; default: {TOL:g}. With --l1, --positive or --path: duality gap, as a "
+        f"share of the loss without coefficients; default: {GAP_TOL:g}",
     )
     fit.add_argument("--max-iter", type=_at_least(0), default=1000, help="for sgd: epochs; default: 1000")
     fit.add_argument("--time-limit", type=_at_least(0.0), help="in seconds")
@@ -113,6 +123,13 @@ def make_parser() -> argparse.ArgumentParser:
     fit.add_argument("--weights", choices=WEIGHTS, default="precision", help="what weights mean for standard errors")
     fit.add_argument("--output", help="write the model here, as JSON")
     fit.add_argument("--report", help="write a page about the fit here, .html (extra: plot)")
+
+    paths = fit.add_argument_group("a path: a fit for each of many penalties")
+    paths.add_argument("--path", help="write penalties and coefficients here, .csv or .parquet, instead of one fit")
+    paths.add_argument("--l1-ratio", type=_ratio, help="the share of l1 in the penalty, 0 to 1; default: 1")
+    paths.add_argument("--n-penalties", type=_at_least(1), help="how many penalties; default: 100")
+    paths.add_argument("--eps", type=_share, help="the smallest penalty as a share of the largest; default: 0.001")
+    paths.add_argument("--plot", help="draw the path here, .png, .svg or .pdf (extra: plot)")
 
     predict = commands.add_parser("predict", help="predict with a fitted model")
     predict.set_defaults(command=run_predict)
@@ -192,11 +209,19 @@ def _rate(text: str) -> float | str:
     return text if text == "auto" else float(text)
 
 
+def _ratio(text: str) -> float:
+    """Return a number from 0 to 1."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
+    return value
+
+
 def _share(text: str) -> float:
     """Return a number between 0 and 1, both excluded."""
     value = float(text)
     if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1; give 0.95 or the like")
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
     return value
 
 

@@ -132,30 +132,51 @@ class CoefficientRow(NamedTuple):
 
 
 def coefficient_rows(result: FitResult, most: int) -> list[CoefficientRow]:
-    """Return the coefficients with the largest absolute effects, at most ``most``, the largest first."""
+    """Return the coefficients with the largest absolute effects, at most ``most``, the largest first.
+
+    Those that a penalty has made 0 are left out.
+    """
     coef, effects = np.ravel(result.coef), np.ravel(result.coef * result.spread)
     names = result.coef_names
     if result.coef.ndim == 2:
         names = [f"{output}: {name}" for output in result.output_names for name in names]
-    order = np.argsort(-np.abs(effects), kind="stable")[:most]
+    order = np.argsort(-np.abs(effects), kind="stable")
+    if made_zeros(result):
+        order = order[coef[order] != 0.0]
+    order = order[:most]
     return [CoefficientRow(names[j], coef[j], effects[j]) for j in order]
+
+
+def made_zeros(result: FitResult) -> int:
+    """Return how many coefficients are 0 because of the penalty, or of ``positive``."""
+    chooses = result.settings.l1 > 0.0 or result.settings.positive
+    return int(np.count_nonzero(result.coef == 0.0)) if chooses else 0
+
+
+def duality_gap(result: FitResult) -> str:
+    """Return a text with the duality gap of a fit that stopped by it, "" for other fits."""
+    if result.settings.solver != "proximal" or result.error_estimate is None:
+        return ""
+    return f"{result.duality_gap:.2g}, {result.duality_gap / max(abs(result.loss), 1e-300):.2g} of the loss"
 
 
 def summary(result: FitResult) -> str:
     """Return the main numbers of a fit and its largest coefficients as text."""
     passes, seconds = result.history.passes[-1], result.history.seconds[-1]
     error = result.error_estimate
-    distance = "" if error is None else f"{error.distance:.2g} standard errors before the last step"
-    if error is not None and result.converged and error.distance > (result.settings.tol or 0.0):
+    gap, zeros = duality_gap(result), made_zeros(result)
+    distance = "" if error is None or gap else f"{error.distance:.2g} standard errors before the last step"
+    if distance and error is not None and result.converged and error.distance > (result.settings.tol or 0.0):
         distance = "nothing but rounding"
     lines = [
         ("rows", f"{result.rows:,}"),
-        ("coefficients", f"{result.coef.size:,}"),
+        ("coefficients", f"{result.coef.size:,}{f', of which {zeros:,} are 0' if zeros else ''}"),
         ("loss", f"{result.loss:.8g} ({result.settings.loss['name']})"),
         ("solver", result.settings.solver),
         ("status", result.status.name.capitalize().replace("_", " ")),  # `conclude` prints the message
         ("passes", f"{passes:.4g}"),
         *([("from minimum", distance)] if distance else []),
+        *([("duality gap", gap)] if gap else []),
         ("seconds", f"{seconds:.3g}"),
         ("rows/s", f"{result.rows * passes / seconds:.3g}"),
         ("intercept", ", ".join(f"{b:.6g}" for b in np.ravel(result.intercept))),
@@ -165,10 +186,15 @@ def summary(result: FitResult) -> str:
         lines.append(("redundant", ", ".join(result.redundant[:LARGEST]) + more))
         lines.append(("rank", f"{result.rank:,} of {result.coef.shape[-1]:,} coefficients are determined by the data"))
     rows = coefficient_rows(result, LARGEST)
-    width = max(len("largest coefficients"), *(len(row.name) for row in rows))
+    width = max(len("largest coefficients"), *(len(row.name) for row in rows), 0)
     text = [f"{label:<{width}}  {value}" for label, value in lines]
+    if not rows:
+        return "\n".join([*text, "\nthe penalty has left no coefficient"])
     text.append(f"\n{'largest coefficients':<{width}}  {'coefficient':>12}  {'per std. dev.':>13}")
     text += [f"{row.name:<{width}}  {row.coef:>12.6g}  {row.effect:>13.4g}" for row in rows]
+    left = result.coef.size - zeros - len(rows)
+    if zeros:
+        text.append(f"\n{f'{left:,} more are smaller, and ' if left else ''}{zeros:,} are 0")
     return "\n".join(text)
 
 

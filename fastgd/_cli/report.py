@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd import plots
-from fastgd._cli.output import coefficient_rows
+from fastgd._cli.output import coefficient_rows, duality_gap, made_zeros
 from fastgd._linear.result import FitResult
 
 _COEFFICIENTS = 200
@@ -54,15 +54,17 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, re
     -------
     str
     """
-    history = result.history
+    history, zeros = result.history, made_zeros(result)
     facts = [
         ("rows", f"{result.rows:,}"),
-        ("coefficients", f"{result.coef.size:,}"),
+        ("coefficients", f"{result.coef.size:,}{f', of which {zeros:,} are 0' if zeros else ''}"),
         ("loss", f"{result.loss:.8g} ({result.settings.loss['name']}, penalty included)"),
         ("solver", f"{result.settings.solver} ({result.settings.solver_reason})"),
         ("passes over the data", f"{history.passes[-1]:.4g}"),
         ("seconds", f"{history.seconds[-1]:.3g}"),
-        ("gradient norm", f"{history.gradient_norm[-1]:.3g}{_tolerance(result)}"),
+        ("duality gap", f"{duality_gap(result)}{_tolerance(result)}")
+        if duality_gap(result)
+        else ("gradient norm", f"{history.gradient_norm[-1]:.3g}{_tolerance(result)}"),
         ("intercept", ", ".join(f"{b:.6g}" for b in np.ravel(result.intercept))),
     ]
     if len(history) > 1:
@@ -104,8 +106,11 @@ def page(result: FitResult, X: Any, y: ArrayLike, *, target: str, title: str, re
 def _coefficients(result: FitResult) -> str:
     """Return an HTML table of the coefficients, the largest effects first."""
     rows = coefficient_rows(result, _COEFFICIENTS)
-    left = result.coef.size - len(rows)
+    zeros = made_zeros(result)
+    left = result.coef.size - zeros - len(rows)
     more = f"<p>{left:,} more, with smaller effects, are in the model.</p>" if left else ""
+    if zeros:
+        more += f"<p>{zeros:,} others are 0: the penalty has left them out.</p>"
     cells = [(row.name, f"{row.coef:.6g}", f"{row.effect:.4g}") for row in rows]
     return _table(("name", "coefficient", "effect per standard deviation"), cells, numbers=2) + more
 

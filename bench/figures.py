@@ -1,4 +1,4 @@
-"""The pictures of the guide, five of the lecture and one of coefficients, by the library: results/figures/."""
+"""The pictures of the guide, five of the lecture, one of coefficients, one of a path: results/figures/."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def run() -> str:
         "saddle": saddle(),
         "flights": flights(),
         "coefficients": coefficients(),
+        "path": path(),
     }
     for name, axes in drawn.items():
         plots.save(axes, FIGURES / f"{name}.png", dpi=90)
@@ -68,3 +69,10 @@ def coefficients():
     data = demo.flights()
     result = fastgd.fit(data.table, data.late, loss="logistic", covariance="HC1")
     return plots.coefficients(result, most=20)
+
+
+def path():
+    data = demo.flights()
+    table = data.table.assign(distance=data.table["distance"] / 1000.0)
+    categories = ["month", "weekday", "carrier", "origin", "hour"]
+    return fastgd.path(table, data.late, loss="logistic", categorical=categories, drop_first=False).plot()

@@ -393,7 +393,7 @@ class PenalisedModel:
         # Slopes that are larger than thresholds by a share ε cost the gap at most ε (Σ threshold |x| + loss).
         size = float(np.sum(self.threshold * np.abs(x))) + self.null
         least = float(np.min(self.threshold, initial=np.inf, where=self.threshold > 0.0))
-        tol = _PRECISELY * self.gap / size * (least if least < np.inf else 1.0)
+        tol = _PRECISELY * self.gap / size * (least if least < np.inf else 1.0) if size > 0.0 else 0.0
         work = curvature.block @ step[inside], np.zeros(len(signs))
         model = self.threshold, self.ridge, self.lowest, place, curvature.block, curvature.diagonal, vectors, signs
         minimize_model(gradient, x, *model, *work, step, tol, rough, sweeps)

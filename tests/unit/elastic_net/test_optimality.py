@@ -197,3 +197,10 @@ def test_published_fits_of_glmnet(name):
     np.testing.assert_allclose(
         result.coef, np.array(coef, float), atol=1.5e-3
     )  # three decimals, as statsmodels compares
+
+
+def test_a_constant_target_needs_no_column():
+    X, _, _ = samples("squared")
+    result = fastgd.fit(X, np.full(N, 3.0), l1=0.1)
+    assert result.coef.tolist() == [0.0] * D
+    assert result.intercept == pytest.approx(3.0)

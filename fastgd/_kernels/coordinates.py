@@ -85,14 +85,14 @@ def minimize_model(
 
     Returns
     -------
-    int
-        The number of sweeps.
+    float
+        How much the last sweep over all coordinates changed slopes, at most.
     """
-    size, sweeps = x.size, 0
+    size, sweeps, last = x.size, 0, np.inf
     every, active = np.arange(size), np.empty(size, np.int64)
     model = gradient, x, threshold, ridge, lowest, place, block, diagonal, vectors, signs, inner, along, step
     while sweeps < most:
-        moved = _sweep(*model, every, size)
+        last = moved = _sweep(*model, every, size)
         tol = max(tol, rough * moved) if sweeps == 0 else tol
         sweeps += 1
         if moved <= tol:
@@ -105,4 +105,4 @@ def minimize_model(
         while sweeps < most and moved > 0.3 * tol:
             moved = _sweep(*model, active, count)
             sweeps += 1
-    return sweeps
+    return last

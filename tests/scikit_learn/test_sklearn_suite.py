@@ -216,9 +216,6 @@ DESELECTED = {
     ],
     "alpha=0 converges as well as any other, so there is nothing to warn of": ["test_lasso_lasso_alpha_warning"],
     "a gap of 4e-13 is compared to seven digits, of which rounding leaves two": ["test_lasso_lasso_dual_gap"],
-    "two fits, 3e-9 from each other as tol allows, are compared to seven digits of coefficients of 0.003": [
-        "test_lasso_elasticnet_precompute_gram_weighted_samples",
-    ],
     "a Gram matrix that is given is not used, so it is not compared with X": [
         "test_lasso_elasticnet_precompute_incorrect_gram",
         "test_lasso_overridden_gram_matrix",

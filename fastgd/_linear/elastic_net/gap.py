@@ -116,4 +116,5 @@ class GapTest:
         if not self.objective.loss.separable:
             dispersion = 2.0 * max(evaluation.value, np.finfo(np.float64).tiny)
         error = ErrorEstimate(gap, float(np.sqrt(2.0 * n * gap / dispersion)))
-        return Convergence(error, reached=gap <= self.most)
+        fitted_exactly = evaluation.value <= self.objective.rounding(x, evaluation.value)[0]
+        return Convergence(error, reached=gap <= self.most or fitted_exactly)

@@ -25,7 +25,7 @@ from fastgd._linear.objective import LinearObjective
 from fastgd._linear.statistics import grams_of_part
 from fastgd._optim.proximal import Curvature, ModelStep, Pair
 from fastgd._typing import Floats
-from fastgd._utils.linalg import dot
+from fastgd._utils.linalg import EPS, dot
 
 MOST_BLOCK = 4096
 """Coordinates of a dense block at most: 128 MB."""
@@ -39,8 +39,16 @@ _ALIKE = 0.05
 """The mean change of these rows' curvatures, relative to their mean, up to which one matrix serves."""
 _CLOSELY = 0.2
 """The share of that which is asked for where a curvature has turned out to be poor."""
-_SWEEPS, _PRODUCTS = (50, 10_000), 5e9
-"""Sweeps of coordinate descent at most, as many as take so many products."""
+_SWEEPS, _TURNS = 50, 10
+"""Sweeps of coordinate descent before equations are solved, and how often the two take turns."""
+_SOFTENED = 1e-10
+"""What a diagonal is raised by, so that directions without curvature, as of all intercepts of classes, stay small."""
+_MOST_SOLVED = 2048
+"""Coordinates whose equations are solved, at most."""
+_ROUNDING = 64.0 * EPS
+"""The share of their terms that slopes round by."""
+_MORE_SWEEPS, _PRODUCTS = (50, 10_000), 5e9
+"""Sweeps at most where equations cannot be solved: as many as take so many products."""
 
 
 class _Known(NamedTuple):
@@ -375,31 +383,105 @@ class PenalisedModel:
         d, outputs = self.objective.dataset.shape[1], self.objective.outputs
         wants = np.abs(self.objective.subgradient(x, gradient)).reshape(outputs, -1)[:, :d].max(axis=0)
         wants[x.reshape(outputs, -1)[:, :d].any(axis=0)] = np.inf
-        return source.at(x, wants, known, renew=renew)
+        found, cost = source.at(x, wants, known, renew=renew)
+        if found.block.any() or not found.block.size:
+            return found, cost
+        # No row curves, as of Huber's loss where all targets are far: the largest curvature leads back.
+        bound = np.full(x.size, self.objective.loss.curvature_bound)
+        return Curvature(np.zeros((1, 0)), np.zeros((0, 0)), bound), cost
 
     def minimize(self, x: Floats, gradient: Floats, curvature: Curvature, pairs: tuple[Pair, ...]) -> ModelStep:
-        """Minimise the model; the curvature is corrected by BFGS for the pairs, the oldest first."""
+        """Minimise the model; the curvature is corrected by BFGS for the pairs, the oldest first.
+
+        Coordinate descent finds out which coordinates are 0, and is slow to the end where others resemble each other.
+        So it takes turns with the solution of the equations that these fulfil.
+        """
         if not curvature.block.size and pairs:
             curvature = _rescaled(curvature, pairs[-1])
         vectors, signs = corrections(curvature, self.ridge, pairs)
-        place = np.full(x.size, -1)
-        inside = curvature.inside
-        place[inside] = np.arange(len(inside))
+        model = _Model(gradient, x, self.threshold, self.ridge, self.lowest, curvature, vectors, signs)
         step = np.zeros(x.size)
         if not pairs and "x" in self.steps and np.array_equal(x, self.steps["x"]):
             step = np.where(curvature.movable, self.steps["step"], 0.0)
-        rough = 0.0 if isinstance(self.sources[0], GramCurvature) else _ROUGH  # where another step costs a pass
-        sweeps = int(np.clip(_PRODUCTS / max(1, len(inside)) ** 2, *_SWEEPS))
         # Slopes that are larger than thresholds by a share ε cost the gap at most ε (Σ threshold |x| + loss).
         size = float(np.sum(self.threshold * np.abs(x))) + self.null
         least = float(np.min(self.threshold, initial=np.inf, where=self.threshold > 0.0))
         tol = _PRECISELY * self.gap / size * (least if least < np.inf else 1.0) if size > 0.0 else 0.0
-        work = curvature.block @ step[inside], np.zeros(len(signs))
-        model = self.threshold, self.ridge, self.lowest, place, curvature.block, curvature.diagonal, vectors, signs
-        minimize_model(gradient, x, *model, *work, step, tol, rough, sweeps)
+        tol = max(tol, model.rounding())
+        rough = 0.0 if isinstance(self.sources[0], GramCurvature) else _ROUGH  # where another step costs a pass
+        moved, turns = model.sweep(step, tol, rough, _SWEEPS), 0
+        while moved > tol and turns < _TURNS and model.solve(step):
+            moved, turns = model.sweep(step, tol, rough, _SWEEPS), turns + 1
+        if moved > tol and rough == 0.0:
+            model.sweep(step, tol, rough, int(np.clip(_PRODUCTS / max(1, len(curvature.block)) ** 2, *_MORE_SWEEPS)))
         self.steps.update(x=x, step=step)
         rise = np.sum(self.threshold * (np.abs(x + step) - np.abs(x)))
         return ModelStep(step, max(0.0, -float(dot(gradient, step) + rise)))
+
+
+class _Model(NamedTuple):
+    """``g·p + ½ p·(B + ridge) p + Σ threshold |x + p|`` for steps p with ``x + p ≥ lowest``.
+
+    B is a curvature plus ``Σ_r signs_r v_r v_rᵀ``, for the columns v_r of ``vectors``.
+    """
+
+    gradient: Floats
+    x: Floats
+    threshold: Floats
+    ridge: Floats
+    lowest: Floats
+    curvature: Curvature
+    vectors: Floats
+    signs: Floats
+
+    def rounding(self) -> float:
+        """Return what rounding may change slopes by."""
+        curvature, inside = self.curvature, self.curvature.inside
+        diagonal = curvature.diagonal + self.ridge
+        diagonal[inside] += np.diagonal(curvature.block)
+        return _ROUNDING * float(np.max(np.abs(self.gradient)) + np.max(diagonal * np.abs(self.x)))
+
+    def sweep(self, step: Floats, tol: float, rough: float, most: int) -> float:
+        """Improve a step by coordinate descent; arguments and result are those of `minimize_model`."""
+        curvature, inside = self.curvature, self.curvature.inside
+        place = np.full(self.x.size, -1)
+        place[inside] = np.arange(len(inside))
+        matrices = place, curvature.block, curvature.diagonal, self.vectors, self.signs
+        products = curvature.block @ step[inside], self.vectors.T @ step
+        return float(minimize_model(*self[:5], *matrices, *products, step, tol, rough, most))
+
+    def solve(self, step: Floats) -> bool:
+        """Move a step to where the model is least as long as no sign changes; False if that is not known.
+
+        Coordinates that reach 0 on the way end it there.
+        """
+        curvature, at = self.curvature, self.x + step
+        inside = curvature.inside
+        free = (self.threshold == 0.0) & ~np.isfinite(self.lowest)
+        chosen = np.flatnonzero((at[inside] != 0.0) | free[inside])
+        if not 0 < len(chosen) <= _MOST_SOLVED:
+            return False
+        active = inside[chosen]
+        own = self.vectors[active] * self.signs
+        matrix = curvature.block[np.ix_(chosen, chosen)] + own @ self.vectors[active].T
+        own_place = np.arange(len(active))
+        matrix[own_place, own_place] += self.ridge[active]
+        matrix[own_place, own_place] *= 1.0 + _SOFTENED
+        slope = self.gradient[active] + self.ridge[active] * step[active] + own @ (self.vectors.T @ step)
+        slope += curvature.block[chosen] @ step[inside] + self.threshold[active] * np.sign(at[active])
+        try:
+            move = -np.linalg.solve(matrix, slope)
+        except np.linalg.LinAlgError:
+            return False
+        if not (np.isfinite(move).all() and float(move @ slope) < 0.0):
+            return False
+        bound = ~free[active] & (at[active] * (at[active] + move) < 0.0)
+        length = float(np.min(-at[active][bound] / move[bound], initial=1.0))
+        step[active] += length * move
+        if length < 1.0:
+            first = active[bound][int(np.argmin(-at[active][bound] / move[bound]))]
+            step[first] = -self.x[first]
+        return True
 
 
 _ROUGH = 1e-3

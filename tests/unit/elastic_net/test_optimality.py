@@ -199,8 +199,9 @@ def test_published_fits_of_glmnet(name):
     )  # three decimals, as statsmodels compares
 
 
-def test_a_constant_target_needs_no_column():
-    X, _, _ = samples("squared")
-    result = fastgd.fit(X, np.full(N, 3.0), l1=0.1)
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+def test_a_constant_target_needs_no_column(loss):
+    X, _, _ = samples(loss)
+    result = fastgd.fit(X, np.full(N, 3.0), loss=loss, l1=0.1)
     assert result.coef.tolist() == [0.0] * D
     assert result.intercept == pytest.approx(3.0)

@@ -51,30 +51,16 @@ SINGLE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """Samples, and penalties λ, the largest first."""
+class Problem(problems.Problem):
+    """Samples, without an L2 penalty, and penalties λ, the largest first."""
 
-    name: str
-    X: Any
-    y: Floats
-    loss: str
     penalties: Floats
-
-    @property
-    def sparse(self) -> bool:
-        """Whether X is SciPy's CSR."""
-        return not isinstance(self.X, np.ndarray)
-
-    @property
-    def nbytes(self) -> int:
-        """What X takes in memory."""
-        X = self.X
-        return X.data.nbytes + X.indices.nbytes + X.indptr.nbytes if self.sparse else X.nbytes
 
     def head(self, rows: int) -> Problem:
         """The first rows, with a few penalties that suit them."""
-        X, y = self.X[:rows], self.y[:rows]
-        return replace(self, X=X, y=y, penalties=largest(X, y, self.loss) * np.array([0.9, 0.7, 0.5])[: self.count])
+        few = super().head(rows)
+        strengths = np.array([0.9, 0.7, 0.5])[: self.count]
+        return replace(self, X=few.X, y=few.y, penalties=largest(few.X, few.y, self.loss) * strengths)
 
     @property
     def count(self) -> int:
@@ -137,14 +123,14 @@ def correlated(n: int, d: int, loss: str, kind: str, eps: float, share: float = 
     if loss == "logistic":
         y = (rng.random(n) < 1.0 / (1.0 + np.exp(-2.0 * z / z.std()))).astype(np.float64)
     strengths = np.geomspace(1.0, eps, PATH) if kind == "path" else np.array([SINGLE])
-    return Problem("", X, y, loss, largest(X, y, loss) * strengths)
+    return Problem("", X, y, loss, 0.0, largest(X, y, loss) * strengths)
 
 
 def text(n: int, d: int, kind: str) -> Problem:
     """Documents of about 50 words by Zipf's law, in two classes."""
     made = problems.text_like(n, d, 52)
     strengths = np.geomspace(1.0, SINGLE, TEXT_PATH) if kind == "path" else np.array([SINGLE])
-    return Problem("", made.X, made.y, "logistic", largest(made.X, made.y, "logistic") * strengths)
+    return Problem("", made.X, made.y, "logistic", 0.0, largest(made.X, made.y, "logistic") * strengths)
 
 
 TALL, WIDE, WORDS = (1_000_000, 100), (2_000, 50_000), (500_000, 100_000)

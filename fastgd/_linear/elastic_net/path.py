@@ -486,7 +486,7 @@ class _Run:
             group, self.group = ahead, len(ahead)
             starts: list[Floats | LoopState] = []
             for number, penalty in enumerate(group, first):
-                if points is not None and penalty.l1 < self.largest:
+                if points is not None and halted is None and penalty.l1 < self.largest:
                     starts.append(points[number])
                     continue
                 x, evaluation, old = before

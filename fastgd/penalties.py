@@ -22,7 +22,7 @@ class Penalty(ABC):
     """A convex function of coefficients β of shape (k, d), one row for each output, with its minimum at 0."""
 
     smooth: ClassVar[bool]
-    """Whether it has a gradient everywhere. If not, a solver needs `prox`."""
+    """Whether it has a gradient everywhere. If not, a solver needs `threshold` and `curvature`, or `prox`."""
     positive: bool = False
     """Whether coefficients must not be below 0."""
 

@@ -35,7 +35,7 @@ from fastgd._utils.atomic_io import check_writable, replacing, unfinished
 from fastgd.exceptions import CheckpointWarning
 
 MAGIC = b"fastgd-checkpoint"
-VERSION = 4
+VERSION = 5
 """Of the format, and of the meaning of a state."""
 INTERVAL = 3.0
 """Seconds between writings at least."""
